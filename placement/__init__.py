@@ -1,0 +1,1 @@
+"""A placement problem in, a plan out: no Ray, no I/O, no clock."""

@@ -1,0 +1,1 @@
+"""The stores behind the port of `connectors.store`, found by URL scheme."""

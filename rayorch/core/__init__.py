@@ -1,0 +1,1 @@
+"""The scheduler: events in, commands out. No I/O, no clock, no randomness."""

@@ -1,0 +1,1 @@
+"""Where Ray and the clock meet the core: control actor, inbox, executors."""

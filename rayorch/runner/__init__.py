@@ -1,0 +1,1 @@
+"""One attempt: read, apply, check, write, report."""

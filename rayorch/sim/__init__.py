@@ -1,0 +1,1 @@
+"""The same core on a simulated clock, cluster and store."""

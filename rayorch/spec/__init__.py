@@ -1,0 +1,1 @@
+"""What a user asked for, as frozen and validated values."""
