@@ -1,0 +1,95 @@
+"""What the machine asks of the world. Each names the event that caused it.
+
+A command is idempotent by what it names: the host may have carried it out before it died, and the
+next host asks for it again (`Machine.outstanding`).
+"""
+
+import msgspec
+
+from rayorch.core.facts import Fact
+from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId
+
+
+class Lease(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """The right, and the order, to run one attempt of one task."""
+
+    run: RunId
+    task: TaskId
+    attempt: int
+    epoch: Epoch
+    stage: int
+    shrink: int = 0  # halve the batches so many times: the attempt before ran out of memory
+
+
+class Command(msgspec.Struct, frozen=True, gc=False):
+    """Base: what was asked, and which event is to blame."""
+
+    cause: EventId
+
+
+class MakePlan(Command, frozen=True):
+    """Cut the run's sources into splits; answer `PlanReady` or `PlanFailed`."""
+
+    run: RunId
+
+
+class EnsureRunners(Command, frozen=True):
+    """Have runners of this size for the run, as many as fit and at most `count_max`."""
+
+    run: RunId
+    cores: float
+    memory_bytes: int
+    count_max: int
+
+
+class ReleaseRunners(Command, frozen=True):
+    """No run needs runners now; keep them warm or let them go, as the executor likes."""
+
+
+class SendLeases(Command, frozen=True):
+    """Queue leases on a runner, first to run first."""
+
+    runner: RunnerId
+    leases: tuple[Lease, ...]
+
+
+class RevokeLeases(Command, frozen=True):
+    """Take back leases that have not started; answer `LeaseReturned` for each that comes back."""
+
+    runner: RunnerId
+    leases: tuple[Lease, ...]
+
+
+class KillRunner(Command, frozen=True):
+    """End a runner at once; answer `RunnerLost`."""
+
+    runner: RunnerId
+    reason: str
+
+
+class Record(Command, frozen=True):
+    """Stamp and journal this decision of the machine, and hand it back as an event."""
+
+    fact: Fact
+
+
+class CompareSchemas(Command, frozen=True):
+    """A sink has seen one more output schema; answer `RunFailed` if they cannot be one."""
+
+    run: RunId
+    sink: int
+    tasks: tuple[TaskId, ...]  # one task for each distinct schema, in order of commit
+
+
+class PublishSink(Command, frozen=True):
+    """Make a sink's committed output visible; answer `SinkPublished` or `PublishFailed`."""
+
+    run: RunId
+    sink: int
+    generation: int
+
+
+class SweepRun(Command, frozen=True):
+    """Delete what the run staged and no commit names; answer `RunSwept`."""
+
+    run: RunId

@@ -1,0 +1,18 @@
+"""The ids of the house. A bare `str` or `int` never names a thing."""
+
+from typing import NewType
+
+RunId = NewType("RunId", str)
+"""One execution of a pipeline, for example `nightly-20261122-031500-7f3a`."""
+
+TaskId = NewType("TaskId", int)
+"""The index of a task within its run."""
+
+RunnerId = NewType("RunnerId", str)
+"""One incarnation of a runner. A restarted runner has a new id."""
+
+Epoch = NewType("Epoch", int)
+"""The incarnation of the control actor: the number of its fence segment in the journal."""
+
+EventId = NewType("EventId", int)
+"""The number of a stamped event, growing within a home. Never reused."""
