@@ -1,1 +1,1 @@
-"""The stores behind the port of `connectors.store`, found by URL scheme."""
+"""Implementations of the Store port, one module each; open them by `open_store`."""
