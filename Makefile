@@ -1,0 +1,93 @@
+# Everything that a stranger types. `make help` lists it.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# A stamp is named for what it installed: a changed pin means a new name, and so a new install.
+LOCKED := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+LOCKED_BENCH := $(shell cat constraints-bench.txt | cksum | cut -d' ' -f1)
+STAMP := $(VENV)/.stamp-$(LOCKED)
+STAMP_BENCH := $(VENV)/.stamp-bench-$(LOCKED_BENCH)
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test unit sim chaos check fix bench lock clean distclean
+
+help: ## list these targets
+	@printf 'usage: make TARGET [PYTHON=python3.12] [ARGS="..."]\n\n'
+	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\nThe first target that you run sets up $(VENV); ARGS goes to the program that a target runs.\n'
+
+setup: $(STAMP) ## make .venv with the pinned dependencies (the others do it by themselves)
+
+demo: $(STAMP) ## run the main job: TPC-H in, Delta out, numbers checked against DuckDB
+	@$(BIN)/python examples/tpch_nightly.py $(ARGS)
+
+test: $(STAMP) ## all tests but slow and chaos: unit, simulated, on a local Ray, on a real S3 server
+	$(BIN)/python -m pytest -m "not slow and not chaos" $(ARGS)
+
+unit: $(STAMP) ## the tests that need no Ray, no network and no waiting
+	$(BIN)/python -m pytest -m "not sim and not cluster and not e2e and not slow and not chaos" $(ARGS)
+
+sim: $(STAMP) ## the whole control plane on a simulated clock, cluster and store
+	$(BIN)/python -m pytest -m "sim" $(ARGS)
+
+chaos: $(STAMP) ## kill real processes many times and compare the data; takes long
+	$(BIN)/python -m pytest -m "chaos or slow" $(ARGS)
+
+check: $(STAMP) ## the gate before a commit: ruff, mypy strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	@$(BIN)/lint-imports > $(VENV)/lint-imports.log 2>&1 \
+	  && tail -n 1 $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
+
+fix: $(STAMP) ## let ruff repair and format what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) $(STAMP_BENCH) ## measure us against Ray Data, Daft, Dask and a bare pool; takes long
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lock: $(STAMP) ## pin again what pyproject.toml asks for (ARGS=--upgrade for the newest versions)
+	$(LOCK) $(ARGS) --extra dev --output-file constraints.txt
+	@# One version serves every supported Python, so no line needs its environment marker.
+	sed -i.bak 's/ ;.* \\$$/ \\/' constraints.txt
+	$(LOCK) $(ARGS) --extra bench --constraint constraints.txt --output-file constraints-bench.txt
+	sed -i.bak 's/ ;.* \\$$/ \\/' constraints-bench.txt
+	rm -f constraints.txt.bak constraints-bench.txt.bak
+
+clean: ## remove what the targets made, but for .venv
+	rm -rf .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -not -path './$(VENV)/*' -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv too
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "rayorch needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12" % v)'
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv module. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# uv takes seconds where pip takes a minute, but it does not read pip's settings: behind a mirror
+# that only pip knows, pip does it. Both check every file against its pinned hash.
+$(STAMP): | $(BIN)/python
+	@echo "setting up $(VENV) (once; a few seconds to a minute) ..."
+	@sed -n '/^uv==/,/[^\\]$$/p' constraints.txt > $(VENV)/uv.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r constraints.txt \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@rm -f $(VENV)/.stamp-[0-9]*
+	@touch $@
+
+$(STAMP_BENCH): | $(STAMP)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r constraints-bench.txt \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r constraints-bench.txt
+	@rm -f $(VENV)/.stamp-bench-*
+	@touch $@
