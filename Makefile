@@ -41,11 +41,12 @@ chaos: $(STAMP) ## kill real processes many times and compare the data; takes lo
 	$(BIN)/python -m pytest -m "chaos or slow" $(ARGS)
 
 check: $(STAMP) ## the gate before a commit: ruff, mypy strict, import-linter
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	@$(BIN)/lint-imports > $(VENV)/lint-imports.log 2>&1 \
-	  && tail -n 1 $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
+	@# All of them, whatever the first one says: one look shows all that is wrong.
+	@failed=; \
+	for tool in "ruff check ." "ruff format --check ." "mypy" "lint-imports"; do \
+	  printf '\n%s\n' "-- $$tool"; $(BIN)/$$tool || failed="$$failed [$$tool]"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
 fix: $(STAMP) ## let ruff repair and format what it can
 	$(BIN)/ruff check --fix .
