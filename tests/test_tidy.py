@@ -171,6 +171,18 @@ def test_nothing_is_left_for_later_without_an_issue() -> None:
     assert not _lines_matching(UNFINISHED)
 
 
+def test_each_module_of_rayorch_has_its_layer() -> None:
+    """[1] A module that the contract does not name may import anything and nobody notices."""
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = config["tool"]["importlinter"]["contracts"]
+    layers = next(each["layers"] for each in contracts if each["type"] == "layers")
+    layered = set(re.findall(r"rayorch[.](\w+)", " ".join(layers)))
+
+    modules = {Path(name).parts[1].removesuffix(".py") for name, _ in _modules("rayorch")}
+
+    assert modules - {"__init__"} <= layered
+
+
 @pytest.mark.parametrize("name", ["constraints.txt", "constraints-bench.txt"])
 def test_a_constraints_file_holds_names_versions_and_hashes_only(name: str) -> None:
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
