@@ -1,0 +1,86 @@
+"""The sink of every format that is plain files: published by a manifest."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from connectors.formats.files import store_options
+from connectors.formats.outputs import FilesWriter, manifest_name
+from connectors.formats.registry import file_format_of
+from connectors.manifest import Manifest, all_files, publish_manifest
+from connectors.outputs import Published
+from connectors.store import Store, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from connectors.outputs import SinkOutput, SinkSpec
+
+DATA = "_data/"
+
+
+class FilesSink:
+    """Files under `_data/<run>/`, made visible by a manifest."""
+
+    def __init__(self, spec: SinkSpec) -> None:
+        self._spec = spec
+        self._format = file_format_of(spec.url, spec.format)
+        self._store = open_store(spec.url, store_options(spec.options))
+
+    def open_writer(self, token: str, *, run: str) -> FilesWriter:
+        """Start an attempt's output."""
+        return FilesWriter(
+            self._store,
+            self._format,
+            sink=self._spec.index,
+            name_of=manifest_name(f"{DATA}{run}/", token, self._format.suffixes[0]),
+            partition_by=self._spec.partition_by,
+            options=self._spec.options,
+            owner=self._spec.name,
+        )
+
+    def publish(
+        self,
+        outputs: Iterable[SinkOutput],
+        schema_ipc: bytes,
+        *,
+        app_id: str,
+        generation: int,
+        run: str = "",
+    ) -> Published:
+        """Create the manifest that names the outputs, unless it is there."""
+        spec = self._spec
+        manifest = publish_manifest(
+            self._store,
+            Manifest(
+                number=0,
+                format=spec.format,
+                mode=spec.mode,
+                run=run,
+                app_id=app_id,
+                generation=generation,
+                schema_ipc=schema_ipc,
+                partition_by=spec.partition_by,
+                files=tuple(chain.from_iterable(output.files for output in outputs)),
+            ),
+        )
+        files = list(all_files(self._store, manifest))
+        return Published(
+            version=str(manifest.number),
+            files=len(files),
+            rows=sum(file.rows for file in files),
+            size_bytes=sum(file.size_bytes for file in files),
+            how_to_read=f'rayorch.read("{spec.url}").to_table()',
+        )
+
+    def sweep(self, run: str, keep: set[str]) -> int:
+        """Delete the run's files that `keep` does not name."""
+        return sweep(self._store, f"{DATA}{run}/", keep)
+
+
+def sweep(store: Store, prefix: str, keep: set[str]) -> int:
+    """Delete what is under the prefix and not in `keep`; say how many objects that was."""
+    orphans = [info.key for info in store.list(prefix) if info.key not in keep]
+    store.delete(orphans)
+    return len(orphans)

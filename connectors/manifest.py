@@ -1,0 +1,106 @@
+"""The manifests of a dataset that we published: which files are its content.
+
+`_manifests/{number:020d}.json` is created exclusively, so that of two publishers one wins each
+number. The newest one is the dataset. A manifest that appends names the earlier ones that it
+adds to, so that reading costs one request for each, and appending does not copy their lists.
+
+Each manifest carries the newest generation of every application that published here: a
+publisher that finds its own is done, whatever became of its earlier answer.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from connectors.data_errors import CorruptFileError, PublishConflictError
+from connectors.errors import StoreUnsureError
+from connectors.listing import MANIFESTS
+from connectors.outputs import OutputFile
+from connectors.url import join_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from connectors.store import Store
+
+PUBLISH_TRIES_MAX: Final = 50
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """One published version. `schema_ipc` is the whole dataset's, partition columns included."""
+
+    number: int
+    format: str
+    mode: str
+    run: str
+    app_id: str
+    generation: int
+    schema_ipc: bytes
+    partition_by: tuple[str, ...]
+    files: tuple[OutputFile, ...]
+    previous: tuple[int, ...] = ()
+    apps: dict[str, int] = {}
+
+
+def manifest_key(number: int) -> str:
+    """Return where a manifest is."""
+    return f"{MANIFESTS}{number:020d}.json"
+
+
+def load_manifest(store: Store, number: int) -> Manifest:
+    """Return a manifest. Raises: CorruptFileError, ObjectMissingError."""
+    key = manifest_key(number)
+    try:
+        return msgspec.json.decode(store.get(key), type=Manifest)
+    except msgspec.DecodeError as error:
+        raise CorruptFileError(join_url(store.url, key), "manifest", str(error)) from error
+
+
+def newest_manifest(store: Store) -> Manifest | None:
+    """Return the manifest that is the dataset now, or None where nothing was published."""
+    newest = -1
+    for info in store.list(MANIFESTS):
+        name = info.key.removeprefix(MANIFESTS).removesuffix(".json")
+        if name.isdigit():
+            newest = max(newest, int(name))
+    return None if newest < 0 else load_manifest(store, newest)
+
+
+def all_files(store: Store, manifest: Manifest) -> Iterator[OutputFile]:
+    """Yield the files of the dataset, the earliest published first."""
+    earlier = (load_manifest(store, number).files for number in manifest.previous)
+    return chain(chain.from_iterable(earlier), manifest.files)
+
+
+def publish_manifest(store: Store, wanted: Manifest) -> Manifest:
+    """Make the manifest the newest one, once; return what was published.
+
+    Raises: PublishConflictError after many tries, StoreError. Then nothing is visible, or
+    publishing again finds it.
+    """
+    for _ in range(PUBLISH_TRIES_MAX):
+        newest = newest_manifest(store)
+        if newest is not None and newest.apps.get(wanted.app_id, -1) >= wanted.generation:
+            return newest
+        manifest = _after(newest, wanted)
+        try:
+            won = store.put_if_absent(manifest_key(manifest.number), msgspec.json.encode(manifest))
+        except StoreUnsureError:
+            # It may have been written: the next look at the newest manifest tells.
+            continue
+        if won == "won":
+            return manifest
+    raise PublishConflictError(store.url, PUBLISH_TRIES_MAX)
+
+
+def _after(newest: Manifest | None, wanted: Manifest) -> Manifest:
+    apps = {} if newest is None else dict(newest.apps)
+    apps[wanted.app_id] = wanted.generation
+    number = max(wanted.generation, 0 if newest is None else newest.number + 1)
+    previous: tuple[int, ...] = ()
+    if wanted.mode == "append" and newest is not None:
+        previous = (*newest.previous, newest.number)
+    return msgspec.structs.replace(wanted, number=number, previous=previous, apps=apps)

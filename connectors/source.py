@@ -1,0 +1,170 @@
+"""Read any dataset: find it, cut it into splits, read a split.
+
+discovery, splits = discover(spec, slots=4)
+reader = open_reader(spec, discovery)
+for table in reader.batches(splits[0], batch_bytes=64 << 20): ...
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+
+from connectors.formats.files import FilesReader, store_options
+from connectors.formats.registry import file_format_of, format_of_names
+from connectors.hive import distinct_values, value_fields
+from connectors.listing import FoundFile, Listing, listed
+from connectors.predicates import partitions_that_may_match
+from connectors.schema import SchemaOf, dump_schema, plain_schema, unified
+from connectors.splits import Discovery, FilePart, OptionValue, Reader, SourceSpec, Split
+from connectors.splitting import Chunk, one_split_per_file, packed, target_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow.compute as pc
+
+    from connectors.formats.file_format import FileFacts
+
+__all__ = [
+    "Discovery",
+    "FilePart",
+    "OptionValue",
+    "Reader",
+    "SourceSpec",
+    "Split",
+    "discover",
+    "open_reader",
+]
+
+FILES_NAMED_MAX: Final = 3
+
+
+def discover(
+    spec: SourceSpec, slots: int, predicate: pc.Expression | None = None
+) -> tuple[Discovery, list[Split]]:
+    """Find what a source holds now, and cut it into splits for this many slots.
+
+    A predicate leaves out the partitions that cannot hold a matching row.
+    Raises: NoFilesError, UnknownFormatError, CorruptFileError, SchemaConflictError,
+    MissingColumnError, StoreError.
+    """
+    assert slots > 0, slots
+    listing = listed(spec.urls, store_options(spec.options))
+    name = spec.format or format_of_names(spec.urls[0], [file.key for file in listing.files])
+    file_format = file_format_of(spec.urls[0], name)
+    if predicate is not None:
+        listing = _pruned(listing, predicate)
+    facts = file_format.facts(listing, spec.options)
+    schema = _schema(listing, facts)
+    splits = _splits(spec, slots, listing, facts)
+    return _discovery(file_format.name, listing, facts, schema), splits
+
+
+def open_reader(
+    spec: SourceSpec,
+    discovery: Discovery,
+    columns: list[str] | None = None,
+    predicate: pc.Expression | None = None,
+) -> Reader:
+    """Return what reads the splits of a discovery; of its `files` nothing is needed.
+
+    Raises: MissingColumnError, with a near miss; OptionError for a predicate that cannot be.
+    """
+    return FilesReader(
+        file_format_of(spec.urls[0], discovery.format),
+        discovery,
+        spec.options,
+        owner=spec.name,
+        columns=columns,
+        predicate=predicate,
+    )
+
+
+def _schema(listing: Listing, facts: Sequence[FileFacts]) -> pa.Schema:
+    """Unify the files' schemas and add the partition columns; a path's value wins."""
+    fields = value_fields([file.values for file in listing.files])
+    schemas = [
+        SchemaOf(listing.url(file), fact.schema)
+        for file, fact in zip(listing.files, facts, strict=True)
+        if fact.schema is not None
+    ]
+    inside = plain_schema(unified(schemas)) if schemas else pa.schema([])
+    of_path = {field.name: field for field in fields}
+    kept = [field for field in inside if field.name not in of_path]
+    return pa.schema([*kept, *fields])
+
+
+def _pruned(listing: Listing, predicate: pc.Expression) -> Listing:
+    """Leave out the files of partitions in which no row can pass."""
+    if not any(file.values for file in listing.files):
+        return listing
+    rows = distinct_values(file.values for file in listing.files)
+    fields = value_fields(rows)
+    keep = partitions_that_may_match(predicate, rows, pa.schema(fields))
+    kept = {tuple(row.items()) for row, may in zip(rows, keep, strict=True) if may}
+    files = tuple(file for file in listing.files if tuple(file.values.items()) in kept)
+    # One file stays, so that the schema is known: its rows are filtered when it is read.
+    return Listing(listing.stores, files or listing.files[:1])
+
+
+def _splits(
+    spec: SourceSpec, slots: int, listing: Listing, facts: Sequence[FileFacts]
+) -> list[Split]:
+    units = [fact.units for fact in facts]
+    if spec.split == "file":
+        chunks = one_split_per_file(units)
+    else:
+        size_bytes = sum(file.size_bytes for file in listing.files)
+        target = spec.split_bytes or target_bytes(size_bytes, len(units), slots)
+        chunks = packed(units, target)
+    return [_split(listing.files, facts, chunk) for chunk in chunks]
+
+
+def _split(
+    files: Sequence[FoundFile], facts: Sequence[FileFacts], chunks: Sequence[Chunk]
+) -> Split:
+    parts = tuple(_part(files[chunk.file], facts[chunk.file], chunk) for chunk in chunks)
+    rows = [part.rows for part in parts if part.rows is not None]
+    return Split(
+        parts=parts,
+        rows=sum(rows) if len(rows) == len(parts) else None,
+        size_bytes=sum(unit.size_bytes for chunk in chunks for unit in chunk.units),
+    )
+
+
+def _part(file: FoundFile, facts: FileFacts, chunk: Chunk) -> FilePart:
+    if chunk.whole:
+        groups, rows, start, end = None, facts.rows, 0, 0
+    else:
+        units = chunk.units
+        known = [unit.rows for unit in units if unit.rows is not None]
+        rows = sum(known) if len(known) == len(units) else None
+        groups = tuple(unit.part for unit in units) if units[0].part >= 0 else None
+        start, end = units[0].start, units[-1].end
+    return FilePart(
+        key=file.key,
+        size_bytes=file.size_bytes,
+        version=file.version,
+        root=file.root,
+        rows=rows,
+        row_groups=groups,
+        start=start,
+        end=end,
+        values=file.values,
+    )
+
+
+def _discovery(
+    format_name: str, listing: Listing, facts: Sequence[FileFacts], schema: pa.Schema
+) -> Discovery:
+    rows = [fact.rows for fact in facts if fact.rows is not None]
+    return Discovery(
+        format=format_name,
+        schema_ipc=dump_schema(schema),
+        roots=tuple(store.url for store in listing.stores),
+        files=tuple((listing.url(f), f.size_bytes, f.version) for f in listing.files),
+        rows=sum(rows) if len(rows) == len(facts) else None,
+        size_bytes=sum(file.size_bytes for file in listing.files),
+    )
