@@ -18,6 +18,7 @@ class Lease(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     attempt: int
     epoch: Epoch
     stage: int
+    version: str = ""  # of the program to run
     shrink: int = 0  # halve the batches so many times: the attempt before ran out of memory
 
 

@@ -1,0 +1,187 @@
+"""What happens to attempts and to the runners that hold them."""
+
+import heapq
+from collections.abc import Iterable
+from typing import Final
+
+from rayorch.core import settling
+from rayorch.core.book import Book, ensure_runners
+from rayorch.core.commands import Command, CompareSchemas, Lease, Record, RevokeLeases
+from rayorch.core.facts import (
+    AttemptFailed,
+    AttemptFinished,
+    AttemptLost,
+    AttemptProgressed,
+    AttemptStarted,
+    Event,
+    LeaseReturned,
+    RunnerJoined,
+    RunnerLost,
+)
+from rayorch.core.leasing import RunnerSlot
+from rayorch.core.run import ACTIVE, ENDED, Run, RunState
+from rayorch.core.settling import drain, settle
+from rayorch.core.task import HELD, RunnerGone, Task, TaskLeased, TaskState, step
+
+SMOOTHING: Final = 0.2
+"""Weight of the newest attempt in the moving average of a stage's seconds."""
+
+
+def attempt_finished(book: Book, fact: AttemptFinished, event: Event) -> Iterable[Command]:
+    """Commit the first report of a task; count and drop the others."""
+    run = book.run(fact)
+    if run.swept:
+        return  # Its tasks are gone.
+    task = run.tasks[fact.task]
+    after = step(task, fact, run.retry, event.at_s)
+    book.forget(fact.runner, fact)
+    if after is task:
+        run.totals.duplicates += 1
+        return
+    yield from _recall(book, run, task, fact, event)
+    run.committed += 1
+    run.failed -= task.state is TaskState.FAILED
+    book.put(run, after)
+    settling.add_output(run, fact)
+    flow = book.flows[run.id]
+    seen_s = fact.output.seconds.total_s
+    expected_s = flow.seconds.get(task.stage, seen_s)
+    flow.seconds[task.stage] = expected_s + SMOOTHING * (seen_s - expected_s)
+    for result in fact.output.results:
+        schemas = run.schemas.setdefault(result.sink, {})
+        if result.schema_fp and result.schema_fp not in schemas:
+            schemas[result.schema_fp] = fact.task
+            if len(schemas) > 1:
+                yield CompareSchemas(event.id, run.id, result.sink, tuple(schemas.values()))
+    if run.committed == len(run.tasks) or run.state is not RunState.RUNNING:
+        yield from settle(book, run, event.id, event.at_s)
+
+
+def attempt_failed(
+    book: Book, fact: AttemptFailed | AttemptLost, event: Event
+) -> Iterable[Command]:
+    """Treat a failure by its kind: again, later, smaller, or not any more."""
+    run = book.run(fact)
+    if run.swept:
+        return  # Its tasks are gone.
+    task = run.tasks[fact.task]
+    after = step(task, fact, run.retry, event.at_s)
+    book.forget(fact.runner, fact)
+    if after is task:
+        return
+    run.note_failure(fact, event.at_s)
+    book.put(run, after)
+    if after.state is TaskState.READY:
+        book.offer(run, after)
+    elif after.state is TaskState.WAITING:
+        heapq.heappush(book.flows[run.id].waiting, (after.since_s, after.id))
+    elif after.state is TaskState.FAILED:
+        run.failed += 1
+        if run.error is None:
+            run.error = settling.task_error(run, after, fact)
+        if run.state is RunState.RUNNING:
+            yield from drain(book, run, RunState.FAILED, event)
+    yield from settle(book, run, event.id, event.at_s)
+
+
+def attempt_started(book: Book, fact: AttemptStarted, event: Event) -> Iterable[Command]:
+    """Note that a runner computes."""
+    run = book.run(fact)
+    if run.swept:
+        return ()
+    task = run.tasks[fact.task]
+    book.put(run, step(task, fact, run.retry, event.at_s))
+    run.first_start_s = run.first_start_s or event.at_s
+    slot = book.runners.get(fact.runner)
+    if slot is not None:
+        slot.started_s = event.at_s
+    return ()
+
+
+def attempt_progressed(book: Book, _fact: AttemptProgressed, _event: Event) -> Iterable[Command]:
+    """Note nothing: observers show progress, no decision rests on it."""
+    return ()  # Observers show it; the machine decides nothing by it yet.
+
+
+def lease_returned(book: Book, fact: LeaseReturned, event: Event) -> Iterable[Command]:
+    """Make a task that a runner gave back ready again."""
+    run = book.run(fact)
+    if run.swept:
+        return  # Its tasks are gone.
+    task = run.tasks[fact.task]
+    after = step(task, fact, run.retry, event.at_s)
+    book.forget(fact.runner, fact)
+    if after is not task:
+        book.put(run, after)
+        book.offer(run, after)
+    yield from settle(book, run, event.id, event.at_s)
+
+
+def runner_joined(book: Book, fact: RunnerJoined, event: Event) -> Iterable[Command]:
+    """Take in a runner, with what it holds from an earlier epoch."""
+    slot = book.runners[fact.runner] = RunnerSlot(fact)
+    stale: list[Lease] = []
+    for held in fact.held:
+        run = book.runs.get(held.run)
+        task = run.tasks[held.task] if run and held.task < len(run.tasks) else None
+        lease = Lease(held.run, held.task, held.attempt, held.epoch, task.stage if task else 0)
+        if run is None or task is None or task.state is not TaskState.READY:
+            stale.append(lease)
+            continue
+        leased = TaskLeased(held.run, held.task, held.attempt, held.epoch, fact.runner)
+        book.hold(run, slot, lease, step(task, leased, run.retry, event.at_s))
+    if stale:
+        yield RevokeLeases(event.id, fact.runner, tuple(stale))
+
+
+def runner_lost(book: Book, fact: RunnerLost, event: Event) -> Iterable[Command]:
+    """Give away what a runner held; blame its death on what it was running."""
+    slot = book.runners.pop(fact.runner, None)
+    if slot is None:
+        return
+    head = slot.head
+    for lease in slot.queue.values():
+        run = book.runs[lease.run]
+        book.flows[run.id].held -= 1
+        task = run.tasks[lease.task]
+        held = (task.attempt, task.epoch, task.runner)
+        if held != (lease.attempt, lease.epoch, slot.id) or task.state not in HELD:
+            continue
+        if lease is head:
+            # Its death is a decision to be journaled: it counts against the task.
+            yield Record(event.id, _lost(lease, fact))
+            continue
+        after = step(task, RunnerGone(), run.retry, event.at_s)
+        book.put(run, after)
+        if after.state is TaskState.READY:
+            book.offer(run, after)
+    for run in book.runs.values():
+        if run.state is RunState.RUNNING:
+            yield ensure_runners(run, event.id)
+        elif run.state in ACTIVE or run.state in ENDED:
+            yield from settle(book, run, event.id, event.at_s)
+
+
+def _recall(
+    book: Book, run: Run, task: Task, fact: AttemptFinished, event: Event
+) -> Iterable[Command]:
+    """Take back the lease of another runner on work that is done."""
+    if task.runner is None or task.runner == fact.runner:
+        return
+    slot = book.runners.get(task.runner)
+    lease = slot.queue.get((run.id, task.id)) if slot is not None else None
+    if slot is not None and lease is not None and (run.id, task.id) not in slot.revoking:
+        slot.revoking.add((run.id, task.id))
+        yield RevokeLeases(event.id, slot.id, (lease,))
+
+
+def _lost(lease: Lease, fact: RunnerLost) -> AttemptLost:
+    return AttemptLost(
+        run=lease.run,
+        task=lease.task,
+        attempt=lease.attempt,
+        epoch=lease.epoch,
+        runner=fact.runner,
+        kind=fact.kind,
+        reason=fact.reason,
+    )

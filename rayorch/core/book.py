@@ -1,0 +1,131 @@
+"""The machine's books: runs, their volatile sides, runners, and who holds what.
+
+Handlers change state through these methods alone, so that a task, the queue it is in and the count
+of what its run holds never disagree.
+"""
+
+import heapq
+from typing import Protocol
+
+from rayorch.core.commands import EnsureRunners, Lease
+from rayorch.core.facts import Event
+from rayorch.core.leasing import RunnerSlot
+from rayorch.core.run import ACTIVE, RUN_KINDS, RUN_TRANSITIONS, Flow, Run, RunState
+from rayorch.core.task import Task, TaskState
+from rayorch.errors import InvalidTransitionError, UnknownRunError
+from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId
+
+
+class AboutRun(Protocol):
+    """A fact that names a run."""
+
+    @property
+    def run(self) -> RunId:
+        """The run."""
+        ...
+
+
+class AboutAttempt(AboutRun, Protocol):
+    """A fact that names an attempt."""
+
+    @property
+    def task(self) -> TaskId:
+        """The task, by its index in the run."""
+        ...
+
+    @property
+    def attempt(self) -> int:
+        """Which try of it."""
+        ...
+
+    @property
+    def epoch(self) -> Epoch:
+        """Under which leader it was leased."""
+        ...
+
+
+class Book:
+    """All state of the machine. `runs` is durable; the rest dies with the process."""
+
+    def __init__(self) -> None:
+        self.epoch = Epoch(0)
+        self.runs: dict[RunId, Run] = {}
+        self.flows: dict[RunId, Flow] = {}
+        self.runners: dict[RunnerId, RunnerSlot] = {}
+        self.turn = 0
+
+    def run(self, fact: AboutRun) -> Run:
+        """Return the run that a fact is about.
+
+        Raises: UnknownRunError; InvalidTransitionError for a fact that the run's state rules out.
+        """
+        run = self.runs.get(fact.run)
+        if run is None:
+            raise UnknownRunError(fact.run, tuple(self.runs))
+        kind = type(fact)
+        if kind in RUN_KINDS and (run.state, kind) not in RUN_TRANSITIONS:
+            raise InvalidTransitionError(run.id, run.state.value, kind.__name__)
+        return run
+
+    def enter(self, run: Run, state: RunState, event: Event) -> None:
+        """Move a run to a state."""
+        run.state = state
+        if state not in ACTIVE:
+            run.finished_s = event.at_s
+
+    def put(self, run: Run, task: Task) -> None:
+        """Replace a task."""
+        run.tasks[task.id] = task
+
+    def hold(self, run: Run, slot: RunnerSlot, lease: Lease, task: Task) -> None:
+        """Queue a lease on a runner."""
+        self.put(run, task)
+        slot.queue[lease.run, lease.task] = lease
+        self.flows[run.id].held += 1
+
+    def forget(self, runner: RunnerId, fact: AboutAttempt) -> None:
+        """Take the lease that a runner speaks of from its queue: it is done with it."""
+        slot = self.runners.get(runner)
+        if slot is None:
+            return
+        key = (fact.run, fact.task)
+        lease = slot.queue.get(key)
+        if lease is not None and (lease.attempt, lease.epoch) == (fact.attempt, fact.epoch):
+            del slot.queue[key]
+            self.flows[fact.run].held -= 1
+            slot.started_s = 0.0
+            slot.alone = slot.alone and bool(slot.queue)
+        slot.revoking.discard(key)
+
+    def offer(self, run: Run, task: Task) -> None:
+        """Queue a ready task for the next leases."""
+        flow = self.flows[run.id]
+        (flow.suspects if task.strikes else flow.ready).append(task.id)
+
+    def refill(self, run: Run) -> None:
+        """Queue all of a run's open tasks afresh."""
+        held = self.flows[run.id].held
+        self.flows[run.id] = flow_of(run)
+        self.flows[run.id].held = held
+
+
+def flow_of(run: Run) -> Flow:
+    """Return the volatile side of a run that nobody works on: what is open is ready or waits."""
+    flow = Flow()
+    for task in run.tasks:
+        if task.state is TaskState.READY:
+            (flow.suspects if task.strikes else flow.ready).append(task.id)
+        elif task.state is TaskState.WAITING:
+            heapq.heappush(flow.waiting, (task.since_s, task.id))
+    return flow
+
+
+def ensure_runners(run: Run, cause: EventId) -> EnsureRunners:
+    """Ask for runners that fit every stage of a run."""
+    return EnsureRunners(
+        cause,
+        run.id,
+        cores=max(stage.cores for stage in run.stages),
+        memory_bytes=max(stage.memory_bytes for stage in run.stages),
+        count_max=len(run.tasks) - run.committed,
+    )

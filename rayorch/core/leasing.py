@@ -1,0 +1,114 @@
+"""Who holds what: runners, their queues, and how many leases to send to each.
+
+All of it is volatile. A runner works its queue first in, first out, so the head of the queue is
+what it runs, and only the head is to blame when the runner dies.
+"""
+
+import math
+from typing import Final
+
+from rayorch.core.commands import Lease, RevokeLeases
+from rayorch.core.facts import RunnerJoined
+from rayorch.ids import EventId, RunId, RunnerId, TaskId
+
+WINDOW_S: Final = 0.25
+"""Work queued on a runner, so that it never waits for the scheduler."""
+QUEUE_MIN: Final = 2
+"""One that runs and one whose input is being read."""
+QUEUE_MAX: Final = 2048
+"""A bound on what one lost runner gives back, and on one message."""
+
+Key = tuple[RunId, TaskId]
+
+
+class RunnerSlot:
+    """One runner as the machine sees it."""
+
+    __slots__ = (
+        "alone",
+        "cores",
+        "dying",
+        "id",
+        "memory_bytes",
+        "pool",
+        "queue",
+        "revoking",
+        "started_s",
+    )
+
+    def __init__(self, joined: RunnerJoined) -> None:
+        self.id = joined.runner
+        self.pool = joined.pool
+        self.cores = joined.cores
+        self.memory_bytes = joined.memory_bytes
+        self.queue: dict[Key, Lease] = {}
+        self.revoking: set[Key] = set()
+        self.started_s = 0.0  # of the head; 0 while it is not known to have started
+        self.dying = False
+        self.alone = False  # runs a suspect: give it nothing else
+
+    @property
+    def head(self) -> Lease | None:
+        """The lease that runs now, or will next."""
+        return next(iter(self.queue.values()), None)
+
+    def room(self, expected_s: float | None) -> int:
+        """Return how many more leases to send, 0 until half of the queue is worked off."""
+        if self.dying or self.alone:
+            return 0
+        wanted = queue_length(expected_s)
+        held = len(self.queue)
+        return wanted - held if held <= wanted // 2 else 0
+
+
+def queue_length(expected_s: float | None) -> int:
+    """Return the leases that keep a runner busy for the window.
+
+    Units: expected_s, seconds of one attempt; None before the first has finished.
+    """
+    if expected_s is None:
+        return QUEUE_MIN
+    if expected_s * QUEUE_MAX <= WINDOW_S:
+        return QUEUE_MAX
+    return max(QUEUE_MIN, math.ceil(WINDOW_S / expected_s))
+
+
+def share(room: int, ready: int, runners: int) -> int:
+    """Return how many of the ready tasks one runner gets, so that the last ones are spread."""
+    assert runners > 0
+    return min(room, max(1, math.ceil(ready / runners)))
+
+
+def steal(runners: list[RunnerSlot], cause: EventId) -> RevokeLeases | None:
+    """Take back half of the longest unstarted queue for a runner that has nothing to do."""
+    if all(slot.queue or slot.dying for slot in runners):
+        return None
+    # The head may run already; a suspect's runner has nothing but the head.
+    longest = max(runners, key=lambda slot: len(slot.queue) - len(slot.revoking), default=None)
+    if longest is None or longest.dying or longest.revoking:
+        return None
+    waiting = list(longest.queue.items())[1:]
+    if not waiting:
+        return None
+    back = waiting[len(waiting) // 2 :]
+    longest.revoking.update(key for key, _ in back)
+    return RevokeLeases(cause, longest.id, tuple(lease for _, lease in back))
+
+
+def fits(slot: RunnerSlot, cores: float, memory_bytes: int) -> bool:
+    """Say whether a runner is large enough for a stage."""
+    return slot.cores >= cores and slot.memory_bytes >= memory_bytes
+
+
+__all__ = [
+    "QUEUE_MAX",
+    "QUEUE_MIN",
+    "WINDOW_S",
+    "Key",
+    "RunnerId",
+    "RunnerSlot",
+    "fits",
+    "queue_length",
+    "share",
+    "steal",
+]

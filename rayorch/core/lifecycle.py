@@ -1,0 +1,176 @@
+"""What happens to a run: submitted, planned, stopped, cancelled, resumed, published."""
+
+from collections.abc import Iterable
+
+from rayorch.core.book import Book, ensure_runners, flow_of
+from rayorch.core.commands import Command, KillRunner, MakePlan, Record, RevokeLeases
+from rayorch.core.facts import (
+    Event,
+    Led,
+    PlanFailed,
+    PlanReady,
+    PublishFailed,
+    RunCancelRequested,
+    RunFailed,
+    RunResumed,
+    RunStopRequested,
+    RunSubmitted,
+    RunSwept,
+    SinkPublished,
+)
+from rayorch.core.run import ACTIVE, ENDED, RESUMABLE, Flow, Run, RunState
+from rayorch.core.settling import drain, settle
+from rayorch.core.task import HELD, RunnerGone, Task, TaskCancelled, TaskReopened, step
+from rayorch.ids import TaskId
+
+
+def submit(book: Book, fact: RunSubmitted, event: Event) -> Iterable[Command]:
+    """Begin a run."""
+    if fact.run in book.runs:
+        return  # A client that asks twice gets one run.
+    book.runs[fact.run] = Run(
+        id=fact.run,
+        pipeline=fact.pipeline,
+        version=fact.version,
+        owner=fact.owner,
+        stages=fact.stages,
+        sinks=fact.sinks,
+        retry=fact.retry,
+        submitted_s=event.at_s,
+    )
+    book.flows[fact.run] = Flow()
+    yield MakePlan(event.id, fact.run)
+
+
+def plan_ready(book: Book, fact: PlanReady, event: Event) -> Iterable[Command]:
+    """Make the tasks of a planned run."""
+    run = book.run(fact)
+    if run.planned or run.state is RunState.CANCELLED:
+        return
+    run.planned = True
+    run.task_counts, run.size_bytes, run.files = fact.task_counts, fact.size_bytes, fact.files
+    run.tasks = [
+        Task(id=TaskId(i), stage=stage)
+        for i, stage in enumerate(s for s, n in enumerate(fact.task_counts) for _ in range(n))
+    ]
+    book.flows[run.id] = flow_of(run)
+    if run.state is RunState.PLANNING:
+        book.enter(run, RunState.RUNNING, event)
+        if run.tasks:
+            yield ensure_runners(run, event.id)
+        yield from settle(book, run, event.id, event.at_s)
+
+
+def plan_failed(book: Book, fact: PlanFailed, event: Event) -> Iterable[Command]:
+    """End a run that has no plan."""
+    run = book.run(fact)
+    run.error = fact.error
+    if run.state is RunState.PLANNING:
+        book.enter(run, RunState.FAILED, event)
+    return ()
+
+
+def stop(book: Book, fact: RunStopRequested, event: Event) -> Iterable[Command]:
+    """Hand out no more of a run, so that it can be resumed."""
+    run = book.run(fact)
+    if run.state is RunState.PLANNING:
+        book.enter(run, RunState.STOPPED, event)
+    elif run.state is RunState.RUNNING:
+        yield from drain(book, run, RunState.STOPPED, event)
+
+
+def run_failed(book: Book, fact: RunFailed, event: Event) -> Iterable[Command]:
+    """Fail a run for a reason that is no single task's."""
+    run = book.run(fact)
+    run.error = fact.error
+    if run.state is RunState.RUNNING:
+        yield from drain(book, run, RunState.FAILED, event)
+    elif run.state is RunState.DRAINING:
+        run.target = RunState.FAILED
+    elif run.state is RunState.PUBLISHING:
+        book.enter(run, RunState.FAILED, event)
+
+
+def cancel(book: Book, fact: RunCancelRequested, event: Event) -> Iterable[Command]:
+    """End a run for good."""
+    run = book.run(fact)
+    if run.state in ENDED or run.state is RunState.PUBLISHING:
+        return
+    for slot in book.runners.values():
+        mine = [lease for key, lease in slot.queue.items() if key[0] == run.id]
+        if mine and slot.head is mine[0]:
+            slot.dying = True
+            yield KillRunner(event.id, slot.id, f"run {run.id} was cancelled")
+        elif mine:
+            yield RevokeLeases(event.id, slot.id, tuple(mine))
+    for task in run.tasks:
+        book.put(run, step(task, TaskCancelled(), run.retry, event.at_s))
+    book.enter(run, RunState.CANCELLED, event)
+    yield from settle(book, run, event.id, event.at_s)
+
+
+def resume(book: Book, fact: RunResumed, event: Event) -> Iterable[Command]:
+    """Go on with what is open, and try again what had failed."""
+    run = book.run(fact)
+    if run.state not in RESUMABLE:
+        return
+    run.version, run.error, run.target = fact.version, None, None
+    run.resumed += 1
+    run.finished_s = 0.0
+    run.failures = []
+    if not run.planned:
+        book.enter(run, RunState.PLANNING, event)
+        yield MakePlan(event.id, run.id)
+        return
+    for task in run.tasks:
+        if task.state not in HELD:
+            book.put(run, step(task, TaskReopened(), run.retry, event.at_s))
+    book.refill(run)
+    book.enter(run, RunState.RUNNING, event)
+    if run.committed < len(run.tasks):
+        yield ensure_runners(run, event.id)
+    yield from settle(book, run, event.id, event.at_s)
+
+
+def sink_published(book: Book, fact: SinkPublished, event: Event) -> Iterable[Command]:
+    """Note that a sink is visible."""
+    run = book.run(fact)
+    run.published.setdefault(fact.sink, fact)
+    book.flows[run.id].publishing.discard(fact.sink)
+    yield from settle(book, run, event.id, event.at_s)
+
+
+def publish_failed(book: Book, fact: PublishFailed, event: Event) -> Iterable[Command]:
+    """Publish again later, or fail the run."""
+    run = book.run(fact)
+    flow = book.flows[run.id]
+    if run.state is not RunState.PUBLISHING:
+        return
+    if fact.retry_at_s > 0.0:
+        flow.publish_due_s[fact.sink] = fact.retry_at_s
+    else:
+        yield Record(event.id, RunFailed(run=run.id, error=fact.error))
+
+
+def swept(book: Book, fact: RunSwept, _event: Event) -> Iterable[Command]:
+    """Let go of a run that has ended and left nothing behind."""
+    run = book.run(fact)
+    run.swept = True
+    run.outputs = {}  # They are in the manifest or the Delta log by now, or deleted.
+    return ()
+
+
+def lead(book: Book, fact: Led, event: Event) -> Iterable[Command]:
+    """Begin an epoch: nobody holds anything, and runs of another cluster are interrupted."""
+    book.epoch = fact.epoch
+    # Leases of an earlier epoch come back as `RunnerJoined.held`, or not at all.
+    for run in book.runs.values():
+        for task in run.tasks:
+            if task.state in HELD:
+                book.put(run, step(task, RunnerGone(), run.retry, event.at_s))
+        if fact.interrupts and run.state in ACTIVE - {RunState.PUBLISHING}:
+            stopping = run.state is RunState.DRAINING and run.target is not None
+            run.state = (run.target or RunState.INTERRUPTED) if stopping else RunState.INTERRUPTED
+        book.flows[run.id] = flow_of(run)
+    book.runners.clear()
+    return ()

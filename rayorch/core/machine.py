@@ -1,0 +1,148 @@
+"""The scheduler: events in, commands out.
+
+`handle` is the only mutator. It does no I/O, reads no clock (`event.at_s`), draws no luck and calls
+nobody back, so the Ray host, the in-process host, the simulator and a replay of the journal drive
+the same code and get the same answers.
+
+What is durable lives in `Run`, and only durable facts change it; leases, runners and back-offs
+live in `RunnerSlot` and `Flow` and die with the process.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from rayorch.core import attempts, granting, lifecycle, settling
+from rayorch.core.book import Book, ensure_runners, flow_of
+from rayorch.core.commands import Command, MakePlan
+from rayorch.core.facts import (
+    AttemptFailed,
+    AttemptFinished,
+    AttemptLost,
+    AttemptProgressed,
+    AttemptStarted,
+    Event,
+    Fact,
+    LeaseReturned,
+    Led,
+    PlanFailed,
+    PlanReady,
+    PublishFailed,
+    RunCancelRequested,
+    RunFailed,
+    RunnerJoined,
+    RunnerLost,
+    RunResumed,
+    RunStopRequested,
+    RunSubmitted,
+    RunSwept,
+    SinkPublished,
+    Ticked,
+)
+from rayorch.core.leasing import RunnerSlot
+from rayorch.core.run import Flow, Run, RunState, Snapshot
+from rayorch.core.task import HELD
+from rayorch.ids import Epoch, EventId, RunId, RunnerId
+
+Commands = tuple[Command, ...]
+
+HANDLERS: Final[Mapping[type[Fact], Callable[[Book, Any, Event], Iterable[Command]]]] = {
+    Ticked: granting.tick,
+    RunSubmitted: lifecycle.submit,
+    PlanReady: lifecycle.plan_ready,
+    PlanFailed: lifecycle.plan_failed,
+    RunStopRequested: lifecycle.stop,
+    RunCancelRequested: lifecycle.cancel,
+    RunResumed: lifecycle.resume,
+    RunFailed: lifecycle.run_failed,
+    SinkPublished: lifecycle.sink_published,
+    PublishFailed: lifecycle.publish_failed,
+    RunSwept: lifecycle.swept,
+    Led: lifecycle.lead,
+    AttemptFinished: attempts.attempt_finished,
+    AttemptFailed: attempts.attempt_failed,
+    AttemptLost: attempts.attempt_failed,
+    AttemptStarted: attempts.attempt_started,
+    AttemptProgressed: attempts.attempt_progressed,
+    LeaseReturned: attempts.lease_returned,
+    RunnerJoined: attempts.runner_joined,
+    RunnerLost: attempts.runner_lost,
+}
+"""The function that each kind of fact goes to."""
+
+
+class Machine:
+    """The state of one home: its runs and, while somebody leads, the runners."""
+
+    def __init__(self) -> None:
+        self.book = Book()
+        self.through = EventId(0)
+
+    @property
+    def runs(self) -> Mapping[RunId, Run]:
+        """All runs of the home, oldest first."""
+        return self.book.runs
+
+    @property
+    def flows(self) -> Mapping[RunId, Flow]:
+        """The volatile side of each run."""
+        return self.book.flows
+
+    @property
+    def runners(self) -> Mapping[RunnerId, RunnerSlot]:
+        """The runners that are known to live."""
+        return self.book.runners
+
+    @property
+    def epoch(self) -> Epoch:
+        """The epoch of the newest leader."""
+        return self.book.epoch
+
+    def handle(self, event: Event) -> Commands:
+        """Apply one event and return what is to be done about it.
+
+        Raises: UnknownRunError, InvalidTransitionError; nothing has changed then.
+        """
+        fact = event.fact
+        commands = tuple(HANDLERS[type(fact)](self.book, fact, event))
+        self.through = event.id
+        return commands
+
+    def admits(self, fact: Fact) -> bool:
+        """Say whether a fact is news. The host drops the others before they are stamped.
+
+        A failure that a runner reports for a lease which it no longer holds says nothing about
+        the attempt that holds it now. (Finished work is always welcome.)
+        """
+        if not isinstance(fact, AttemptFailed | AttemptLost):
+            return True
+        run = self.runs.get(fact.run)
+        if run is None or fact.task >= len(run.tasks):
+            return False
+        task = run.tasks[fact.task]
+        return task.state in HELD and (task.attempt, task.epoch) == (fact.attempt, fact.epoch)
+
+    def outstanding(self, cause: EventId, at_s: float) -> Commands:
+        """Return what a new leader has to ask for again: plans, publications, sweeps, runners."""
+        commands: list[Command] = []
+        for run in self.runs.values():
+            flow = self.flows[run.id]
+            flow.publishing.clear()
+            flow.sweeping = False
+            if run.state is RunState.PLANNING:
+                commands.append(MakePlan(cause, run.id))
+            elif run.state is RunState.RUNNING:
+                commands.append(ensure_runners(run, cause))
+            commands.extend(settling.settle(self.book, run, cause, at_s))
+        return tuple(commands)
+
+    def snapshot(self) -> Snapshot:
+        """Return the durable state, for the journal to keep."""
+        return Snapshot(self.through, list(self.runs.values()))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Start from a snapshot instead of from nothing."""
+        assert not self.book.runs
+        self.through = snapshot.through
+        for run in snapshot.runs:
+            self.book.runs[run.id] = run
+            self.book.flows[run.id] = flow_of(run)

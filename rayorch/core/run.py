@@ -1,0 +1,229 @@
+"""One run: its states, its tasks and what they staged.
+
+    planning -> running -> publishing -> succeeded
+        |          |            |
+        |          v            |
+        |       draining -------+--> failed, stopped      (resumed: running again)
+        +--------> cancelled, interrupted
+
+`draining` hands out no leases and waits for those that run; where it ends was decided when it
+began (`target`). A run that lost its control actor with its whole cluster is `interrupted` until
+somebody resumes it.
+"""
+
+from collections import Counter, deque
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+from rayorch.core.facts import (
+    AttemptFailed,
+    AttemptLost,
+    ErrorInfo,
+    PlanFailed,
+    PlanReady,
+    PublishFailed,
+    RetryLimits,
+    RunCancelRequested,
+    RunFailed,
+    RunResumed,
+    RunStopRequested,
+    RunSwept,
+    SinkPublished,
+    SinkResult,
+    StageShape,
+)
+from rayorch.core.task import Task, TaskState
+from rayorch.ids import EventId, RunId, TaskId
+
+FAILURES_KEPT_MAX: Final = 100
+"""Failures that a run remembers with their text; the rest are counted."""
+
+
+class RunState(Enum):
+    """Where a run stands."""
+
+    PLANNING = "planning"  # its sources are being cut into splits
+    RUNNING = "running"  # leases are given
+    DRAINING = "draining"  # no new leases; waits for what runs
+    PUBLISHING = "publishing"  # all committed; outputs become visible
+    SUCCEEDED = "succeeded"  # every sink is visible
+    FAILED = "failed"  # a task or a publication failed; may be resumed
+    STOPPED = "stopped"  # somebody stopped it; may be resumed
+    INTERRUPTED = "interrupted"  # its cluster died; may be resumed
+    CANCELLED = "cancelled"  # ended for good
+
+
+R = RunState
+ACTIVE: Final = frozenset({R.PLANNING, R.RUNNING, R.DRAINING, R.PUBLISHING})
+RESUMABLE: Final = frozenset({R.FAILED, R.STOPPED, R.INTERRUPTED})
+ENDED: Final = frozenset({R.SUCCEEDED, R.CANCELLED})
+
+_RUN_TABLE: Final[dict[type, dict[RunState, set[RunState]]]] = {
+    PlanReady: {
+        R.PLANNING: {R.RUNNING, R.PUBLISHING, R.SUCCEEDED},
+        # Stopped while the planner worked: the plan is kept for the resumption.
+        R.STOPPED: {R.STOPPED},
+        R.INTERRUPTED: {R.INTERRUPTED},
+        R.CANCELLED: {R.CANCELLED},
+    },
+    PlanFailed: {
+        R.PLANNING: {R.FAILED},
+        R.STOPPED: {R.STOPPED},
+        R.INTERRUPTED: {R.INTERRUPTED},
+        R.CANCELLED: {R.CANCELLED},
+    },
+    RunStopRequested: {
+        R.PLANNING: {R.STOPPED},
+        R.RUNNING: {R.DRAINING, R.STOPPED},
+        R.DRAINING: {R.DRAINING},
+        # Too late to stop: a publication is one step, and it is nearly done.
+        R.PUBLISHING: {R.PUBLISHING},
+        **{s: {s} for s in RESUMABLE | ENDED},
+    },
+    RunCancelRequested: {
+        **{s: {R.CANCELLED} for s in ACTIVE - {R.PUBLISHING}},
+        # What is committed and partly visible is finished, not torn.
+        R.PUBLISHING: {R.PUBLISHING},
+        **{s: {R.CANCELLED} for s in RESUMABLE},
+        **{s: {s} for s in ENDED},
+    },
+    RunResumed: {
+        **{s: {R.PLANNING, R.RUNNING, R.PUBLISHING, R.SUCCEEDED} for s in RESUMABLE},
+        **{s: {s} for s in ACTIVE | ENDED},
+    },
+    RunFailed: {
+        R.RUNNING: {R.DRAINING, R.FAILED},
+        R.DRAINING: {R.DRAINING, R.FAILED},
+        R.PUBLISHING: {R.FAILED},
+        **{s: {s} for s in RESUMABLE | ENDED},
+    },
+    SinkPublished: {
+        R.PUBLISHING: {R.PUBLISHING, R.SUCCEEDED},
+        # The cluster died between the publication and its record.
+        R.INTERRUPTED: {R.INTERRUPTED, R.SUCCEEDED},
+        R.FAILED: {R.FAILED, R.SUCCEEDED},
+        R.SUCCEEDED: {R.SUCCEEDED},
+    },
+    PublishFailed: {R.PUBLISHING: {R.PUBLISHING}, **{s: {s} for s in RESUMABLE | ENDED}},
+    RunSwept: {s: {s} for s in ENDED},
+}
+RUN_KINDS: Final[frozenset[type]] = frozenset(_RUN_TABLE)
+RUN_TRANSITIONS: Final[dict[tuple[RunState, type], frozenset[RunState]]] = {
+    (state, kind): frozenset(targets)
+    for kind, rows in _RUN_TABLE.items()
+    for state, targets in rows.items()
+}
+"""What each fact about a run may lead to. A pair that is not here is impossible."""
+
+
+class Flow:
+    """The volatile side of a run: what is ready, what waits, what is expected of a task."""
+
+    __slots__ = (
+        "draining_since_s",
+        "held",
+        "publish_due_s",
+        "publishing",
+        "ready",
+        "seconds",
+        "suspects",
+        "sweeping",
+        "waiting",
+    )
+
+    def __init__(self) -> None:
+        self.ready: deque[TaskId] = deque()
+        self.suspects: deque[TaskId] = deque()
+        self.waiting: list[tuple[float, TaskId]] = []  # heap of (until_s, task)
+        self.held = 0  # tasks leased or running
+        self.seconds: dict[int, float] = {}  # stage -> moving average of an attempt's seconds
+        self.draining_since_s = 0.0
+        self.publishing: set[int] = set()
+        self.publish_due_s: dict[int, float] = {}
+        self.sweeping = False
+
+
+class Totals(msgspec.Struct):
+    """Sums over the committed attempts, and counts of the others."""
+
+    rows_in: int = 0
+    bytes_in: int = 0
+    rows_out: int = 0
+    bytes_out: int = 0
+    read_s: float = 0.0
+    compute_s: float = 0.0
+    write_s: float = 0.0
+    wait_s: float = 0.0
+    cpu_s: float = 0.0
+    memory_bytes_max: int = 0
+    duplicates: int = 0  # reports of a task that was committed already
+    failures: dict[str, int] = {}  # by kind
+
+
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One failed attempt, as it is shown."""
+
+    task: TaskId
+    attempt: int
+    kind: str
+    at_s: float
+    error: ErrorInfo
+
+
+class Run(msgspec.Struct):
+    """Everything durable about one run. Changed by the machine alone."""
+
+    id: RunId
+    pipeline: str
+    version: str
+    owner: str
+    stages: tuple[StageShape, ...]
+    sinks: tuple[str, ...]
+    retry: RetryLimits
+    submitted_s: float
+    state: RunState = R.PLANNING
+    target: RunState | None = None  # where draining ends
+    planned: bool = False
+    task_counts: tuple[int, ...] = ()
+    size_bytes: int = 0
+    files: int = 0
+    tasks: list[Task] = []
+    outputs: dict[int, tuple[SinkResult, ...]] = {}  # task -> what it committed
+    schemas: dict[int, dict[str, TaskId]] = {}  # sink -> schema fingerprint -> first task
+    generation: int = 0
+    published: dict[int, SinkPublished] = {}
+    totals: Totals = msgspec.field(default_factory=Totals)
+    failures: list[Failure] = []
+    error: ErrorInfo | None = None
+    committed: int = 0
+    failed: int = 0
+    first_start_s: float = 0.0
+    finished_s: float = 0.0
+    resumed: int = 0
+    swept: bool = False
+
+    def counts(self) -> list[Counter[TaskState]]:
+        """Return tasks by state, for each stage."""
+        counts: list[Counter[TaskState]] = [Counter() for _ in self.stages]
+        for task in self.tasks:
+            counts[task.stage][task.state] += 1
+        return counts
+
+    def note_failure(self, event: AttemptFailed | AttemptLost, at_s: float) -> None:
+        """Count a failed attempt and keep its text while there is room."""
+        kinds = self.totals.failures
+        kinds[event.kind] = kinds.get(event.kind, 0) + 1
+        if len(self.failures) < FAILURES_KEPT_MAX:
+            error = (
+                event.error if isinstance(event, AttemptFailed) else ErrorInfo(message=event.reason)
+            )
+            self.failures.append(Failure(event.task, event.attempt, event.kind, at_s, error))
+
+
+class Snapshot(msgspec.Struct):
+    """The durable state of a machine through event `through`."""
+
+    through: EventId
+    runs: list[Run]

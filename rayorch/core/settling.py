@@ -1,0 +1,155 @@
+"""Where a run goes by itself: publish when all is committed, end when all is visible, sweep."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec.structs import replace
+
+from rayorch.core.book import Book
+from rayorch.core.commands import (
+    Command,
+    KillRunner,
+    PublishSink,
+    Record,
+    RevokeLeases,
+    SweepRun,
+)
+from rayorch.core.facts import (
+    AttemptFailed,
+    AttemptFinished,
+    AttemptLost,
+    ErrorInfo,
+    Event,
+)
+from rayorch.core.leasing import RunnerSlot
+from rayorch.core.run import Flow, Run, RunState
+from rayorch.core.task import Task
+from rayorch.ids import EventId
+
+DRAIN_S: Final = {RunState.STOPPED: 5.0, RunState.FAILED: 60.0}
+"""How long running attempts may go on after a stop or a failure before their runner is ended."""
+
+
+def settle(book: Book, run: Run, cause: EventId, at_s: float) -> Iterable[Command]:
+    """Take the steps that need no further event."""
+    flow = book.flows[run.id]
+    if run.state is RunState.DRAINING and flow.held == 0:
+        assert run.target is not None
+        run.state, run.target, run.finished_s = run.target, None, at_s
+    if run.state is RunState.RUNNING and run.planned and run.committed == len(run.tasks):
+        run.state = RunState.PUBLISHING
+        run.generation = run.generation or int(cause)
+    if run.state in {RunState.PUBLISHING, RunState.INTERRUPTED, RunState.FAILED}:
+        yield from _publish(run, flow, cause, at_s)
+    ended = run.state in {RunState.SUCCEEDED, RunState.CANCELLED}
+    if ended and not run.swept and not flow.sweeping and flow.held == 0:
+        flow.sweeping = True
+        yield SweepRun(cause, run.id)
+
+
+def _publish(run: Run, flow: Flow, cause: EventId, at_s: float) -> Iterable[Command]:
+    if run.generation == 0:
+        return
+    missing = [sink for sink in range(len(run.sinks)) if sink not in run.published]
+    if not missing:
+        run.state, run.error, run.finished_s = RunState.SUCCEEDED, None, at_s
+        return
+    if run.state is not RunState.PUBLISHING:
+        return
+    for sink in missing:
+        if sink not in flow.publishing:
+            flow.publishing.add(sink)
+            yield PublishSink(cause, run.id, sink, run.generation)
+
+
+def drain(book: Book, run: Run, target: RunState, event: Event) -> Iterable[Command]:
+    """Hand out no more leases of a run, take back those that have not started, and wait."""
+    run.state, run.target = RunState.DRAINING, target
+    flow = book.flows[run.id]
+    flow.draining_since_s = event.at_s
+    for slot in book.runners.values():
+        unstarted = [key for key in list(slot.queue)[1:] if key[0] == run.id]
+        leases = tuple(slot.queue[key] for key in unstarted if key not in slot.revoking)
+        if leases:
+            slot.revoking.update(unstarted)
+            yield RevokeLeases(event.id, slot.id, leases)
+    yield from settle(book, run, event.id, event.at_s)
+
+
+def overdue(run: Run, flow: Flow, slot: RunnerSlot, event: Event) -> Iterable[Command]:
+    """End the runner whose head has run past its time-out, or past the end of a draining run."""
+    head = slot.head
+    if head is None or head.run != run.id or slot.dying or slot.started_s == 0.0:
+        return
+    timeout_s = run.stages[head.stage].timeout_s
+    if timeout_s and event.at_s - slot.started_s > timeout_s:
+        slot.dying = True
+        yield Record(event.id, _timed_out(run, slot, timeout_s))
+        yield KillRunner(event.id, slot.id, f"task {head.task} ran longer than {timeout_s:g} s")
+    elif (
+        run.state is RunState.DRAINING
+        and run.target is not None
+        and event.at_s - flow.draining_since_s > DRAIN_S[run.target]
+    ):
+        slot.dying = True
+        yield KillRunner(event.id, slot.id, f"run {run.id} is being stopped")
+
+
+def _timed_out(run: Run, slot: RunnerSlot, timeout_s: float) -> AttemptFailed:
+    head = slot.head
+    assert head is not None
+    return AttemptFailed(
+        run=head.run,
+        task=head.task,
+        attempt=head.attempt,
+        epoch=head.epoch,
+        runner=slot.id,
+        kind="timeout",
+        error=ErrorInfo(
+            message=f"the attempt ran longer than the transform allows. timeout_s={timeout_s:g}",
+            transform=run.stages[head.stage].name,
+            remedy="raise retry=Retry(timeout_s=...), or split the input more finely",
+        ),
+    )
+
+
+def add_output(run: Run, fact: AttemptFinished) -> None:
+    """Add what a task committed to the run's sums."""
+    output, totals = fact.output, run.totals
+    if output.results:
+        run.outputs[fact.task] = output.results
+    totals.rows_in += output.rows_in
+    totals.bytes_in += output.bytes_in
+    totals.read_s += output.seconds.read_s
+    totals.compute_s += output.seconds.compute_s
+    totals.write_s += output.seconds.write_s
+    totals.wait_s += output.seconds.wait_s
+    totals.cpu_s += output.seconds.cpu_s
+    totals.memory_bytes_max = max(totals.memory_bytes_max, output.memory_bytes)
+    for result in output.results:
+        totals.rows_out += result.rows
+        totals.bytes_out += result.size_bytes
+
+
+def task_error(run: Run, task: Task, fact: AttemptFailed | AttemptLost) -> ErrorInfo:
+    """Return why a task was given up, for the run to say."""
+    if task.failed_kind == "poison":
+        return ErrorInfo(
+            message=(
+                f"task {task.id} of stage {run.stages[task.stage].name!r} killed its runner "
+                f"{task.strikes} times and is quarantined as poison. last={fact_reason(fact)}"
+            ),
+            transform=run.stages[task.stage].name,
+            remedy=f"run `rayorch explain {run.id} {task.id}` for its input, mend, then resume",
+        )
+    if isinstance(fact, AttemptLost):
+        return ErrorInfo(message=fact.reason)
+    if task.failures > 1:
+        said = f"{fact.error.message} (attempt {task.failures} of {run.retry.attempts_max})"
+        return replace(fact.error, message=said)
+    return fact.error
+
+
+def fact_reason(fact: AttemptFailed | AttemptLost) -> str:
+    """Return the one line that a failed attempt left."""
+    return fact.error.message if isinstance(fact, AttemptFailed) else fact.reason

@@ -1,0 +1,198 @@
+"""The errors of the house.
+
+RayorchError
+├── SpecError            what a user wrote cannot be run as it stands
+│   └── PipelineFileError    the file that holds the pipeline cannot be loaded
+└── SettingsError        an environment variable or option cannot be understood
+
+Every class has a remedy, on which code branches; people read the text. All fields are positional
+and go to `super().__init__`, or an error would not survive the pickling that Ray does.
+"""
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Remedy = Literal[
+    "retry",  # the same call may work later
+    "check",  # it may have happened: read back before trying again
+    "fix",  # a person has to change something
+    "stop",  # retrying can never help
+    "repair",  # stored state is damaged
+    "report",  # a bug of ours
+]
+
+
+class RayorchError(Exception):
+    """Base of all errors that rayorch raises on purpose."""
+
+    remedy: ClassVar[Remedy] = "report"
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call may work later."""
+        return self.remedy == "retry"
+
+
+class SpecError(RayorchError):
+    """What a user wrote cannot be run as it stands.
+
+    One readable text: what is wrong, then the pipeline, the transform (or read, or write), the
+    field and the value, then the user's file and line, then what to do.
+    """
+
+    remedy: ClassVar[Remedy] = "fix"
+
+    def __init__(  # noqa: PLR0913, PLR0917 - args == fields, so that the error survives pickling.
+        self,
+        problem: str,
+        pipeline: str = "",
+        transform: str = "",
+        field: str = "",
+        value: str = "",
+        where: str = "",
+        fix: str = "",
+    ) -> None:
+        super().__init__(problem, pipeline, transform, field, value, where, fix)
+        self.problem = problem
+        self.pipeline = pipeline
+        self.transform = transform
+        self.field = field
+        self.value = value
+        self.where = where
+        self.fix = fix
+
+    def __str__(self) -> str:
+        parts = [
+            f"{key}={text}"
+            for key, text in (
+                ("pipeline", self.pipeline),
+                ("transform", self.transform),
+                ("field", self.field),
+                ("value", self.value),
+            )
+            if text
+        ]
+        text = self.problem if not parts else f"{self.problem}. {', '.join(parts)}"
+        at = f"\n  at {self.where}" if self.where else ""
+        return f"{text}{at}" + "".join(f"\n  {line}" for line in self.fix.splitlines())
+
+    def located(self, pipeline: str = "", transform: str = "", where: str = "") -> "SpecError":
+        """Return the same error with what it did not know about its place filled in."""
+        return type(self)(
+            self.problem,
+            self.pipeline or pipeline,
+            self.transform or transform,
+            self.field,
+            self.value,
+            self.where or where,
+            self.fix,
+        )
+
+
+class PipelineFileError(SpecError):
+    """The file that holds the pipeline cannot be loaded."""
+
+
+class SettingsError(RayorchError):
+    """An environment variable or option cannot be understood."""
+
+    remedy: ClassVar[Remedy] = "fix"
+
+    def __init__(self, problem: str, name: str, value: str) -> None:
+        super().__init__(problem, name, value)
+        self.problem = problem
+        self.name = name
+        self.value = value
+
+    def __str__(self) -> str:
+        return f"{self.problem}. {self.name}={self.value}"
+
+
+def near_miss(word: str, known: "Iterable[str]") -> str:
+    """Return `did you mean 'x'?` when something known is close to the word, else nothing."""
+    names = sorted(set(known))
+    by_folded = {name.casefold(): name for name in names}
+    close = get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
+    return f"did you mean {by_folded[close[0]]!r}?" if close else ""
+
+
+class InvalidTransitionError(RayorchError):
+    """The core met an event that cannot happen in this state. Nothing has changed."""
+
+    remedy: ClassVar[Remedy] = "report"
+
+    def __init__(self, what: str, state: str, event: str) -> None:
+        super().__init__(what, state, event)
+        self.what = what
+        self.state = state
+        self.event = event
+
+    def __str__(self) -> str:
+        return f"impossible event. of={self.what}, state={self.state}, event={self.event}"
+
+
+class UnknownRunError(RayorchError):
+    """There is no such run under this home."""
+
+    remedy: ClassVar[Remedy] = "fix"
+
+    def __init__(self, run: str, known: tuple[str, ...] = ()) -> None:
+        super().__init__(run, known)
+        self.run = run
+        self.known = known
+
+    def __str__(self) -> str:
+        near = get_close_matches(self.run, self.known, n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]!r}?" if near else " `rayorch runs` lists them."
+        return f"no such run. run={self.run!r}.{hint}"
+
+
+class FencedError(RayorchError):
+    """A newer control actor owns the journal.
+
+    Retrying cannot help: our epoch will never be the newest again.
+    """
+
+    remedy: ClassVar[Remedy] = "stop"
+
+    def __init__(self, our_epoch: int, stored_epoch: int) -> None:
+        super().__init__(our_epoch, stored_epoch)
+        self.our_epoch = our_epoch
+        self.stored_epoch = stored_epoch
+
+    def __str__(self) -> str:
+        return (
+            "another control actor has taken over this home; this one stops. "
+            f"our_epoch={self.our_epoch}, stored_epoch={self.stored_epoch}"
+        )
+
+
+class JournalDamagedError(RayorchError):
+    """A segment or a snapshot of the journal is not what was written."""
+
+    remedy: ClassVar[Remedy] = "repair"
+
+    def __init__(self, key: str, what: str) -> None:
+        super().__init__(key, what)
+        self.key = key
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"the journal is damaged: {self.what}. object={self.key}"
+
+
+class JournalStuckError(RayorchError):
+    """The store does not say whether an append happened; the leader gives up its lead."""
+
+    remedy: ClassVar[Remedy] = "check"
+
+    def __init__(self, key: str, why: str) -> None:
+        super().__init__(key, why)
+        self.key = key
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"the journal's store does not answer. object={self.key}, last={self.why}"

@@ -1,0 +1,101 @@
+"""The home: the folder on a store under which a control plane keeps all that it knows.
+
+journal/log/…            the journal (rayorch.journal)
+journal/snap/…
+requests/<time>-<id>     what a client without a control actor at hand asks for
+runs/<run>/spec.json       what the author wrote
+runs/<run>/program-<version>.pkl   the compiled pipeline that runners load
+runs/<run>/plan.msgpack    discoveries and splits, as the planner cut them
+runs/<run>/reproduce.json  versions, parameters and input files: what it takes to do it again
+runs/<run>/log/…           structured log, one JSON object a line
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from connectors.splits import Discovery, Split
+from connectors.store import Store, open_store
+from rayorch.ids import RunId
+
+RUNS: Final = "runs/"
+REQUESTS: Final = "requests/"
+
+
+class StagePlan(msgspec.Struct, frozen=True):
+    """One stage's source as it was found, and its splits, each encoded for the wire."""
+
+    discovery: Discovery
+    splits: tuple[bytes, ...]
+
+
+class RunPlan(msgspec.Struct, frozen=True):
+    """The plan of a run: its tasks are the splits of all stages, in order."""
+
+    stages: tuple[StagePlan, ...]
+
+    def split_of(self) -> list[bytes]:
+        """Return the split of each task, by task id."""
+        return [split for stage in self.stages for split in stage.splits]
+
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_PLANS: Final = msgspec.msgpack.Decoder(RunPlan)
+_SPLITS: Final = msgspec.msgpack.Decoder(Split)
+
+
+def encode_split(split: Split) -> bytes:
+    """Return a split as it travels with its lease."""
+    return _ENCODER.encode(split)
+
+
+def decode_split(data: bytes) -> Split:
+    """Return the split that a lease brought."""
+    return _SPLITS.decode(data)
+
+
+class Home:
+    """Typed access to everything under a home but the journal."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    @property
+    def url(self) -> str:
+        """The home's URL."""
+        return self.store.url
+
+    def put_program(self, run: RunId, version: str, data: bytes) -> None:
+        """Keep the compiled pipeline of one version of a run."""
+        self.store.put(f"{RUNS}{run}/program-{version}.pkl", data)
+
+    def get_program(self, run: RunId, version: str) -> bytes:
+        """Return the compiled pipeline. Raises: ObjectMissingError."""
+        return self.store.get(f"{RUNS}{run}/program-{version}.pkl")
+
+    def put_plan(self, run: RunId, plan: RunPlan) -> None:
+        """Keep a run's plan."""
+        self.store.put(f"{RUNS}{run}/plan.msgpack", _ENCODER.encode(plan))
+
+    def get_plan(self, run: RunId) -> RunPlan:
+        """Return a run's plan. Raises: ObjectMissingError."""
+        return _PLANS.decode(self.store.get(f"{RUNS}{run}/plan.msgpack"))
+
+    def put_json(self, run: RunId, name: str, content: Mapping[str, Any]) -> None:
+        """Keep a small document of a run, readable by people."""
+        data = msgspec.json.format(msgspec.json.encode(content), indent=2)
+        self.store.put(f"{RUNS}{run}/{name}.json", data)
+
+    def get_json(self, run: RunId, name: str) -> dict[str, Any]:
+        """Return a small document of a run. Raises: ObjectMissingError."""
+        found: dict[str, Any] = msgspec.json.decode(self.store.get(f"{RUNS}{run}/{name}.json"))
+        return found
+
+
+def open_home(url: str) -> Home:
+    """Open the home at a URL; nothing is created yet.
+
+    Raises: BadUrlError, MissingExtraError.
+    """
+    return Home(open_store(url, {"durable": "true"}))

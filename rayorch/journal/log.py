@@ -1,0 +1,232 @@
+"""The journal: an append-only log of numbered segments on any store with an exclusive create.
+
+The protocol, and why each step is there:
+
+* **Lead.** Replay to the end, then create a *fence* at the first free number. Who wins it leads,
+  and the number is the epoch: unique and growing with no counter beside it.
+* **Append.** Create the next number exclusively. If it is taken, somebody else leads: we are
+  fenced and stop. An outcome that stays unknown is settled by repeating the same bytes, because a
+  create whose reply was lost, or that lands after its time-out, must not count as failed.
+* **Post-check.** An exclusive create proves nothing once the name may have been deleted: a leader
+  that slept through a collection would win a number that was used before. So after a create that
+  comes long after the last check, no snapshot may cover the number.
+* **Snapshot, then collect.** A snapshot is written and read back before any segment that it
+  covers is deleted; two snapshots are kept, and segments are kept until the older one covers them.
+
+Safety rests on exclusive create alone: no clock, no rename, no compare-and-swap.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from connectors.errors import ObjectMissingError, StoreUnsureError
+from connectors.store import Store
+from rayorch.clock import Clock
+from rayorch.core.facts import Event
+from rayorch.core.run import Snapshot
+from rayorch.errors import FencedError, JournalDamagedError, JournalStuckError
+from rayorch.failpoints import failpoint
+from rayorch.ids import Epoch
+from rayorch.journal.segment import GENESIS, checksum, decode_segment, encode_segment
+from rayorch.journal.snapshot import decode_snapshot, encode_snapshot
+
+LOG: Final = "journal/log/"
+SNAP: Final = "journal/snap/"
+CHECK_S: Final = 300.0
+"""A create later than this after the last post-check is checked again. Far below RETENTION_S."""
+RETENTION_S: Final = 3600.0
+"""Covered segments stay so long, for followers and for leaders that slept."""
+SNAPSHOTS_KEPT: Final = 2
+UNSURE_S_MAX: Final = 600.0
+"""How long an append with an unknown outcome is repeated before the leader gives up."""
+
+
+def segment_key(n: int) -> str:
+    """Return the key of segment `n`."""
+    return f"{LOG}{n:020d}"
+
+
+class Journal:
+    """The log of one home, as a reader and, after `lead`, as its only writer."""
+
+    def __init__(self, store: Store, clock: Clock, new_nonce: Callable[[], str]) -> None:
+        self._store = store
+        self._clock = clock
+        self._new_nonce = new_nonce
+        self._next = 1
+        self._prev = GENESIS
+        self._fenced_by = Epoch(0)  # the epoch of the last fence that was replayed
+        self._checked_s = 0.0
+        self._snapshots: list[int] = []
+        self.epoch = Epoch(0)
+        self.segments_since_snapshot = 0
+
+    @property
+    def next_segment(self) -> int:
+        """The number that the next segment will have."""
+        return self._next
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def replay(
+        self, apply: Callable[[Event], None], restore: Callable[[Snapshot], None] | None = None
+    ) -> int:
+        """Hand over what happened since the last call, in order; return the number of events.
+
+        The first call begins with the newest whole snapshot, through `restore`.
+        Raises: JournalDamagedError.
+        """
+        if self._next == 1 and restore is not None:
+            self._restore(restore)
+        count = 0
+        while True:
+            key = segment_key(self._next)
+            try:
+                data = self._store.get(key)
+            except ObjectMissingError:
+                self._refuse_gap()
+                return count
+            segment = decode_segment(key, self._next, data)
+            if segment.header.prev != self._prev:
+                raise JournalDamagedError(key, "it does not continue the segment before it")
+            self._next += 1
+            self._prev = segment.checksum
+            self.segments_since_snapshot += 1
+            if segment.header.kind == "fence":
+                self._fenced_by = segment.header.epoch
+            elif segment.header.epoch != self._fenced_by:
+                continue  # Written by a leader that had been fenced: void.
+            for event in segment.events:
+                apply(event)
+            count += len(segment.events)
+
+    def _restore(self, restore: Callable[[Snapshot], None]) -> None:
+        damaged: JournalDamagedError | None = None
+        infos = list(self._store.list(SNAP))
+        self._snapshots = sorted({_covered(info.key) for info in infos})
+        for info in reversed(infos):
+            try:
+                found = decode_snapshot(info.key, self._store.get(info.key))
+            except JournalDamagedError as error:
+                damaged = error  # The one before may still be whole, and its segments are kept.
+                continue
+            except ObjectMissingError:
+                continue  # Collected while we looked.
+            self._next = found.n + 1
+            self._prev = found.prev
+            self._fenced_by = found.epoch
+            restore(found.state)
+            return
+        if damaged is not None and not self._has_first_segment():
+            raise damaged
+
+    def _has_first_segment(self) -> bool:
+        return self._store.head(segment_key(1)) is not None
+
+    def _refuse_gap(self) -> None:
+        """A segment that is missing while later ones exist is damage, not the end."""
+        after = next(iter(self._store.list(LOG, after=segment_key(self._next))), None)
+        if after is not None and self._store.head(segment_key(self._next)) is None:
+            raise JournalDamagedError(
+                segment_key(self._next), f"it is missing, but {after.key} exists"
+            )
+
+    # --- leading -----------------------------------------------------------------------------
+
+    def lead(self, apply: Callable[[Event], None]) -> Epoch:
+        """Take the lead: fence whoever led before. Call `replay` first.
+
+        Raises: JournalStuckError, when the store does not answer.
+        """
+        while True:
+            n = self._next
+            data = encode_segment(n, Epoch(n), self._new_nonce(), self._prev, None)
+            if self._create(n, data):
+                self._advance(data)
+                self.epoch = self._fenced_by = Epoch(n)
+                self._check(n)
+                return self.epoch
+            self.replay(apply)
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Make some events durable, in order, in one segment.
+
+        When it returns they are; when it raises, this journal must not be used again.
+        Raises: FencedError, when another leader has taken over; JournalStuckError.
+        """
+        assert self.epoch, "append before lead"
+        assert events
+        n = self._next
+        data = encode_segment(n, self.epoch, self._new_nonce(), self._prev, events)
+        failpoint("journal.before_append")
+        if not self._create(n, data):
+            taken = decode_segment(segment_key(n), n, self._store.get(segment_key(n)))
+            raise FencedError(self.epoch, taken.header.epoch)
+        failpoint("journal.after_append")
+        self._advance(data)
+        if self._clock.monotonic_s() - self._checked_s > CHECK_S:
+            self._check(n)
+
+    def _create(self, n: int, data: bytes) -> bool:
+        """Create a segment; return False when another one has its number."""
+        begun_s = self._clock.monotonic_s()
+        pause_s = 0.1
+        while True:
+            try:
+                return self._store.put_if_absent(segment_key(n), data) == "won"
+            except StoreUnsureError as error:
+                # The same bytes to the same key, until the key is taken by them or by others.
+                if self._clock.monotonic_s() - begun_s > UNSURE_S_MAX:
+                    raise JournalStuckError(segment_key(n), str(error)) from error
+                self._clock.sleep(pause_s)
+                pause_s = min(pause_s * 2, 5.0)
+
+    def _advance(self, data: bytes) -> None:
+        self._prev = checksum(data)
+        self._next += 1
+        self.segments_since_snapshot += 1
+
+    def _check(self, n: int) -> None:
+        """Make sure that number `n` had not been used and collected before we created it."""
+        self._checked_s = self._clock.monotonic_s()
+        covered = max((_covered(info.key) for info in self._store.list(SNAP)), default=0)
+        if covered >= n:
+            raise FencedError(self.epoch, Epoch(covered))
+
+    # --- snapshots ---------------------------------------------------------------------------
+
+    def write_snapshot(self, state: Snapshot) -> str:
+        """Keep the state through the last segment, so that a replay can begin here."""
+        n = self._next - 1
+        key = f"{SNAP}{n:020d}-{self._new_nonce()}"
+        data = encode_snapshot(n, self.epoch, self._prev, state)
+        self._store.put(key, data)
+        if self._store.get(key) != data:
+            raise JournalDamagedError(key, "it reads back differently from what was written")
+        self._snapshots.append(n)
+        self.segments_since_snapshot = 0
+        return key
+
+    def collect(self) -> int:
+        """Delete segments that the older kept snapshot covers, and older snapshots.
+
+        Returns how many objects are gone. Nothing younger than the retention is touched.
+        """
+        snapshots = list(self._store.list(SNAP))
+        if len(snapshots) < SNAPSHOTS_KEPT:
+            return 0
+        oldest_kept = snapshots[-SNAPSHOTS_KEPT]
+        before_s = self._clock.now_s() - RETENTION_S
+        covered = _covered(oldest_kept.key)
+        doomed = [
+            info.key
+            for info in self._store.list(LOG)
+            if int(info.key.removeprefix(LOG)) <= covered and info.modified_s < before_s
+        ]
+        doomed += [info.key for info in snapshots[:-SNAPSHOTS_KEPT] if info.modified_s < before_s]
+        self._store.delete(doomed)
+        return len(doomed)
+
+
+def _covered(key: str) -> int:
+    return int(key.removeprefix(SNAP).partition("-")[0])
