@@ -1,0 +1,39 @@
+"""The errors of executing attempts.
+
+RayorchError
+├── AttemptError       an attempt ended; carries its failure kind and what a person should read
+└── ResultError        what a transform returned cannot be used (becomes an AttemptError `refused`)
+"""
+
+from typing import ClassVar
+
+from rayorch.core.facts import ErrorInfo, FailureKind
+from rayorch.errors import RayorchError, Remedy
+
+
+class AttemptError(RayorchError):
+    """An attempt ended without an output."""
+
+    remedy: ClassVar[Remedy] = "report"
+
+    def __init__(self, kind: FailureKind, info: ErrorInfo) -> None:
+        super().__init__(kind, info)
+        self.kind = kind
+        self.info = info
+
+    def __str__(self) -> str:
+        return f"{self.info.message}. kind={self.kind}, transform={self.info.transform}"
+
+
+class ResultError(RayorchError):
+    """What a transform returned cannot be used."""
+
+    remedy: ClassVar[Remedy] = "fix"
+
+    def __init__(self, problem: str, fix: str) -> None:
+        super().__init__(problem, fix)
+        self.problem = problem
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return self.problem
