@@ -43,7 +43,7 @@ chaos: $(STAMP) ## kill real processes many times and compare the data; takes lo
 check: $(STAMP) ## the gate before a commit: ruff, mypy strict, import-linter
 	@# All of them, whatever the first one says: one look shows all that is wrong.
 	@failed=; \
-	for tool in "ruff check ." "ruff format --check ." "mypy" "lint-imports"; do \
+	for tool in "ruff check ." "ruff format --check ." "mypy" "lint-imports --no-logo"; do \
 	  printf '\n%s\n' "-- $$tool"; $(BIN)/$$tool || failed="$$failed [$$tool]"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
