@@ -28,6 +28,7 @@ UNFINISHED: Final = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X)\b(?!.*#\d)")
 PIN: Final = re.compile(
     r"[a-z0-9][a-z0-9._-]*==[A-Za-z0-9.+!]+ \\|    --hash=sha256:[0-9a-f]{64}(?: \\)?"
 )
+USER_CODE_BOUNDARY: Final = "rayorch/runner/apply.py"
 DECISION_PARTS: Final = ("## Context", "## Decision", "## Rejected", "## Consequences")
 
 # Style yields where a rule makes code worse: the path (or path:function), and why.
@@ -130,12 +131,14 @@ def _is_re_export(node: ast.stmt) -> bool:
 
 
 def test_a_broad_except_says_why() -> None:
-    """[20] Foreign errors are translated at the boundary; anywhere else a catch-all has a reason.
+    """[20] User code may raise anything; anywhere else a catch-all has a reason.
 
     The reason is a comment on the line of the `except`, or on the one above or below it.
     """
     silent: list[str] = []
     for name, text in _modules("rayorch", "connectors", "placement"):
+        if name == USER_CODE_BOUNDARY:
+            continue
         lines = ["", *text.splitlines(), ""]
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.ExceptHandler) and _is_broad(node):
