@@ -1,0 +1,375 @@
+"""What a user imports: Pipeline and the handles of its datasets.
+
+Building a pipeline reads nothing and starts nothing. What is wrong by itself is refused where it
+is written; what is wrong between parts (cycles, unknown inputs, unused datasets) is refused when
+the pipeline is used, by `Pipeline.spec`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+
+from rayorch.authoring import (
+    absolute_url,
+    caller_place,
+    checked_query,
+    checked_schema,
+    expression_of,
+    located,
+    selection,
+)
+from rayorch.closures import source_place
+from rayorch.conventions import convention_of
+from rayorch.draft import Draft
+from rayorch.errors import SpecError
+from rayorch.program import FilterCode, MapCode, SelectCode, SqlCode, StepCode
+from rayorch.spec import (
+    FilterSpec,
+    MapSpec,
+    Objective,
+    PipelineSpec,
+    ReadSpec,
+    Resources,
+    RetryPolicy,
+    SelectSpec,
+    SqlSpec,
+    UnionSpec,
+)
+from rayorch.spec.pipeline import PipelineHead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.dataset as ds
+
+    from rayorch.client import RunReport
+
+    Option = str | int | bool
+
+
+class Pipeline:
+    """A DAG of transforms with an owner and an objective, built step by step."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        owner: str = "",
+        objective: Objective | None = None,
+        tags: Mapping[str, str] | None = None,
+        retry: RetryPolicy | None = None,
+        params: Mapping[str, str | int | float | bool] | None = None,
+    ) -> None:
+        head = {
+            "name": name,
+            "owner": owner,
+            "objective": objective,
+            "tags": dict(tags or {}),
+            "retry": retry or RetryPolicy(),
+            "params": dict(params or {}),
+        }
+        with located(str(name), "", caller_place()):
+            self._draft = Draft(PipelineHead.of(str(name), "", head))
+
+    @property
+    def name(self) -> str:
+        """The pipeline's name."""
+        return self._draft.name
+
+    @property
+    def codes(self) -> Mapping[str, StepCode]:
+        """What each transform executes, by the dataset it makes. A union executes nothing."""
+        return self._draft.codes
+
+    def __repr__(self) -> str:
+        draft = self._draft
+        counts = f"{len(draft.reads)} reads, {len(draft.transforms)} transforms"
+        return f"<Pipeline {self.name!r}: {counts}, {len(draft.writes)} writes>"
+
+    def spec(self) -> PipelineSpec:
+        """Return the pipeline as values, checked as a whole.
+
+        Raises: SpecError.
+        """
+        return self._draft.spec()
+
+    def read(  # noqa: PLR0913 - the public face, all by keyword but what every read has.
+        self,
+        name: str,
+        url: str | Sequence[str],
+        *,
+        format: str | None = None,  # noqa: A002 - the word that users know.
+        columns: Sequence[str] | None = None,
+        split: Literal["auto", "file"] = "auto",
+        split_bytes: int | str | None = None,
+        options: Mapping[str, Option] | None = None,
+    ) -> Dataset:
+        """Return the dataset that files, a folder, a pattern or a table hold.
+
+        Raises: SpecError.
+        """
+        urls = url if isinstance(url, list | tuple) else [url]
+        with located(self.name, str(name), caller_place()):
+            fields = {
+                "urls": tuple(absolute_url(each) for each in urls),
+                "format": format,
+                "columns": columns,
+                "split": split,
+                "split_bytes": split_bytes,
+                "options": dict(options or {}),
+            }
+        self._draft.reads.append(self._draft.part(ReadSpec, name, **fields))
+        return Dataset(self._draft, name)
+
+    def map(  # noqa: PLR0913 - the public face, all by keyword but the input.
+        self,
+        input: Dataset | str,  # noqa: A002 - the word of the spec and of SQL steps.
+        *,
+        output: str | None = None,
+        memory: int | str | None = None,
+        cores: float | None = None,
+        labels: Mapping[str, str] | None = None,
+        columns: Sequence[str] | None = None,
+        schema: pa.Schema | None = None,
+    ) -> Callable[[Callable[..., object]], Dataset]:
+        """Decorate a function from a table to a table; in its place is left the dataset.
+
+        `columns` are what the function is given, `schema` is what its result is cast to. Without
+        `output` the dataset has the function's name. An input may be named before it exists.
+
+        Raises: SpecError, when applied.
+        """
+        return _mapper(
+            self._draft,
+            input,
+            output=output,
+            memory=memory,
+            cores=cores,
+            labels=labels,
+            columns=columns,
+            schema=schema,
+        )
+
+    def union(self, output: str, *inputs: Dataset | str) -> Dataset:
+        """Return the rows of all inputs, in no order.
+
+        Raises: SpecError.
+        """
+        return _union(self._draft, output, inputs)
+
+    def dataset(self, name: str) -> Dataset:
+        """Return the handle of a dataset by name, even before it is made."""
+        return Dataset(self._draft, name)
+
+    def discard(self, dataset: Dataset | str) -> None:
+        """Run a dataset's transforms for their side effects, and write nothing of it."""
+        self._draft.discards.append(_input_name(self._draft, dataset))
+
+
+class Dataset:
+    """A named table of a pipeline, by which its next transforms are added."""
+
+    __slots__ = ("draft", "name")
+
+    def __init__(self, draft: Draft, name: str) -> None:
+        self.draft = draft
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self.name!r} of pipeline {self.draft.name!r}>"
+
+    def map(self, function: Callable[..., object], **options: Unpack[MapOptions]) -> Dataset:
+        """Return what a function makes of this dataset; options as of `Pipeline.map`.
+
+        Raises: SpecError.
+        """
+        return _mapper(self.draft, self, **options)(function)
+
+    def filter(self, predicate: pc.Expression | str, output: str | None = None) -> Dataset:
+        """Return the rows for which the predicate is true.
+
+        The predicate is an Arrow expression, or text like `"qty > 10 and day is not null"`.
+
+        Raises: SpecError.
+        """
+        draft = self.draft
+        name = output or draft.free_name(f"{self.name}.filter")
+        with located(draft.name, name, caller_place()):
+            expression = expression_of(predicate, "predicate")
+        spec = draft.part(FilterSpec, name, input=self.name, predicate=str(expression))
+        return Dataset(draft, draft.add_transform(spec, FilterCode(predicate=expression)))
+
+    def select(
+        self,
+        columns: Sequence[str] | Mapping[str, pc.Expression | str],
+        output: str | None = None,
+    ) -> Dataset:
+        """Return these columns alone: a list of names, or new name -> expression (or its text).
+
+        Raises: SpecError.
+        """
+        draft = self.draft
+        name = output or draft.free_name(f"{self.name}.select")
+        with located(draft.name, name, caller_place()):
+            pairs, plain = selection(columns)
+        texts = tuple((column, str(expression)) for column, expression in pairs)
+        spec = draft.part(SelectSpec, name, input=self.name, columns=texts)
+        return Dataset(draft, draft.add_transform(spec, SelectCode(columns=pairs, plain=plain)))
+
+    def sql(
+        self,
+        output: str,
+        query: str,
+        *,
+        memory: int | str | None = None,
+        cores: float | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Dataset:
+        """Return what a DuckDB query makes of each batch; the batch is the relation `input`.
+
+        Raises: SpecError.
+        """
+        draft = self.draft
+        with located(draft.name, output, caller_place()):
+            text = checked_query(query)
+            resources = _resources(memory, cores, labels)
+        spec = draft.part(SqlSpec, output, input=self.name, query=text, resources=resources)
+        return Dataset(draft, draft.add_transform(spec, SqlCode(query=text)))
+
+    def union(self, output: str, *others: Dataset | str) -> Dataset:
+        """Return the rows of this and the other datasets, in no order.
+
+        Raises: SpecError.
+        """
+        return _union(self.draft, output, (self, *others))
+
+    def write(
+        self,
+        url: str,
+        *,
+        format: str = "delta",  # noqa: A002
+        mode: Literal["overwrite", "append"] = "overwrite",
+        partition_by: str | Sequence[str] = (),
+        options: Mapping[str, Option] | None = None,
+        name: str | None = None,
+    ) -> Dataset:
+        """Publish this dataset at a URL, once all of it is there.
+
+        Raises: SpecError.
+        """
+        fields: dict[str, object] = {
+            "format": format,
+            "mode": mode,
+            "partition_by": (partition_by,) if isinstance(partition_by, str) else partition_by,
+            "options": dict(options or {}),
+        }
+        self.draft.add_write(self.name, name, url, fields)
+        return self
+
+    def discard(self) -> Dataset:
+        """Run this dataset's transforms for their side effects, and write nothing of it."""
+        self.draft.discards.append(self.name)
+        return self
+
+
+def _resources(
+    memory: int | str | None, cores: float | None, labels: Mapping[str, str] | None
+) -> Resources:
+    fields = {"memory_bytes": memory, "cores": cores, "labels": dict(labels or {})}
+    return Resources.of("", "", fields)
+
+
+class MapOptions(TypedDict, total=False):
+    """What may be said of a map beside its input and function."""
+
+    output: str | None
+    memory: int | str | None
+    cores: float | None
+    labels: Mapping[str, str] | None
+    columns: Sequence[str] | None
+    schema: pa.Schema | None
+
+
+def _mapper(
+    draft: Draft, input_given: Dataset | str, **options: Unpack[MapOptions]
+) -> Callable[[Callable[..., object]], Dataset]:
+    def decorated(function: Callable[..., object]) -> Dataset:
+        output = options.get("output")
+        name = output if output is not None else getattr(function, "__name__", "")
+        where = source_place(function) or caller_place()
+        with located(draft.name, name, where):
+            if name in {"", "<lambda>"}:
+                fix = 'for example .map(lambda table: table, output="same")'
+                raise SpecError("a function without a name needs output=", fix=fix)
+            takes = convention_of(function)
+            schema = checked_schema(options.get("schema"))
+            resources = _resources(
+                options.get("memory"), options.get("cores"), options.get("labels")
+            )
+        spec = draft.part(
+            MapSpec,
+            name,
+            input=_input_name(draft, input_given),
+            function=getattr(function, "__qualname__", type(function).__qualname__),
+            takes=takes,
+            columns=options.get("columns"),
+            schema_text=None if schema is None else schema.to_string(),
+            resources=resources,
+            where=where,
+        )
+        code = MapCode(function=function, takes=takes, schema=schema)
+        return Dataset(draft, draft.add_transform(spec, code))
+
+    return decorated
+
+
+def _union(draft: Draft, output: str, inputs: tuple[Dataset | str, ...]) -> Dataset:
+    names = tuple(_input_name(draft, each) for each in inputs)
+    return Dataset(draft, draft.add_transform(draft.part(UnionSpec, output, inputs=names), None))
+
+
+def _input_name(draft: Draft, given: object) -> str:
+    if isinstance(given, str):
+        return given
+    if not isinstance(given, Dataset):
+        raise SpecError(
+            "an input must be a dataset of this pipeline",
+            draft.name,
+            field="input",
+            value=type(given).__name__,
+            where=caller_place(),
+            fix="pass what .read or a transform returned, or a dataset's name",
+        )
+    if given.draft is not draft:
+        raise SpecError(
+            "an input belongs to another pipeline",
+            draft.name,
+            field="input",
+            value=repr(given.name),
+            where=caller_place(),
+            fix=f"write it in {given.draft.name!r} and read it here",
+        )
+    return given.name
+
+
+def run(pipeline: Pipeline, *, home: str | None = None, executor: str | None = None) -> RunReport:
+    """Run a pipeline to its end, showing progress, and return the report.
+
+    Uses the Ray cluster that RAY_ADDRESS or `rayorch up` names, else starts an embedded Ray.
+
+    Raises: SpecError, RunFailedError.
+    """
+    # Ray, the journal and the stores come with it: only a run should pay for their import.
+    from rayorch.client import run as run_pipeline  # noqa: PLC0415
+
+    return run_pipeline(pipeline, home=home, executor=executor)
+
+
+def read(url: str) -> ds.Dataset:
+    """Return what was published at a URL as a pyarrow dataset: Delta, Parquet or other files."""
+    # pyarrow.dataset takes 0.1 s to import, for readers alone.
+    from connectors.source import read_dataset  # noqa: PLC0415
+
+    return read_dataset(url)

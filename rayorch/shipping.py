@@ -1,0 +1,195 @@
+"""How a user's functions travel to runners: by reference when installed, else by value.
+
+Runners stay warm between runs. A function of a file of the user's that went by reference would run
+as it was when the runner first imported it; so everything outside Python's and the environment's
+own folders goes by value, helpers in other modules included.
+"""
+
+import functools
+import io
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from types import FunctionType, MethodType
+from typing import Final
+
+import cloudpickle
+
+from rayorch.closures import reached, user_modules
+from rayorch.errors import SpecError
+
+SHIPPED_BYTES_MAX: Final = 100 * 2**20  # every runner loads it before its first task
+_DEPTH_MAX: Final = 8  # how far the search for what cannot be shipped goes down
+
+_registry_lock = threading.Lock()  # cloudpickle's list of modules by value is the process's
+
+
+class _TooLargeError(Exception):
+    """More bytes than may be shipped."""
+
+
+class _Bounded(io.BytesIO):
+    """A buffer that refuses to grow past what may be shipped."""
+
+    def write(self, data: object) -> int:
+        """Append, or raise when the limit is passed."""
+        size = memoryview(data).nbytes  # type: ignore[arg-type]  # pickle hands over buffers only
+        if self.tell() + size > SHIPPED_BYTES_MAX:
+            raise _TooLargeError
+        return super().write(data)  # type: ignore[arg-type]
+
+
+class _Counting(io.RawIOBase):
+    """A file that counts what is written and keeps nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size_bytes = 0
+
+    def write(self, data: object) -> int:
+        """Count."""
+        size = memoryview(data).nbytes  # type: ignore[arg-type]
+        self.size_bytes += size
+        return size
+
+
+def dumped(value: object, pipeline: str, parts: Mapping[str, object]) -> bytes:
+    """Return the value as bytes; `parts` are the transforms' codes in it, by transform.
+
+    Raises: SpecError, naming the transform and variable that cannot be shipped or is too large.
+    """
+    buffer = _Bounded()
+    with _user_modules_by_value():
+        try:
+            cloudpickle.Pickler(buffer, protocol=5).dump(value)
+        except _TooLargeError:
+            raise _size_error(pipeline, parts) from None
+        # Anything may raise here: __reduce__ of a captured object is other people's code.
+        except Exception as error:
+            raise _cannot_ship_error(pipeline, parts, error) from error
+    return buffer.getvalue()
+
+
+@contextmanager
+def _user_modules_by_value() -> Iterator[None]:
+    with _registry_lock:
+        before = cloudpickle.list_registry_pickle_by_value()
+        added = [module for module in user_modules() if module.__name__ not in before]
+        for module in added:
+            cloudpickle.register_pickle_by_value(module)
+        try:
+            yield
+        finally:
+            for module in added:
+                cloudpickle.unregister_pickle_by_value(module)
+
+
+def _carried(value: object) -> dict[str, object]:
+    """Return what a value takes along, by the name a person knows it under."""
+    carried: dict[str, object] = {}
+    if isinstance(value, FunctionType):
+        carried = reached(value)
+    elif isinstance(value, MethodType):
+        carried = {"self": value.__self__, value.__name__: value.__func__}
+    elif isinstance(value, functools.partial):
+        bound = {f"argument {index}": item for index, item in enumerate(value.args)}
+        carried = {"function": value.func, **bound, **value.keywords}
+    elif isinstance(value, dict):
+        carried = {f"[{key!r}]": item for key, item in value.items()}
+    elif isinstance(value, list | tuple):
+        carried = {f"[{index}]": item for index, item in enumerate(value)}
+    elif is_dataclass(value) and not isinstance(value, type):
+        carried = {item.name: getattr(value, item.name) for item in fields(value)}
+    elif not isinstance(value, type):
+        carried = dict(getattr(value, "__dict__", {}))
+    return carried
+
+
+def _shipping_failure(value: object) -> Exception | None:
+    try:
+        cloudpickle.Pickler(_Counting(), protocol=5).dump(value)
+    except Exception as error:  # as in `dumped`
+        return error
+    return None
+
+
+def _shipped_bytes(value: object) -> int:
+    sink = _Counting()
+    cloudpickle.Pickler(sink, protocol=5).dump(value)
+    return sink.size_bytes
+
+
+def _cannot_ship_error(pipeline: str, parts: Mapping[str, object], cause: Exception) -> SpecError:
+    for transform, code in parts.items():
+        failure = _shipping_failure(code)
+        if failure is None:
+            continue
+        path, culprit, failure = _path_to_culprit(code, failure)
+        fix = (
+            f"{_one_line(failure)}\n"
+            "make it inside the function, or pass what it is made from (a path, a URL) instead"
+        )
+        name = " -> ".join(path) or "function"
+        kind = f"{type(culprit).__module__}.{type(culprit).__qualname__}".removeprefix("builtins.")
+        return SpecError(
+            "a transform holds something that cannot be sent to other processes",
+            pipeline,
+            transform,
+            name,
+            kind,
+            "",
+            fix,
+        )
+    return SpecError(
+        "the pipeline cannot be sent to other processes", pipeline, fix=_one_line(cause)
+    )
+
+
+def _path_to_culprit(value: object, failure: Exception) -> tuple[list[str], object, Exception]:
+    path: list[str] = []
+    for _ in range(_DEPTH_MAX):
+        for name, item in _carried(value).items():
+            deeper = _shipping_failure(item)
+            if deeper is not None:
+                # The first hop is our own wrapper: its field is no name that the author knows.
+                if not (is_dataclass(value) and name == "function" and not path):
+                    path.append(name)
+                value, failure = item, deeper
+                break
+        else:
+            break
+    return path, value, failure
+
+
+def _size_error(pipeline: str, parts: Mapping[str, object]) -> SpecError:
+    sizes = {transform: _shipped_bytes(code) for transform, code in parts.items()}
+    transform = max(sizes, key=lambda name: sizes[name])
+    path: list[str] = []
+    value: object = parts[transform]
+    for _ in range(_DEPTH_MAX):
+        inner = {name: _shipped_bytes(item) for name, item in _carried(value).items()}
+        heavy = max(inner, key=lambda name: inner[name], default="")
+        if (
+            not heavy
+            or inner[heavy] * 2 < sizes[transform]
+            or isinstance(value, list | tuple | dict)
+        ):
+            break
+        if not (is_dataclass(value) and heavy == "function" and not path):
+            path.append(heavy)
+        value = _carried(value)[heavy]
+    limit_mib = SHIPPED_BYTES_MAX // 2**20
+    return SpecError(
+        f"a transform carries more than {limit_mib} MiB along",
+        pipeline,
+        transform,
+        " -> ".join(path) or "function",
+        f"{sizes[transform] / 2**20:.0f} MiB",
+        "",
+        "write it to a file and read it inside the function once (functools.cache)",
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,0 +1,141 @@
+"""The kinds of field that specs share, and how a refusal of one becomes a readable error."""
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Final, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from rayorch.errors import SpecError, near_miss
+
+NAME_CHARS_MAX: Final = 128  # names become parts of paths, and many stores stop at 255 bytes
+VALUE_CHARS_MAX: Final = 80  # an error is read on a terminal
+
+_UNITS: Final = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+}
+_SIZE: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
+
+
+class SpecModel(BaseModel):
+    """Base of what a user writes: frozen, and nothing unknown in it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def of(cls, pipeline: str, transform: str, fields: dict[str, Any]) -> Self:
+        """Build from values as a user gave them.
+
+        Raises: SpecError, naming the first field that is refused, its value and a near miss.
+        """
+        try:
+            return cls(**fields)
+        except ValidationError as error:
+            raise spec_error(error, cls, pipeline, transform) from None
+        except SpecError as error:
+            raise error.located(pipeline, transform) from None
+
+
+def shown(value: object) -> str:
+    """Return the value as an error shows it: quoted, and not too long."""
+    text = repr(value)
+    return text if len(text) <= VALUE_CHARS_MAX else f"{text[:VALUE_CHARS_MAX]}..."
+
+
+def checked_name(value: object) -> object:
+    """Return the name, or say what is wrong with it."""
+    if not isinstance(value, str):
+        # Pydantic takes a ValueError for a refusal and lets a TypeError through as a bug.
+        raise ValueError(f"a name must be a string, not {type(value).__name__}")  # noqa: TRY004
+    if not value:
+        raise ValueError("a name must not be empty")
+    if len(value) > NAME_CHARS_MAX:
+        raise ValueError(f"a name has at most {NAME_CHARS_MAX} characters, this one {len(value)}")
+    bad = sorted({char for char in value if not (char.isalnum() or char in "_-. ")})
+    if bad:
+        # Names become parts of paths and of metric labels.
+        raise ValueError(
+            "a name holds letters, digits, '_', '-', '.' and spaces, "
+            f"not {' '.join(repr(char) for char in bad)}"
+        )
+    if ".." in value or value != value.strip(" ") or value.startswith("."):
+        raise ValueError("a name must not hold '..', begin with '.', or begin or end with a space")
+    return value
+
+
+def parsed_bytes(value: object) -> object:
+    """Return a size in bytes from an int, or from text such as '1 GiB' or '500MB'."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError("a size is an int or text like '1 GiB'")  # noqa: TRY004 - as above.
+    if isinstance(value, int):
+        return value
+    match = _SIZE.fullmatch(value)
+    if match is None:
+        raise ValueError("a size is a number and a unit, like '1 GiB' or '500 MB'")
+    number, unit = match.groups()
+    if unit.lower() not in _UNITS:
+        hint = f"{number} {unit[0].upper()}iB" if unit[0].lower() in "kmgt" else "1 GiB"
+        raise ValueError(f"unknown unit {unit!r} of a size; did you mean '{hint}'?")
+    return int(float(number) * _UNITS[unit.lower()])
+
+
+def parsed_duration_s(value: object) -> object:
+    """Return seconds from a number or a timedelta."""
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+Name = Annotated[str, BeforeValidator(checked_name)]
+"""A name of a pipeline, dataset, read or write."""
+
+Bytes = Annotated[int, BeforeValidator(parsed_bytes), Field(ge=1)]
+"""A size in bytes; text with a unit is understood."""
+
+Seconds = Annotated[float, BeforeValidator(parsed_duration_s)]
+"""A duration in seconds; a timedelta is understood."""
+
+ParamValue = bool | int | float | str | None
+"""The value of a parameter, as `--set` and JSON can carry it."""
+
+
+def spec_error(
+    error: ValidationError, model: type[BaseModel], pipeline: str, transform: str
+) -> SpecError:
+    """Return the first refusal as one readable error, with a near miss where there is one."""
+    details = error.errors(include_url=False)
+    first = details[0]
+    field = ".".join(str(part) for part in first["loc"])
+    problem = _problem(first["type"], str(first["msg"]))
+    hint = _hint(first["type"], first.get("ctx", {}), first["input"], str(field), model)
+    more = f"and {len(details) - 1} more problems" if len(details) > 1 else ""
+    value = "" if first["type"] in {"extra_forbidden", "missing"} else shown(first["input"])
+    fix = "\n".join(line for line in (hint, more) if line)
+    return SpecError(problem, pipeline, transform, field, value, "", fix)
+
+
+def _problem(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "unknown field"
+    if kind == "missing":
+        return "required field is missing"
+    text = message.removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]
+
+
+def _hint(
+    kind: str, ctx: Mapping[str, object], value: object, field: str, model: type[BaseModel]
+) -> str:
+    if kind == "extra_forbidden":
+        return near_miss(field.rsplit(".", 1)[-1], model.model_fields)
+    if kind == "literal_error" and isinstance(value, str):
+        return near_miss(value, re.findall(r"'([^']*)'", str(ctx.get("expected", ""))))
+    return ""

@@ -1,0 +1,58 @@
+"""What a transform needs of a machine, and how often it may fail."""
+
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from rayorch.spec.fields import Bytes, Seconds, SpecModel
+
+CORES_MAX: Final = 4096
+ATTEMPTS_MAX: Final = 100  # more than this is a loop, not a retry
+
+
+def _error_names(value: object) -> object:
+    """Return names of exception classes; classes themselves are understood."""
+    if isinstance(value, type | str):
+        value = (value,)
+    if not isinstance(value, tuple | list | set | frozenset):
+        return value
+    names = []
+    for item in value:
+        if isinstance(item, str):
+            names.append(item)
+        elif isinstance(item, type) and issubclass(item, BaseException):
+            names.append(f"{item.__module__}.{item.__qualname__}".removeprefix("builtins."))
+        else:
+            raise ValueError("transient errors are exception classes, or names of such")  # noqa: TRY004
+    return tuple(sorted(names))
+
+
+class Resources(SpecModel):
+    """What one attempt needs. Nothing said means: what the planner takes as usual."""
+
+    memory_bytes: Bytes | None = Field(default=None, description="Peak memory of one attempt.")
+    cores: float | None = Field(default=None, gt=0, le=CORES_MAX)
+    labels: dict[str, str] = Field(default_factory=dict, description="Labels a node must have.")
+
+
+class RetryPolicy(SpecModel):
+    """How often a task is tried, and how long to wait between tries.
+
+    An exception of the user's function fails the task at once, unless its class (or a base class
+    of it) is named in `transient_errors`.
+    """
+
+    attempts_max: int = Field(default=4, ge=1, le=ATTEMPTS_MAX)
+    backoff_s: Seconds = Field(default=1.0, ge=0.0)
+    backoff_s_max: Seconds = Field(default=60.0, ge=0.0)
+    transient_errors: Annotated[tuple[str, ...], BeforeValidator(_error_names)] = ()
+    timeout_s: Annotated[Seconds, Field(gt=0.0)] | None = None
+
+    @model_validator(mode="after")
+    def _waits_grow(self) -> "RetryPolicy":
+        if self.backoff_s > self.backoff_s_max:
+            raise ValueError(
+                "backoff_s must not exceed backoff_s_max. "
+                f"backoff_s={self.backoff_s:g}, backoff_s_max={self.backoff_s_max:g}"
+            )
+        return self
