@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 NEAR_LISTED_MAX: Final = 1_000
 NEAR_SHOWN_MAX: Final = 3
 HEADS_AT_ONCE: Final = 16
-MANIFESTS: Final = "_manifests/"
-DELTA_LOG: Final = "_delta_log/"
 # What other programs leave in a folder of data files, beside hidden names.
 _NOT_DATA: Final = (".crc", ".tmp")
 
@@ -42,7 +40,7 @@ class FoundFile(msgspec.Struct, frozen=True):
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """The files of a source, in the order of its URLs and, under each, of their keys."""
+    """Files of a source, and the stores that hold them."""
 
     stores: tuple[Store, ...]
     files: tuple[FoundFile, ...]
@@ -52,39 +50,34 @@ class Listing(msgspec.Struct, frozen=True):
         return join_url(self.stores[file.root].url, file.key)
 
 
-def listed(urls: Sequence[str], options: Mapping[str, str]) -> Listing:
-    """Find the files that the URLs name; each URL must name one at least.
+class Stores:
+    """The stores that a source's URLs have led to, numbered in the order met."""
 
-    Raises: NoFilesError, with names near by.
+    def __init__(self, options: Mapping[str, str]) -> None:
+        self._options = options
+        self._opened: dict[str, tuple[int, Store]] = {}
+
+    def opened(self, url: str) -> tuple[int, Store]:
+        """Return the number and the store of a root URL."""
+        if url not in self._opened:
+            self._opened[url] = (len(self._opened), open_store(url, self._options))
+        return self._opened[url]
+
+    def all(self) -> tuple[Store, ...]:
+        """Return the stores by number."""
+        return tuple(store for _, store in self._opened.values())
+
+
+def exact_files(urls: Sequence[str], stores: Stores) -> list[FoundFile | None]:
+    """Return, for each URL, the file of exactly this name, or None.
+
+    Thousands of names are looked up together: a request each, in turn, would take minutes on an
+    object store.
     """
-    stores: dict[str, tuple[int, Store]] = {}
-
-    def opened(url: str) -> tuple[int, Store]:
-        if url not in stores:
-            stores[url] = (len(stores), open_store(url, options))
-        return stores[url]
-
-    files: list[FoundFile] = []
-    # Thousands of plain names in one folder are looked up together: a request each, in turn,
-    # would take minutes on an object store.
-    for url, found in zip(urls, _heads(urls, opened), strict=True):
-        files += [found] if found is not None else _below(url, opened)
-    unique = {(file.root, file.key): file for file in files}
-    return Listing(tuple(store for _, store in stores.values()), tuple(unique.values()))
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Opened = Callable[[str], tuple[int, Store]]
-
-
-def _heads(urls: Sequence[str], opened: Opened) -> list[FoundFile | None]:
-    """Return, for each URL, the file of exactly this name, or None."""
     places = []
     for url in urls:
         folder, name = split_url(url)
-        places.append((*opened(folder), name))
+        places.append((*stores.opened(folder), name))
 
     def head(place: tuple[int, Store, str]) -> FoundFile | None:
         root, store, name = place
@@ -101,16 +94,16 @@ def _found(root: int, info: ObjectInfo, values: dict[str, str | None]) -> FoundF
     return FoundFile(root, info.key, info.size_bytes, info.version, values)
 
 
-def _below(url: str, opened: Opened) -> list[FoundFile]:
-    """Return the files of a folder or of a glob. Raises: NoFilesError."""
+def files_below(url: str, stores: Stores) -> list[FoundFile]:
+    """Return the files of a folder or of a glob. Raises: NoFilesError, with names near by."""
     folder, pattern = split_glob(url)
     if pattern:
         # A folder may be named like a pattern ("a[1]"); what is there wins.
-        literal = _folder_files(parse_url(url).url, opened)
+        literal = _folder_files(parse_url(url).url, stores)
         if literal:
             return literal
         matches = glob_regex(pattern).fullmatch
-        root, store = opened(folder)
+        root, store = stores.opened(folder)
         hidden_ok = "/_" in f"/{pattern}" or "/." in f"/{pattern}"
         infos = (i for i in store.list(_fixed_prefix(pattern)) if matches(i.key))
         files = [
@@ -119,14 +112,14 @@ def _below(url: str, opened: Opened) -> list[FoundFile]:
             if hidden_ok or not is_hidden(info.key)
         ]
     else:
-        files = _folder_files(folder, opened)
+        files = _folder_files(folder, stores)
     if not files:
-        raise _no_files(url, folder, pattern, opened)
+        raise _no_files(url, folder, pattern, stores)
     return files
 
 
-def _folder_files(folder: str, opened: Opened) -> list[FoundFile]:
-    root, store = opened(folder)
+def _folder_files(folder: str, stores: Stores) -> list[FoundFile]:
+    root, store = stores.opened(folder)
     return [
         _found(root, info, path_values(info.key))
         for info in store.list()
@@ -180,14 +173,14 @@ def _glob_token(pattern: str, index: int) -> tuple[str, int]:
     return re.escape(char), index + 1
 
 
-def _no_files(url: str, folder: str, pattern: str, opened: Opened) -> NoFilesError:
+def _no_files(url: str, folder: str, pattern: str, stores: Stores) -> NoFilesError:
     """Say what is there instead: the names in the folder, or those beside it."""
     if not pattern:
         folder, name = split_url(url)
         wanted = name
     else:
         wanted = pattern
-    _, store = opened(folder)
+    _, store = stores.opened(folder)
     keys = [info.key for info in islice(store.list(), NEAR_LISTED_MAX)]
     if pattern:
         near = get_close_matches(wanted, keys, NEAR_SHOWN_MAX, 0.3) or keys[:NEAR_SHOWN_MAX]

@@ -17,7 +17,6 @@ import msgspec
 
 from connectors.data_errors import CorruptFileError, PublishConflictError
 from connectors.errors import StoreUnsureError
-from connectors.listing import MANIFESTS
 from connectors.outputs import OutputFile
 from connectors.url import join_url
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from connectors.store import Store
 
+MANIFESTS: Final = "_manifests/"
 PUBLISH_TRIES_MAX: Final = 50
 
 

@@ -80,7 +80,12 @@ def partitions_that_may_match(
     values: Sequence[Mapping[str, str | None]],
     schema: pa.Schema,
 ) -> list[bool]:
-    """Say, for each combination of partition values, whether any of its rows can pass."""
+    """Say, for each combination of partition values, whether any of its rows can pass.
+
+    All of them may, when the predicate names a column that the schema lacks.
+    """
+    if _binding_problem(predicate, schema) is not None:
+        return [True] * len(values)
     import pyarrow.compute as pc  # noqa: PLC0415 - only predicates need it
     import pyarrow.dataset as ds  # noqa: PLC0415 - slow to import; only predicates need it
 

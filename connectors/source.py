@@ -7,14 +7,16 @@ for table in reader.batches(splits[0], batch_bytes=64 << 20): ...
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from connectors.formats.files import FilesReader, store_options
-from connectors.formats.registry import file_format_of, format_of_names
+from connectors.formats.files import FilesReader
+from connectors.formats.numbered import NumberedReader
+from connectors.formats.registry import file_format_of, numbered_source
 from connectors.hive import distinct_values, value_fields
-from connectors.listing import FoundFile, Listing, listed
+from connectors.listing import FoundFile, Listing
+from connectors.located import Located, located
 from connectors.predicates import partitions_that_may_match
 from connectors.schema import SchemaOf, dump_schema, plain_schema, unified
 from connectors.splits import Discovery, FilePart, OptionValue, Reader, SourceSpec, Split
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     import pyarrow.compute as pc
 
-    from connectors.formats.file_format import FileFacts
+    from connectors.formats.file_format import FileFacts, FileFormat
 
 __all__ = [
     "Discovery",
@@ -38,8 +40,6 @@ __all__ = [
     "open_reader",
 ]
 
-FILES_NAMED_MAX: Final = 3
-
 
 def discover(
     spec: SourceSpec, slots: int, predicate: pc.Expression | None = None
@@ -51,15 +51,17 @@ def discover(
     MissingColumnError, StoreError.
     """
     assert slots > 0, slots
-    listing = listed(spec.urls, store_options(spec.options))
-    name = spec.format or format_of_names(spec.urls[0], [file.key for file in listing.files])
-    file_format = file_format_of(spec.urls[0], name)
+    numbered = numbered_source(spec.urls)
+    if numbered is not None:
+        return numbered.discover(spec, slots)
+    found = located(spec)
+    file_format = file_format_of(spec.urls[0], found.format)
     if predicate is not None:
-        listing = _pruned(listing, predicate)
-    facts = file_format.facts(listing, spec.options)
-    schema = _schema(listing, facts)
-    splits = _splits(spec, slots, listing, facts)
-    return _discovery(file_format.name, listing, facts, schema), splits
+        found = _pruned(found, predicate, file_format, spec)
+    facts = file_format.facts(found.listing, spec.options)
+    schema = _schema(found, facts)
+    splits = _splits(spec, slots, found.listing, facts)
+    return _discovery(file_format.name, found.listing, facts, schema), splits
 
 
 def open_reader(
@@ -72,6 +74,12 @@ def open_reader(
 
     Raises: MissingColumnError, with a near miss; OptionError for a predicate that cannot be.
     """
+    numbered = numbered_source(spec.urls)
+    if numbered is not None:
+        rows = numbered.rows(spec)
+        return NumberedReader(
+            rows, discovery, owner=spec.name, columns=columns, predicate=predicate
+        )
     return FilesReader(
         file_format_of(spec.urls[0], discovery.format),
         discovery,
@@ -82,31 +90,46 @@ def open_reader(
     )
 
 
-def _schema(listing: Listing, facts: Sequence[FileFacts]) -> pa.Schema:
-    """Unify the files' schemas and add the partition columns; a path's value wins."""
-    fields = value_fields([file.values for file in listing.files])
-    schemas = [
-        SchemaOf(listing.url(file), fact.schema)
-        for file, fact in zip(listing.files, facts, strict=True)
+def _schema(found: Located, facts: Sequence[FileFacts]) -> pa.Schema:
+    """Unify the schemas and add the partition columns; a path's value wins over the file's.
+
+    A table declares the types of its partition columns; of a plain path they are guessed.
+    """
+    files = found.listing.files
+    in_files = [
+        SchemaOf(found.listing.url(file), fact.schema)
+        for file, fact in zip(files, facts, strict=False)
         if fact.schema is not None
     ]
-    inside = plain_schema(unified(schemas)) if schemas else pa.schema([])
-    of_path = {field.name: field for field in fields}
-    kept = [field for field in inside if field.name not in of_path]
-    return pa.schema([*kept, *fields])
+    schemas = [*found.declared, *in_files]
+    whole = unified(schemas) if schemas else pa.schema([])
+    declared = {name for one in found.declared for name in one.schema.names}
+    guessed = {
+        field.name: field
+        for field in value_fields([file.values for file in files])
+        if field.name not in declared
+    }
+    kept = [field for field in whole if field.name not in guessed]
+    return plain_schema(pa.schema([*kept, *guessed.values()]))
 
 
-def _pruned(listing: Listing, predicate: pc.Expression) -> Listing:
+def _pruned(
+    found: Located, predicate: pc.Expression, file_format: FileFormat, spec: SourceSpec
+) -> Located:
     """Leave out the files of partitions in which no row can pass."""
-    if not any(file.values for file in listing.files):
-        return listing
+    listing = found.listing
     rows = distinct_values(file.values for file in listing.files)
-    fields = value_fields(rows)
-    keep = partitions_that_may_match(predicate, rows, pa.schema(fields))
+    if not any(rows):
+        return found
+    # One file tells the names; where it lacks one that the predicate needs, nothing is left out.
+    first = file_format.facts(Listing(listing.stores, listing.files[:1]), spec.options)
+    keep = partitions_that_may_match(predicate, rows, _schema(found, first))
     kept = {tuple(row.items()) for row, may in zip(rows, keep, strict=True) if may}
     files = tuple(file for file in listing.files if tuple(file.values.items()) in kept)
     # One file stays, so that the schema is known: its rows are filtered when it is read.
-    return Listing(listing.stores, files or listing.files[:1])
+    return Located(
+        Listing(listing.stores, files or listing.files[:1]), found.format, found.declared
+    )
 
 
 def _splits(

@@ -6,11 +6,13 @@ import importlib
 from typing import TYPE_CHECKING, Final, cast
 
 from connectors.data_errors import UnknownFormatError
+from connectors.errors import BadUrlError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from connectors.formats.file_format import FileFormat
+    from connectors.formats.numbered import NumberedSource
 
 # By name, so that a run imports only the libraries of the formats that it reads or writes.
 _FILE_FORMATS: Final[Mapping[str, tuple[str, str]]] = {
@@ -18,6 +20,10 @@ _FILE_FORMATS: Final[Mapping[str, tuple[str, str]]] = {
     "csv": ("connectors.formats.csv", "CsvFormat"),
     "jsonl": ("connectors.formats.jsonl", "JsonLinesFormat"),
     "arrow": ("connectors.formats.arrow", "ArrowFormat"),
+}
+_NUMBERED: Final[Mapping[str, tuple[str, str]]] = {
+    "range://": ("connectors.formats.ranges", "RangeSource"),
+    "mem-table://": ("connectors.formats.tables", "TableSource"),
 }
 _SUFFIXES: Final[Mapping[str, str]] = {
     ".parquet": "parquet",
@@ -44,6 +50,21 @@ def file_format_of(url: str, name: str) -> FileFormat:
         raise UnknownFormatError(url, name, FORMATS)
     module, class_name = place
     return cast("FileFormat", getattr(importlib.import_module(module), class_name)())
+
+
+def numbered_source(urls: Sequence[str]) -> NumberedSource | None:
+    """Return the source without files that the URL's scheme names, or None.
+
+    Raises: BadUrlError, when such a URL is one of several.
+    """
+    schemes = {f"{url.partition('://')[0]}://" for url in urls}
+    named = schemes & _NUMBERED.keys()
+    if not named:
+        return None
+    if len(urls) > 1:
+        raise BadUrlError(urls[0], f"a source reads several URLs, but one {named.pop()} only")
+    module, class_name = _NUMBERED[named.pop()]
+    return cast("NumberedSource", getattr(importlib.import_module(module), class_name)())
 
 
 def format_of_names(url: str, keys: Sequence[str]) -> str:
