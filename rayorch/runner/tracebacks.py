@@ -38,12 +38,12 @@ def where_of(error: BaseException) -> str:
     return found
 
 
-def traceback_of(error: BaseException) -> str:
-    """Return the traceback without our frames."""
+def traceback_of(error: BaseException, *, ours: bool = False) -> str:
+    """Return the traceback, without our frames unless the error is ours."""
     told = traceback.TracebackException.from_exception(error)
     seen: set[int] = set()
     pending: list[traceback.TracebackException | None] = [told]
-    while pending:
+    while pending and not ours:
         part = pending.pop()
         if part is None or id(part) in seen:
             continue

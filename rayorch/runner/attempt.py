@@ -1,0 +1,257 @@
+"""One attempt of one task: batches in, through the tree of steps, into the writers of its sinks.
+
+    reader ── batch ──┬── step ── step ──► writer of sink 0
+                      └── step ──────────► writer of sink 1
+
+Each batch goes all the way before the next one is asked for, so that memory holds one batch and
+what is made of it. Nothing that an attempt writes is visible: it ends with a small record of its
+files, and the journal decides whether they count.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import pyarrow as pa
+
+from connectors.outputs import SinkOutput, SinkWriter
+from connectors.splits import Split
+from rayorch.clock import Clock
+from rayorch.core.commands import Lease
+from rayorch.core.facts import AttemptOutput, ErrorInfo, SinkResult, StepSeconds
+from rayorch.failpoints import failpoint
+from rayorch.program import MapCode, Step, StepId
+from rayorch.runner.apply import StepRun
+from rayorch.runner.errors import AttemptError
+from rayorch.runner.failures import failure_of
+from rayorch.runner.programs import LoadedStage
+from rayorch.runner.tracebacks import message_of, traceback_of
+
+BATCH_BYTES_MAX: Final = 64 << 20
+BATCH_BYTES_MIN: Final = 64 << 10
+BATCHES_IN_MEMORY: Final = 8
+"""Shares of its memory in which an attempt counts: the batch, what steps make of it (each may
+copy), what writers hold back, and two batches that are read ahead."""
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def batch_bytes_of(memory_bytes: int, shrink: int = 0) -> int:
+    """Return the size that batches aim at, halved for each time that memory ran out."""
+    return max(BATCH_BYTES_MIN, min(BATCH_BYTES_MAX, memory_bytes // BATCHES_IN_MEMORY) >> shrink)
+
+
+def token_of(lease: Lease) -> str:
+    """Return what the names of all files of the attempt begin with."""
+    return f"{lease.stage}-{lease.task:07d}-{lease.attempt}-{lease.epoch}"
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far an attempt is. One thread writes it, the reporter reads it."""
+
+    rows: int = 0
+    size_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Spent:
+    """Seconds and memory of an attempt, as they are spent."""
+
+    read_s: float = 0.0
+    wait_s: float = 0.0
+    write_s: float = 0.0
+    cpu_s: float = 0.0
+    memory_bytes: int = 0
+
+
+class Attempt:
+    """The execution of one lease, used once, by one thread."""
+
+    def __init__(
+        self, lease: Lease, split: Split, loaded: LoadedStage, clock: Clock, spent: Spent
+    ) -> None:
+        self._lease = lease
+        self._split = split
+        self._loaded = loaded
+        self._clock = clock
+        self._spent = spent
+        self._runs: dict[StepId, StepRun] = {}
+        self._writers: dict[int, SinkWriter] = {}
+        # Steps that have been given no row so far, with the empty table that they would get.
+        self._untried: dict[StepId, tuple[Step, pa.Table]] = {}
+        self.progress = Progress()
+
+    def execute(self, batches: Iterator[pa.Table]) -> AttemptOutput:
+        """Stage the attempt's output and return the record of it.
+
+        Raises: AttemptError; what was written is aborted then.
+        """
+        began_s, cpu_s = self._clock.monotonic_s(), time.thread_time()
+        try:
+            self._open_writers()
+            self._flow_all(batches)
+            results = self._close_writers()
+        # KeyboardInterrupt and the like too: whatever ends this, nothing may stay half written.
+        except BaseException:
+            self._abort_writers()
+            raise
+        failpoint("runner.after_stage")
+        total_s = self._clock.monotonic_s() - began_s
+        spent = self._spent
+        return AttemptOutput(
+            rows_in=self.progress.rows,
+            bytes_in=self.progress.size_bytes,
+            results=results,
+            seconds=StepSeconds(
+                read_s=spent.read_s,
+                compute_s=max(0.0, total_s - spent.wait_s - spent.write_s),
+                write_s=spent.write_s,
+                wait_s=spent.wait_s,
+                cpu_s=spent.cpu_s + time.thread_time() - cpu_s,
+            ),
+            memory_bytes=spent.memory_bytes,
+        )
+
+    def _flow_all(self, batches: Iterator[pa.Table]) -> None:
+        failpoint("runner.before_read")
+        clock = self._clock
+        while True:
+            asked_s = clock.monotonic_s()
+            try:
+                table = next(batches, None)
+            except Exception as error:
+                raise self._failed("read", self._loaded.stage.name, error) from error
+            self._spent.wait_s += clock.monotonic_s() - asked_s
+            if table is None:
+                break
+            failpoint("runner.computing")
+            self._flow(None, table)
+            self.progress.rows += table.num_rows
+            self.progress.size_bytes += table.nbytes
+            # Or it would be alive beside the next one while that is read.
+            del table
+        if not self.progress.rows:
+            self._flow(None, self._loaded.reader.schema.empty_table())
+        while self._untried:
+            self._try_on_no_rows(*self._untried.popitem()[1])
+
+    def _flow(self, point: StepId | None, table: pa.Table) -> None:
+        """Write one batch to the sinks at this point of the tree, and send it down its branches."""
+        branches = self._loaded.branches[point]
+        for sink in branches.sinks:
+            self._write(sink, table)
+        for step in branches.steps:
+            run = self._runs.get(step.id)
+            if run is None:
+                if table.num_rows == 0 and isinstance(step.code, MapCode):
+                    # Many functions trip over an empty frame: they see one only when the schema
+                    # of their result would stay unknown without it.
+                    self._untried[step.id] = step, table
+                    continue
+                run = self._begin(step)
+            elif table.num_rows == 0:
+                continue
+            self._flow(step.id, self._apply(run, table))
+
+    def _begin(self, step: Step) -> StepRun:
+        self._untried.pop(step.id, None)
+        run = StepRun(step, self._loaded.limits)
+        self._runs[step.id] = run
+        return run
+
+    def _try_on_no_rows(self, step: Step, table: pa.Table) -> None:
+        """Learn the schema of a function's result when the attempt has not one row for it."""
+        assert isinstance(step.code, MapCode)
+        if step.code.schema is not None:
+            self._flow(step.id, step.code.schema.empty_table())
+            return
+        try:
+            made = self._begin(step).apply(table)
+        except AttemptError:
+            # It made nothing of nothing, and nothing is missing but a schema.
+            return
+        self._flow(step.id, made)
+
+    def _apply(self, run: StepRun, table: pa.Table) -> pa.Table:
+        try:
+            made = run.apply(table)
+        except AttemptError as error:
+            source = self._loaded.reader.describe(self._split)
+            info = msgspec.structs.replace(error.info, source=source)
+            raise AttemptError(error.kind, info) from error.__cause__
+        except Exception as error:
+            raise self._failed("hand rows to", run.step.name, error) from error
+        # Here a batch and what was made of it are alive: the high-water mark is near.
+        self._spent.memory_bytes = max(self._spent.memory_bytes, pa.total_allocated_bytes())
+        return made
+
+    def _open_writers(self) -> None:
+        token = token_of(self._lease)
+        for index, sink in self._loaded.sinks.items():
+            try:
+                self._writers[index] = sink.open_writer(token, run=self._lease.run)
+            except Exception as error:
+                raise self._failed("write", f"sink {index}", error) from error
+
+    def _write(self, sink: int, table: pa.Table) -> None:
+        began_s = self._clock.monotonic_s()
+        try:
+            self._writers[sink].write(table)
+        except Exception as error:
+            raise self._failed("write", f"sink {sink}", error) from error
+        self._spent.write_s += self._clock.monotonic_s() - began_s
+
+    def _close_writers(self) -> tuple[SinkResult, ...]:
+        began_s = self._clock.monotonic_s()
+        results = []
+        for index, writer in self._writers.items():
+            try:
+                output = writer.close()
+            except Exception as error:
+                raise self._failed("write", f"sink {index}", error) from error
+            results.append(result_of(output, index))
+        self._spent.write_s += self._clock.monotonic_s() - began_s
+        return tuple(results)
+
+    def _abort_writers(self) -> None:
+        for writer in self._writers.values():
+            writer.abort()
+
+    def _failed(self, doing: str, what: str, error: Exception) -> AttemptError:
+        """Make of what our own reading or writing raised what the user should read."""
+        source = self._loaded.reader.describe(self._split) if doing != "write" else ""
+        return engine_failure(f"cannot {doing} {what}", error, transform=what, source=source)
+
+
+def engine_failure(
+    doing: str, error: BaseException, *, transform: str = "", source: str = ""
+) -> AttemptError:
+    """Return what an exception outside of user code means for its attempt."""
+    row = failure_of(error, "engine")
+    remedy = row.advice
+    is_bug = row.name == "a bug of ours"
+    return AttemptError(
+        row.kind,
+        ErrorInfo(
+            message=f"{doing}: {message_of(error)}",
+            error_type=type(error).__qualname__,
+            transform=transform,
+            source=source,
+            remedy=remedy,
+            traceback=traceback_of(error, ours=True) if is_bug else "",
+        ),
+    )
+
+
+def result_of(output: SinkOutput, sink: int) -> SinkResult:
+    """Return a sink's output as the core keeps it."""
+    return SinkResult(
+        sink=sink,
+        rows=output.rows,
+        size_bytes=output.size_bytes,
+        schema_fp=output.schema_fp,
+        payload=_ENCODER.encode(output).decode(),
+    )

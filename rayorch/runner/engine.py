@@ -1,0 +1,222 @@
+"""A runner without its shell: what the Ray actor and the in-process executor both host.
+
+    enqueue, revoke ──► desk ◄── reader thread (opens the next split while this one computes)
+                         │
+                         ▼
+                    worker thread (compute, write) ──► reporter thread ──► offer(facts)
+
+Each call from outside returns at once. The process belongs to the user's code: the worker's
+thread runs it, and if it takes the process down, the host sees that.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import pyarrow as pa
+
+from rayorch.clock import Clock
+from rayorch.core.commands import Lease
+from rayorch.core.facts import AttemptFailed, AttemptFinished, Fact, Held
+from rayorch.home import Home, decode_split
+from rayorch.ids import RunnerId
+from rayorch.runner.attempt import Attempt, Spent, batch_bytes_of, engine_failure
+from rayorch.runner.capture import AttemptCapture, LogLine, begin_capture, end_capture
+from rayorch.runner.desk import Desk, LeaseKey, Ticket, key_of
+from rayorch.runner.errors import AttemptError
+from rayorch.runner.programs import LoadedStage, Programs
+from rayorch.runner.reporter import Reporter, ReportSettings
+
+AHEAD_SHARE: Final = 4
+"""Of the runner's memory, one part in so many may hold batches that are read ahead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerSettings:
+    """What a runner is given when it starts."""
+
+    memory_bytes: int
+    cores: float = 1.0
+    report: ReportSettings = field(default_factory=ReportSettings)
+
+
+class RunnerEngine:
+    """Executes leases one after the other and reports what came of them."""
+
+    def __init__(
+        self,
+        runner: RunnerId,
+        home: Home,
+        offer: Callable[[list[Fact]], None],
+        *,
+        clock: Clock,
+        settings: RunnerSettings,
+        log: Callable[[list[LogLine]], None] | None = None,
+    ) -> None:
+        self.runner = runner
+        self._clock = clock
+        self._is_logged = log is not None
+        self._programs = Programs(home, settings.memory_bytes)
+        self._desk = Desk(settings.memory_bytes // AHEAD_SHARE)
+        self._reporter = Reporter(runner, offer, log, clock, settings.report)
+        self._threads = [
+            threading.Thread(target=body, name=f"rayorch-{name}-{runner}", daemon=True)
+            for name, body in (
+                ("worker", self._work),
+                ("reader", self._read),
+                ("reporter", self._reporter.run),
+            )
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def enqueue(self, leases: Sequence[tuple[Lease, bytes]]) -> None:
+        """Queue leases, each with its encoded split, first to run first."""
+        refused = self._desk.put([self._ticket(lease, split) for lease, split in leases])
+        if refused:
+            self._reporter.returned([ticket.lease for ticket in refused])
+
+    def revoke(self, leases: Sequence[Lease]) -> None:
+        """Give back those of the leases that have not started, and report each."""
+        given = self._desk.give_back([key_of(lease) for lease in leases])
+        self._reporter.returned([ticket.lease for ticket in given])
+
+    def inventory(self) -> tuple[Held, ...]:
+        """Say what is held: ended and not yet reported, then running, then queued."""
+        running, queued = self._desk.held()
+        ended = self._reporter.unacknowledged()
+        started: list[LeaseKey] = list(ended)
+        if running is not None and key_of(running) not in ended:
+            started.append(key_of(running))
+        return (
+            *(Held(*key, started=True) for key in started),
+            *(Held(*key_of(lease)) for lease in queued),
+        )
+
+    def drain(self) -> None:
+        """Take in nothing more, give back what has not started, and let the rest end."""
+        self._reporter.returned([ticket.lease for ticket in self._desk.drain()])
+
+    def close(self, *, wait_s: float = 10.0) -> None:
+        """End: the running attempt comes to its end if it does so in time; its report is made."""
+        self._desk.close()
+        worker, reader, reporter = self._threads
+        worker.join(wait_s)
+        self._reporter.close()
+        for thread in (reader, reporter):
+            thread.join(wait_s)
+
+    def _ticket(self, lease: Lease, data: bytes) -> Ticket:
+        split = decode_split(data)
+        # Nothing may wait here, so a stage that is not loaded yet is left to the reader.
+        loaded = self._programs.known_stage(lease.run, lease.version, lease.stage)
+        inline = not split.parts if loaded is None else loaded.is_cheap(split)
+        return Ticket(lease, split, inline=inline)
+
+    def _stage(self, lease: Lease) -> LoadedStage:
+        return self._programs.stage(lease.run, lease.version, lease.stage)
+
+    # --- the worker's thread -----------------------------------------------------------------
+
+    def _work(self) -> None:
+        try:
+            while (ticket := self._desk.take()) is not None:
+                self._run(ticket)
+        except BaseException:
+            # A bug of ours. Without a heartbeat, the host gives the leases to another runner.
+            self._reporter.fall_silent()
+            raise
+
+    def _run(self, ticket: Ticket) -> None:
+        lease = ticket.lease
+        try:
+            fact: AttemptFinished | AttemptFailed = self._finished(ticket)
+        except AttemptError as error:
+            fact = AttemptFailed(
+                lease.run,
+                lease.task,
+                lease.attempt,
+                lease.epoch,
+                self.runner,
+                error.kind,
+                error.info,
+            )
+        # Reported before it is forgotten: an inventory taken between sees it twice, never not.
+        self._reporter.ended(fact, urgent=self._desk.is_idle)
+        self._desk.finish(ticket)
+
+    def _finished(self, ticket: Ticket) -> AttemptFinished:
+        lease = ticket.lease
+        spent = Spent()
+        loaded = self._loaded(lease)
+        attempt = Attempt(lease, ticket.split, loaded, self._clock, spent)
+        self._reporter.started(lease, attempt.progress)
+        if self._is_logged:
+            key = (lease.run, lease.stage, lease.task, lease.attempt)
+            begin_capture(AttemptCapture(key, self._clock, self._reporter.line))
+        try:
+            batches = (
+                self._inline(ticket, loaded, spent)
+                if ticket.inline
+                else self._handed_over(ticket, spent)
+            )
+            output = attempt.execute(batches)
+        finally:
+            end_capture()
+        return AttemptFinished(
+            lease.run, lease.task, lease.attempt, lease.epoch, self.runner, output
+        )
+
+    def _loaded(self, lease: Lease) -> LoadedStage:
+        try:
+            return self._stage(lease)
+        # Unpickling runs code of the user's modules: anything can come out of it.
+        except Exception as error:
+            raise engine_failure("cannot load the program", error) from error
+
+    def _inline(self, ticket: Ticket, loaded: LoadedStage, spent: Spent) -> Iterator[pa.Table]:
+        batch_bytes = batch_bytes_of(loaded.limits.memory_bytes, ticket.lease.shrink)
+        yield from loaded.reader.batches(ticket.split, batch_bytes)
+        spent.read_s = spent.wait_s
+
+    def _handed_over(self, ticket: Ticket, spent: Spent) -> Iterator[pa.Table]:
+        yield from self._desk.batches(ticket)
+        spent.read_s = ticket.read_s
+        spent.cpu_s = ticket.cpu_s
+
+    # --- the reader's thread -----------------------------------------------------------------
+
+    def _read(self) -> None:
+        try:
+            while (ticket := self._desk.next_to_read()) is not None:
+                self._read_ahead(ticket)
+        except BaseException:
+            self._reporter.fall_silent()
+            raise
+
+    def _read_ahead(self, ticket: Ticket) -> None:
+        """Read one split, batch after batch, as far as there is room for it."""
+        cpu_s = time.thread_time()
+        try:
+            loaded = self._stage(ticket.lease)
+            if loaded.is_cheap(ticket.split):
+                self._desk.leave_inline(ticket)
+                return
+            batch_bytes = batch_bytes_of(loaded.limits.memory_bytes, ticket.lease.shrink)
+            batches = loaded.reader.batches(ticket.split, batch_bytes)
+            while self._desk.wait_for_room(ticket, batch_bytes):
+                began_s = self._clock.monotonic_s()
+                table = next(batches, None)
+                ticket.read_s += self._clock.monotonic_s() - began_s
+                if table is None:
+                    break
+                self._desk.put_batch(ticket, table)
+                del table
+        # Whatever it is, the attempt that wants the batches reports it, not this thread.
+        except Exception as error:
+            self._desk.end_reading(ticket, error)
+            return
+        ticket.cpu_s = time.thread_time() - cpu_s
+        self._desk.end_reading(ticket)
