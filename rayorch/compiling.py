@@ -4,15 +4,18 @@ Stages are found by walking from each read along everything that takes its rows,
 down to the writes. Filters and column choices directly after a read become the reader's own.
 """
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import pyarrow.compute as pc
 
 from connectors.outputs import SinkSpec
 from connectors.splits import SourceSpec
+from rayorch.code_hash import code_hash
 from rayorch.errors import SpecError, near_miss
 from rayorch.program import (
     FilterCode,
@@ -277,3 +280,22 @@ def _most(pipeline: str, read: str, needs: Sequence[tuple[str, Resources]]) -> S
         cores=max(cores, default=CORES_USUAL),
         labels={key: value for key, (value, _) in labels.items()},
     )
+
+
+def pipeline_version(spec: PipelineSpec, program: Program) -> str:
+    """Return the content hash of a pipeline: its spec and the code that it executes.
+
+    Parameters do not count by themselves, only by what they change; nor do files and lines.
+    """
+    no_place = {"__all__": {"where"}}
+    left_out: dict[str, Any] = {
+        "params": True,
+        "reads": no_place,
+        "transforms": no_place,
+        "writes": no_place,
+    }
+    values = spec.model_dump(mode="json", exclude=left_out)
+    codes = {step.name: code_hash(step.code) for stage in program.stages for step in stage.steps}
+    predicates = [code_hash(stage.predicate) for stage in program.stages]
+    content = json.dumps([values, codes, predicates], sort_keys=True)
+    return hashlib.blake2b(content.encode(), digest_size=8, usedforsecurity=False).hexdigest()

@@ -8,18 +8,19 @@ own folders goes by value, helpers in other modules included.
 import functools
 import io
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from types import FunctionType, MethodType
-from typing import Final
+from typing import Any, Final
 
 import cloudpickle
 
-from rayorch.closures import reached, user_modules
+from rayorch.closures import installed, reached, source_place, user_modules
 from rayorch.errors import SpecError
 
 SHIPPED_BYTES_MAX: Final = 100 * 2**20  # every runner loads it before its first task
+_CACHED: Final = type(functools.lru_cache(len))
 _DEPTH_MAX: Final = 8  # how far the search for what cannot be shipped goes down
 
 _registry_lock = threading.Lock()  # cloudpickle's list of modules by value is the process's
@@ -62,13 +63,29 @@ def dumped(value: object, pipeline: str, parts: Mapping[str, object]) -> bytes:
     buffer = _Bounded()
     with _user_modules_by_value():
         try:
-            cloudpickle.Pickler(buffer, protocol=5).dump(value)
+            _Pickler(buffer, protocol=5).dump(value)
         except _TooLargeError:
             raise _size_error(pipeline, parts) from None
         # Anything may raise here: __reduce__ of a captured object is other people's code.
         except Exception as error:
             raise _cannot_ship_error(pipeline, parts, error) from error
     return buffer.getvalue()
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+    """Cloudpickle, and cached functions of the user's go by value too."""
+
+    def reducer_override(self, value: Any) -> Any:  # noqa: ANN401 - as pickle says.
+        """Return how to rebuild the value, or leave it to cloudpickle."""
+        # functools.cache pickles by name alone, which a runner would look up in vain.
+        if type(value) is _CACHED and not installed(value.__module__):
+            limits = value.cache_parameters()
+            return _cached, (value.__wrapped__, limits["maxsize"], limits["typed"])
+        return super().reducer_override(value)
+
+
+def _cached(function: Callable[..., object], maxsize: int | None, typed: bool) -> object:
+    return functools.lru_cache(maxsize=maxsize, typed=typed)(function)
 
 
 @contextmanager
@@ -108,7 +125,7 @@ def _carried(value: object) -> dict[str, object]:
 
 def _shipping_failure(value: object) -> Exception | None:
     try:
-        cloudpickle.Pickler(_Counting(), protocol=5).dump(value)
+        _Pickler(_Counting(), protocol=5).dump(value)
     except Exception as error:  # as in `dumped`
         return error
     return None
@@ -116,7 +133,7 @@ def _shipping_failure(value: object) -> Exception | None:
 
 def _shipped_bytes(value: object) -> int:
     sink = _Counting()
-    cloudpickle.Pickler(sink, protocol=5).dump(value)
+    _Pickler(sink, protocol=5).dump(value)
     return sink.size_bytes
 
 
@@ -138,7 +155,7 @@ def _cannot_ship_error(pipeline: str, parts: Mapping[str, object], cause: Except
             transform,
             name,
             kind,
-            "",
+            _place(code),
             fix,
         )
     return SpecError(
@@ -186,9 +203,14 @@ def _size_error(pipeline: str, parts: Mapping[str, object]) -> SpecError:
         transform,
         " -> ".join(path) or "function",
         f"{sizes[transform] / 2**20:.0f} MiB",
-        "",
+        _place(parts[transform]),
         "write it to a file and read it inside the function once (functools.cache)",
     )
+
+
+def _place(code: object) -> str:
+    function = getattr(code, "function", None)
+    return source_place(function) if callable(function) else ""
 
 
 def _one_line(error: Exception) -> str:

@@ -1,0 +1,50 @@
+"""What the environment says, read once and handed down as a value. Nothing else reads it."""
+
+from collections.abc import Mapping
+from typing import Final, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict
+
+from connectors.errors import BadUrlError
+from connectors.url import parse_url
+from rayorch.errors import SettingsError, near_miss
+
+ExecutorName = Literal["ray", "in-process"]
+EXECUTORS: Final[tuple[str, ...]] = get_args(ExecutorName)
+HOME_USUAL: Final = "~/.rayorch"
+
+
+class Settings(BaseModel):
+    """Where the home is, and what executes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    home: str
+    executor: ExecutorName = "ray"
+    ray_address: str | None = None
+
+
+def load_settings(
+    environ: Mapping[str, str], *, home: str | None = None, executor: str | None = None
+) -> Settings:
+    """Return the settings: what is given, else what the environment says, else what is usual.
+
+    RAYORCH_HOME, RAYORCH_EXECUTOR and RAY_ADDRESS are read.
+
+    Raises: SettingsError, naming the option or variable.
+    """
+    home_name = "--home" if home else "RAYORCH_HOME"
+    chosen_home = home or environ.get("RAYORCH_HOME") or HOME_USUAL
+    try:
+        url = parse_url(chosen_home).url
+    except BadUrlError as error:
+        problem = f"the home is not a URL: {error.reason}"
+        raise SettingsError(problem, home_name, error.url) from None
+    executor_name = "--executor" if executor else "RAYORCH_EXECUTOR"
+    chosen = executor or environ.get("RAYORCH_EXECUTOR") or "ray"
+    if chosen not in EXECUTORS:
+        hint = near_miss(chosen, EXECUTORS) or f"known: {', '.join(EXECUTORS)}"
+        raise SettingsError(f"unknown executor; {hint}", executor_name, chosen)
+    return Settings.model_validate(
+        {"home": url, "executor": chosen, "ray_address": environ.get("RAY_ADDRESS") or None}
+    )
