@@ -25,7 +25,7 @@ from rayorch.failpoints import failpoint
 from rayorch.program import MapCode, Step, StepId
 from rayorch.runner.apply import StepRun
 from rayorch.runner.errors import AttemptError
-from rayorch.runner.failures import failure_of
+from rayorch.runner.failures import BUG, failure_of
 from rayorch.runner.programs import LoadedStage
 from rayorch.runner.tracebacks import message_of, traceback_of
 
@@ -82,6 +82,7 @@ class Attempt:
         self._writers: dict[int, SinkWriter] = {}
         # Steps that have been given no row so far, with the empty table that they would get.
         self._untried: dict[StepId, tuple[Step, pa.Table]] = {}
+        self._doing = ("read", loaded.stage.name)
         self.progress = Progress()
 
     def execute(self, batches: Iterator[pa.Table]) -> AttemptOutput:
@@ -94,10 +95,17 @@ class Attempt:
             self._open_writers()
             self._flow_all(batches)
             results = self._close_writers()
-        # KeyboardInterrupt and the like too: whatever ends this, nothing may stay half written.
-        except BaseException:
+        except AttemptError:
             self._abort_writers()
             raise
+        # Exception: readers and writers raise what their libraries raise. The table of failures
+        # sorts it, and a runner that reports a bug is better than one that dies of it.
+        except Exception as error:
+            self._abort_writers()
+            doing, what = self._doing
+            raise engine_failure(
+                f"cannot {doing} {what!r}", error, transform=what, source=self._source(doing)
+            ) from error
         failpoint("runner.after_stage")
         total_s = self._clock.monotonic_s() - began_s
         spent = self._spent
@@ -120,10 +128,8 @@ class Attempt:
         clock = self._clock
         while True:
             asked_s = clock.monotonic_s()
-            try:
-                table = next(batches, None)
-            except Exception as error:
-                raise self._failed("read", self._loaded.stage.name, error) from error
+            self._doing = "read", self._loaded.stage.name
+            table = next(batches, None)
             self._spent.wait_s += clock.monotonic_s() - asked_s
             if table is None:
                 break
@@ -176,14 +182,12 @@ class Attempt:
         self._flow(step.id, made)
 
     def _apply(self, run: StepRun, table: pa.Table) -> pa.Table:
+        self._doing = "hand rows to", run.step.name
         try:
             made = run.apply(table)
         except AttemptError as error:
-            source = self._loaded.reader.describe(self._split)
-            info = msgspec.structs.replace(error.info, source=source)
+            info = msgspec.structs.replace(error.info, source=self._source("apply"))
             raise AttemptError(error.kind, info) from error.__cause__
-        except Exception as error:
-            raise self._failed("hand rows to", run.step.name, error) from error
         # Here a batch and what was made of it are alive: the high-water mark is near.
         self._spent.memory_bytes = max(self._spent.memory_bytes, pa.total_allocated_bytes())
         return made
@@ -191,28 +195,21 @@ class Attempt:
     def _open_writers(self) -> None:
         token = token_of(self._lease)
         for index, sink in self._loaded.sinks.items():
-            try:
-                self._writers[index] = sink.open_writer(token, run=self._lease.run)
-            except Exception as error:
-                raise self._failed("write", f"sink {index}", error) from error
+            self._doing = "write", self._loaded.sink_names[index]
+            self._writers[index] = sink.open_writer(token, run=self._lease.run)
 
     def _write(self, sink: int, table: pa.Table) -> None:
+        self._doing = "write", self._loaded.sink_names[sink]
         began_s = self._clock.monotonic_s()
-        try:
-            self._writers[sink].write(table)
-        except Exception as error:
-            raise self._failed("write", f"sink {sink}", error) from error
+        self._writers[sink].write(table)
         self._spent.write_s += self._clock.monotonic_s() - began_s
 
     def _close_writers(self) -> tuple[SinkResult, ...]:
         began_s = self._clock.monotonic_s()
         results = []
         for index, writer in self._writers.items():
-            try:
-                output = writer.close()
-            except Exception as error:
-                raise self._failed("write", f"sink {index}", error) from error
-            results.append(result_of(output, index))
+            self._doing = "write", self._loaded.sink_names[index]
+            results.append(result_of(writer.close(), index))
         self._spent.write_s += self._clock.monotonic_s() - began_s
         return tuple(results)
 
@@ -220,10 +217,8 @@ class Attempt:
         for writer in self._writers.values():
             writer.abort()
 
-    def _failed(self, doing: str, what: str, error: Exception) -> AttemptError:
-        """Make of what our own reading or writing raised what the user should read."""
-        source = self._loaded.reader.describe(self._split) if doing != "write" else ""
-        return engine_failure(f"cannot {doing} {what}", error, transform=what, source=source)
+    def _source(self, doing: str) -> str:
+        return "" if doing == "write" else self._loaded.reader.describe(self._split)
 
 
 def engine_failure(
@@ -231,8 +226,6 @@ def engine_failure(
 ) -> AttemptError:
     """Return what an exception outside of user code means for its attempt."""
     row = failure_of(error, "engine")
-    remedy = row.advice
-    is_bug = row.name == "a bug of ours"
     return AttemptError(
         row.kind,
         ErrorInfo(
@@ -240,8 +233,8 @@ def engine_failure(
             error_type=type(error).__qualname__,
             transform=transform,
             source=source,
-            remedy=remedy,
-            traceback=traceback_of(error, ours=True) if is_bug else "",
+            remedy=row.advice,
+            traceback=traceback_of(error, ours=True) if row is BUG else "",
         ),
     )
 

@@ -63,6 +63,12 @@ _NETWORK: Final = frozenset(
     }
 )
 
+BUG: Final = FailureRow(
+    name="a bug of ours",
+    kind="refused",
+    advice="this is a bug of rayorch: please report it with the traceback",
+)
+
 FAILURES: Final[tuple[FailureRow, ...]] = (
     FailureRow(name="out of memory", kind="oom", classes=OUT_OF_MEMORY, advice=_LARGER),
     # Exceptions of user code are never retried blindly: only what its author named is transient,
@@ -140,11 +146,7 @@ FAILURES: Final[tuple[FailureRow, ...]] = (
         classes=frozenset({"pyarrow.lib.ArrowException"}),
         advice="look at the input file named here",
     ),
-    FailureRow(
-        name="a bug of ours",
-        kind="refused",
-        advice="this is a bug of rayorch: please report it with the traceback",
-    ),
+    BUG,
 )
 
 MADE_ELSEWHERE: Final[dict[FailureKind, str]] = {

@@ -36,6 +36,7 @@ class LoadedStage:
     stage: StageProgram
     reader: Reader
     sinks: Mapping[int, Sink]  # by their index in the program
+    sink_names: Mapping[int, str]
     branches: Mapping[StepId | None, Branches]
     limits: CodeLimits
     is_local: bool
@@ -67,6 +68,7 @@ class LoadedProgram:
             stage=stage,
             reader=open_reader(stage.source, discovery, columns, stage.predicate),
             sinks={edge.sink: self._sink(edge.sink) for edge in stage.sinks},
+            sink_names={edge.sink: self._program.sinks[edge.sink].name for edge in stage.sinks},
             branches=branches_of(stage),
             limits=CodeLimits(
                 transient_errors=frozenset(self._program.transient_errors),
