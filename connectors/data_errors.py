@@ -11,7 +11,8 @@ ConnectorError
     ├── UnsupportedTypeError      fix     a type that a format cannot hold
     ├── CorruptFileError          fix     a file that is not what its name or its footer says
     ├── FileChangedError          retry   a file that changed after it was discovered: run again
-    └── PublishConflictError      retry   other writers took every version that we tried
+    ├── PublishConflictError      retry   other writers took every version that we tried
+    └── TableFaultError           report  a table library failed in a way that has no other name
 """
 
 from __future__ import annotations
@@ -200,3 +201,17 @@ class PublishConflictError(DataError):
 
     def __str__(self) -> str:
         return f"other writers took the next version each time. url={self.url}, tries={self.tries}"
+
+
+class TableFaultError(DataError):
+    """A table library failed in a way that no other error describes. Publishing again is safe."""
+
+    remedy: ClassVar[Remedy] = "report"
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(url, reason)
+        self.url = url
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the table could not be committed: {self.reason}. url={self.url}"

@@ -60,7 +60,10 @@ class SinkOutput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True):
-    """A visible version of a sink. `how_to_read` is one line of Python to paste."""
+    """What a publish has made visible: its own files, not what they were added to.
+
+    `how_to_read` is one line of Python to paste.
+    """
 
     version: str
     files: int

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from connectors.formats.files import store_options
 from connectors.formats.outputs import FilesWriter, manifest_name
 from connectors.formats.registry import file_format_of
-from connectors.manifest import Manifest, all_files, publish_manifest
+from connectors.manifest import Manifest, publish_manifest
 from connectors.outputs import Published
 from connectors.store import Store, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from connectors.outputs import SinkOutput, SinkSpec
+    from connectors.outputs import OutputFile, SinkOutput, SinkSpec
 
 DATA = "_data/"
 
@@ -51,6 +51,7 @@ class FilesSink:
     ) -> Published:
         """Create the manifest that names the outputs, unless it is there."""
         spec = self._spec
+        files = tuple(chain.from_iterable(output.files for output in outputs))
         manifest = publish_manifest(
             self._store,
             Manifest(
@@ -62,21 +63,26 @@ class FilesSink:
                 generation=generation,
                 schema_ipc=schema_ipc,
                 partition_by=spec.partition_by,
-                files=tuple(chain.from_iterable(output.files for output in outputs)),
+                files=files,
             ),
         )
-        files = list(all_files(self._store, manifest))
-        return Published(
-            version=str(manifest.number),
-            files=len(files),
-            rows=sum(file.rows for file in files),
-            size_bytes=sum(file.size_bytes for file in files),
-            how_to_read=f'rayorch.read("{spec.url}").to_table()',
-        )
+        how_to_read = f'rayorch.read("{spec.url}").to_table()'
+        return published(files, str(manifest.number), how_to_read)
 
     def sweep(self, run: str, keep: set[str]) -> int:
         """Delete the run's files that `keep` does not name."""
         return sweep(self._store, f"{DATA}{run}/", keep)
+
+
+def published(files: Sequence[OutputFile], version: str, how_to_read: str) -> Published:
+    """Say what these files have become part of."""
+    return Published(
+        version=version,
+        files=len(files),
+        rows=sum(file.rows for file in files),
+        size_bytes=sum(file.size_bytes for file in files),
+        how_to_read=how_to_read,
+    )
 
 
 def sweep(store: Store, prefix: str, keep: set[str]) -> int:

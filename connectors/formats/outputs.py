@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import xxhash
 
 from connectors.data_errors import MissingColumnError, OutputSchemaConflictError
@@ -117,7 +116,9 @@ class FilesWriter:
         partition_by: tuple[str, ...],
         options: Mapping[str, OptionValue],
         owner: str,
+        fit: Callable[[pa.Table], pa.Table] | None = None,
     ) -> None:
+        self._fit = fit
         self._store = store
         self._format = file_format
         self._sink = sink
@@ -134,6 +135,8 @@ class FilesWriter:
 
     def write(self, table: pa.Table) -> None:
         """Add rows."""
+        if self._fit is not None:
+            table = self._fit(table)
         schema = plain_schema(table.schema)
         if self._schema is None:
             self._check_partition_columns(schema)
@@ -285,11 +288,10 @@ def parted(
 
 
 def partition_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the values as Delta and Hive spell them; an empty text is no value there."""
+    """Return the values as paths, logs and manifests spell them."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    text = column.cast(pa.string())
-    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+    return column.cast(pa.string())
 
 
 def manifest_name(

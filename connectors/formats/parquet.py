@@ -42,7 +42,7 @@ class ParquetFormat:
     """Parquet files."""
 
     name = "parquet"
-    suffixes = (".parquet", ".parq", ".pq")
+    suffixes: tuple[str, ...] = (".parquet", ".parq", ".pq")
 
     def facts(self, listing: Listing, options: Mapping[str, OptionValue]) -> list[FileFacts]:
         """Read every footer."""
@@ -267,9 +267,11 @@ class ParquetFileWriter:
         if compression not in COMPRESSIONS:
             known = ", ".join(COMPRESSIONS)
             raise OptionError("parquet", "compression", compression, f"known are {known}")
-        self._collected: list[pq.FileMetaData] = []
+        self._footers: list[pq.FileMetaData] = []
         try:
-            self._writer = pq.ParquetWriter(output, schema, compression=compression)
+            self._writer = pq.ParquetWriter(
+                output, schema, compression=compression, metadata_collector=self._footers
+            )
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise _unsupported(schema, error) from error
 
@@ -281,6 +283,11 @@ class ParquetFileWriter:
         """Write the footer."""
         self._writer.close()
         return None
+
+    @property
+    def footer(self) -> pq.FileMetaData:
+        """The footer, once the file is closed."""
+        return self._footers[0]
 
 
 def _unsupported(schema: pa.Schema, error: Exception) -> UnsupportedTypeError:
