@@ -41,9 +41,19 @@ class SpecModel(BaseModel):
         try:
             return cls(**fields)
         except ValidationError as error:
-            raise spec_error(error, cls, pipeline, transform) from None
+            raise spec_error(error, pipeline, transform) from None
         except SpecError as error:
             raise error.located(pipeline, transform) from None
+
+
+class UserModel(SpecModel):
+    """Base of what users build by calling the class: refused with the same readable error."""
+
+    def __init__(self, **fields: object) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise spec_error(error, "", type(self).__name__) from None
 
 
 def shown(value: object) -> str:
@@ -107,19 +117,20 @@ ParamValue = bool | int | float | str | None
 """The value of a parameter, as `--set` and JSON can carry it."""
 
 
-def spec_error(
-    error: ValidationError, model: type[BaseModel], pipeline: str, transform: str
-) -> SpecError:
-    """Return the first refusal as one readable error, with a near miss where there is one."""
-    details = error.errors(include_url=False)
+def spec_error(error: ValidationError, pipeline: str, transform: str) -> SpecError:
+    """Return the most telling refusal as one readable error, with a near miss if there is one."""
+    # A misspelt field shows up twice, as an unknown one and a missing one: the first has the hint.
+    details = sorted(
+        error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden"
+    )
     first = details[0]
     field = ".".join(str(part) for part in first["loc"])
-    problem = _problem(first["type"], str(first["msg"]))
-    hint = _hint(first["type"], first.get("ctx", {}), first["input"], str(field), model)
-    more = f"and {len(details) - 1} more problems" if len(details) > 1 else ""
-    value = "" if first["type"] in {"extra_forbidden", "missing"} else shown(first["input"])
-    fix = "\n".join(line for line in (hint, more) if line)
-    return SpecError(problem, pipeline, transform, field, value, "", fix)
+    kind = first["type"]
+    valueless = kind in {"extra_forbidden", "missing"} or not field
+    hint = _hint(kind, first.get("ctx", {}), first["input"], field.rpartition(".")[2])
+    problem = _problem(kind, str(first["msg"]))
+    value = "" if valueless else shown(first["input"])
+    return SpecError(problem, pipeline, transform, field, value, "", hint)
 
 
 def _problem(kind: str, message: str) -> str:
@@ -131,11 +142,15 @@ def _problem(kind: str, message: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _hint(
-    kind: str, ctx: Mapping[str, object], value: object, field: str, model: type[BaseModel]
-) -> str:
+def _hint(kind: str, ctx: Mapping[str, object], value: object, field: str) -> str:
     if kind == "extra_forbidden":
-        return near_miss(field.rsplit(".", 1)[-1], model.model_fields)
+        return near_miss(field, _field_names(SpecModel) - {field})
     if kind == "literal_error" and isinstance(value, str):
         return near_miss(value, re.findall(r"'([^']*)'", str(ctx.get("expected", ""))))
     return ""
+
+
+def _field_names(model: type[BaseModel]) -> set[str]:
+    """Return the fields of all specs: which of them a nested error is about, pydantic keeps."""
+    inner = [_field_names(each) for each in model.__subclasses__()]
+    return set(model.model_fields).union(*inner)

@@ -1,6 +1,6 @@
 """The rules between the parts of a pipeline, and the order they give."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Protocol
 
 from rayorch.errors import SpecError, near_miss
@@ -55,12 +55,27 @@ def check_inputs(pipeline: str, nodes: Iterable[Node], known: Iterable[str]) -> 
     for node in nodes:
         for name in node.inputs:
             if name not in names:
-                known_text = ", ".join(repr(known_name) for known_name in sorted(names)[:10])
-                hint = near_miss(name, names - {node.name})
-                fix = hint or (f"known datasets: {known_text}" if names else "nothing is read yet")
-                raise SpecError(
-                    "unknown input", pipeline, node.name, "input", repr(name), node.where, fix
-                )
+                raise unknown_dataset(pipeline, node.name, "input", name, names, node.where)
+
+
+def check_discards(pipeline: str, discards: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse a discard of a dataset that nothing makes.
+
+    Raises: SpecError, naming it and the nearest known dataset.
+    """
+    names = set(known)
+    for name in discards:
+        if name not in names:
+            raise unknown_dataset(pipeline, "", "discard", name, names, "")
+
+
+def unknown_dataset(
+    pipeline: str, transform: str, field: str, name: str, known: Set[str], where: str
+) -> SpecError:
+    """Return the refusal of a name that no dataset has."""
+    some = ", ".join(repr(each) for each in sorted(known)[:10])
+    fix = near_miss(name, known - {transform}) or f"known datasets: {some}"
+    return SpecError("unknown input", pipeline, transform, field, repr(name), where, fix)
 
 
 def topological_order(pipeline: str, makers: Sequence[Node]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from rayorch.spec.fields import Bytes, Seconds, SpecModel
+from rayorch.spec.fields import Bytes, Seconds, SpecModel, UserModel
 
 CORES_MAX: Final = 4096
 ATTEMPTS_MAX: Final = 100  # more than this is a loop, not a retry
@@ -35,7 +35,7 @@ class Resources(SpecModel):
     labels: dict[str, str] = Field(default_factory=dict, description="Labels a node must have.")
 
 
-class RetryPolicy(SpecModel):
+class RetryPolicy(UserModel):
     """How often a task is tried, and how long to wait between tries.
 
     An exception of the user's function fails the task at once, unless its class (or a base class

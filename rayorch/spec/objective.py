@@ -3,22 +3,12 @@
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from rayorch.spec.fields import SpecModel, spec_error
-
-
-class _Objective(SpecModel):
-    """One positional value, and one readable error when it is refused."""
-
-    def __init__(self, **fields: object) -> None:
-        try:
-            super().__init__(**fields)
-        except ValidationError as error:
-            raise spec_error(error, type(self), "", type(self).__name__) from None
+from rayorch.spec.fields import UserModel
 
 
-class Deadline(_Objective):
+class Deadline(UserModel):
     """Everything is published within this time after the run was submitted."""
 
     kind: Literal["deadline"] = "deadline"
@@ -28,7 +18,7 @@ class Deadline(_Objective):
         super().__init__(within=within, **fields)
 
 
-class Budget(_Objective):
+class Budget(UserModel):
     """The run costs at most this many US dollars."""
 
     kind: Literal["budget"] = "budget"
@@ -38,7 +28,7 @@ class Budget(_Objective):
         super().__init__(usd=usd, **fields)
 
 
-class Weighted(_Objective):
+class Weighted(UserModel):
     """Trade cost against latency: 0 asks for the cheapest plan, 1 for the fastest."""
 
     kind: Literal["weighted"] = "weighted"

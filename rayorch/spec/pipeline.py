@@ -1,5 +1,6 @@
 """A whole pipeline as values: what is read, transformed and written, for whom and how fast."""
 
+import json
 from typing import Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -7,6 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 from rayorch.errors import SpecError
 from rayorch.spec.fields import Name, ParamValue, SpecModel, spec_error
 from rayorch.spec.graph import (
+    check_discards,
     check_inputs,
     check_makers,
     check_places,
@@ -52,6 +54,7 @@ class PipelineSpec(PipelineHead):
         check_makers(self.name, makers)
         known = [node.name for node in makers]
         check_inputs(self.name, [*makers, *self.writes], known)
+        check_discards(self.name, self.discards, known)
         topological_order(self.name, makers)
         if not self.writes and not self.discards:
             raise SpecError(
@@ -81,8 +84,17 @@ class PipelineSpec(PipelineHead):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            raise spec_error(error, cls, "", "") from None
+            raise spec_error(error, _name_in(text), "") from None
 
     def dump(self) -> str:
         """Return JSON that `load` understands."""
         return self.model_dump_json(indent=2)
+
+
+def _name_in(text: str | bytes) -> str:
+    """Return the pipeline's name for an error, when the text has one."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return ""
+    return str(value.get("name", "")) if isinstance(value, dict) else ""
