@@ -196,3 +196,83 @@ class JournalStuckError(RayorchError):
 
     def __str__(self) -> str:
         return f"the journal's store does not answer. object={self.key}, last={self.why}"
+
+
+class ClusterError(RayorchError):
+    """A Ray cluster cannot be reached or started."""
+
+    remedy: ClassVar[Remedy] = "fix"
+
+    def __init__(self, address: str, why: str) -> None:
+        super().__init__(address, why)
+        self.address = address
+        self.why = why
+
+    def __str__(self) -> str:
+        return (
+            f"no Ray cluster answers. address={self.address}\n  {self.why}\n"
+            "  unset RAY_ADDRESS for an embedded Ray, or `rayorch up` to keep one warm"
+        )
+
+
+class HomeBusyError(RayorchError):
+    """Another control actor is at work under this home."""
+
+    remedy: ClassVar[Remedy] = "fix"
+
+    def __init__(self, home: str, leader: str, run: str) -> None:
+        super().__init__(home, leader, run)
+        self.home = home
+        self.leader = leader
+        self.run = run
+
+    def __str__(self) -> str:
+        return (
+            f"another control actor is at work on this home. home={self.home}, "
+            f"leader={self.leader}, run={self.run}\n"
+            "  wait for it, use another --home, or take over with --takeover (it then stops)"
+        )
+
+
+class RunFailedError(RayorchError):
+    """A run ended without its outputs."""
+
+    remedy: ClassVar[Remedy] = "fix"
+
+    def __init__(self, run: str, state: str, text: str) -> None:
+        super().__init__(run, state, text)
+        self.run = run
+        self.state = state
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"run {self.run} {self.state}: {self.text}"
+
+
+class ResumeError(RayorchError):
+    """A run cannot be resumed, or not with this pipeline."""
+
+    remedy: ClassVar[Remedy] = "fix"
+
+    def __init__(self, run: str, why: str, fix: str) -> None:
+        super().__init__(run, why, fix)
+        self.run = run
+        self.why = why
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"run {self.run} cannot be resumed: {self.why}\n  {self.fix}"
+
+
+class InvariantError(RayorchError):
+    """What must always hold does not: a bug of ours. Whoever finds it stops at once."""
+
+    remedy: ClassVar[Remedy] = "report"
+
+    def __init__(self, invariant: str, found: str) -> None:
+        super().__init__(invariant, found)
+        self.invariant = invariant
+        self.found = found
+
+    def __str__(self) -> str:
+        return f"a bug: the rule that {self.invariant} is broken. found={self.found}"

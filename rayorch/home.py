@@ -10,17 +10,20 @@ runs/<run>/reproduce.json  versions, parameters and input files: what it takes t
 runs/<run>/log/…           structured log, one JSON object a line
 """
 
+import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
+from connectors.errors import ObjectMissingError
 from connectors.splits import Discovery, Split
 from connectors.store import Store, open_store
 from rayorch.ids import RunId
 
 RUNS: Final = "runs/"
 REQUESTS: Final = "requests/"
+IDENTITY: Final = "home.json"
 
 
 class StagePlan(msgspec.Struct, frozen=True):
@@ -65,6 +68,19 @@ class Home:
     def url(self) -> str:
         """The home's URL."""
         return self.store.url
+
+    def identity(self) -> str:
+        """Return the name that this home gave itself when it was first used.
+
+        Tables remember publications by it, so that a home that moves is still known to them.
+        """
+        for _ in range(2):
+            try:
+                return str(msgspec.json.decode(self.store.get(IDENTITY))["id"])
+            except ObjectMissingError:
+                fresh = secrets.token_hex(8)
+                self.store.put_if_absent(IDENTITY, msgspec.json.encode({"id": fresh}))
+        raise AssertionError("an object that was just created is missing")
 
     def put_program(self, run: RunId, version: str, data: bytes) -> None:
         """Keep the compiled pipeline of one version of a run."""

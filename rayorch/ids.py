@@ -1,5 +1,6 @@
 """The ids of the house. A bare `str` or `int` never names a thing."""
 
+import secrets
 from typing import NewType
 
 RunId = NewType("RunId", str)
@@ -16,3 +17,8 @@ Epoch = NewType("Epoch", int)
 
 EventId = NewType("EventId", int)
 """The number of a stamped event, growing within a home. Never reused."""
+
+
+def new_nonce() -> str:
+    """Return 128 random bits in hex: what makes a segment, a run or a runner unlike any other."""
+    return secrets.token_hex(16)

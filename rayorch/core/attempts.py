@@ -14,6 +14,7 @@ from rayorch.core.facts import (
     AttemptProgressed,
     AttemptStarted,
     Event,
+    Held,
     LeaseReturned,
     RunnerJoined,
     RunnerLost,
@@ -32,11 +33,12 @@ def attempt_finished(book: Book, fact: AttemptFinished, event: Event) -> Iterabl
     run = book.run(fact)
     if run.swept:
         return  # Its tasks are gone.
-    task = run.tasks[fact.task]
+    task = book.task(run, fact)
     after = step(task, fact, run.retry, event.at_s)
     book.forget(fact.runner, fact)
     if after is task:
         run.totals.duplicates += 1
+        yield from settle(book, run, event.id, event.at_s)
         return
     yield from _recall(book, run, task, fact, event)
     run.committed += 1
@@ -64,12 +66,14 @@ def attempt_failed(
     run = book.run(fact)
     if run.swept:
         return  # Its tasks are gone.
-    task = run.tasks[fact.task]
+    task = book.task(run, fact)
     after = step(task, fact, run.retry, event.at_s)
     book.forget(fact.runner, fact)
+    if after.last != task.last:
+        run.note_failure(fact, event.at_s)
     if after is task:
+        yield from settle(book, run, event.id, event.at_s)
         return
-    run.note_failure(fact, event.at_s)
     book.put(run, after)
     if after.state is TaskState.READY:
         book.offer(run, after)
@@ -89,12 +93,8 @@ def attempt_started(book: Book, fact: AttemptStarted, event: Event) -> Iterable[
     run = book.run(fact)
     if run.swept:
         return ()
-    task = run.tasks[fact.task]
-    book.put(run, step(task, fact, run.retry, event.at_s))
+    book.put(run, step(book.task(run, fact), fact, run.retry, event.at_s))
     run.first_start_s = run.first_start_s or event.at_s
-    slot = book.runners.get(fact.runner)
-    if slot is not None:
-        slot.started_s = event.at_s
     return ()
 
 
@@ -108,7 +108,7 @@ def lease_returned(book: Book, fact: LeaseReturned, event: Event) -> Iterable[Co
     run = book.run(fact)
     if run.swept:
         return  # Its tasks are gone.
-    task = run.tasks[fact.task]
+    task = book.task(run, fact)
     after = step(task, fact, run.retry, event.at_s)
     book.forget(fact.runner, fact)
     if after is not task:
@@ -119,19 +119,41 @@ def lease_returned(book: Book, fact: LeaseReturned, event: Event) -> Iterable[Co
 
 def runner_joined(book: Book, fact: RunnerJoined, event: Event) -> Iterable[Command]:
     """Take in a runner, with what it holds from an earlier epoch."""
+    before = book.runners.pop(fact.runner, None)
+    if before is not None:
+        # It says so twice: what it holds now is what counts.
+        _release(book, before, list(before.queue.values()), event)
     slot = book.runners[fact.runner] = RunnerSlot(fact)
     stale: list[Lease] = []
     for held in fact.held:
         run = book.runs.get(held.run)
         task = run.tasks[held.task] if run and held.task < len(run.tasks) else None
         lease = Lease(held.run, held.task, held.attempt, held.epoch, task.stage if task else 0)
-        if run is None or task is None or task.state is not TaskState.READY:
+        if run is None or task is None or not _adoptable(book, run, task, held):
             stale.append(lease)
             continue
         leased = TaskLeased(held.run, held.task, held.attempt, held.epoch, fact.runner)
-        book.hold(run, slot, lease, step(task, leased, run.retry, event.at_s))
+        after = step(task, leased, run.retry, event.at_s)
+        if held.started:
+            after = step(after, _started(held, fact), run.retry, event.at_s)
+        book.hold(run, slot, lease, after)
     if stale:
         yield RevokeLeases(event.id, fact.runner, tuple(stale))
+
+
+def _adoptable(book: Book, run: Run, task: Task, held: Held) -> bool:
+    """Say whether a runner may keep a lease that this machine did not give it."""
+    if task.state is not TaskState.READY:
+        return False
+    if run.state is not RunState.RUNNING and not held.started:
+        return False  # Nothing new begins while the run is stopped.
+    # A task's attempts are counted afresh in each epoch. To go back to an older lease after one of
+    # this epoch was given would use a number twice, and with it the names of an attempt's files.
+    return task.epoch != book.epoch or (task.attempt, task.epoch) == (held.attempt, held.epoch)
+
+
+def _started(held: Held, fact: RunnerJoined) -> AttemptStarted:
+    return AttemptStarted(held.run, held.task, held.attempt, held.epoch, fact.runner)
 
 
 def runner_lost(book: Book, fact: RunnerLost, event: Event) -> Iterable[Command]:
@@ -140,26 +162,36 @@ def runner_lost(book: Book, fact: RunnerLost, event: Event) -> Iterable[Command]
     if slot is None:
         return
     head = slot.head
-    for lease in slot.queue.values():
-        run = book.runs[lease.run]
-        book.flows[run.id].held -= 1
-        task = run.tasks[lease.task]
-        held = (task.attempt, task.epoch, task.runner)
-        if held != (lease.attempt, lease.epoch, slot.id) or task.state not in HELD:
-            continue
-        if lease is head:
-            # Its death is a decision to be journaled: it counts against the task.
-            yield Record(event.id, _lost(lease, fact))
-            continue
-        after = step(task, RunnerGone(), run.retry, event.at_s)
-        book.put(run, after)
-        if after.state is TaskState.READY:
-            book.offer(run, after)
+    leases = list(slot.queue.values())
+    # Only the head can be to blame, and not for a death that we brought about.
+    if head is not None and not slot.dying and _is_held(book, slot, head):
+        # Its death is a decision to be journaled: it counts against the task.
+        yield Record(event.id, _lost(head, fact))
+        book.flows[head.run].held -= 1
+        leases.remove(head)
+    _release(book, slot, leases, event)
     for run in book.runs.values():
         if run.state is RunState.RUNNING:
             yield ensure_runners(run, event.id)
         elif run.state in ACTIVE or run.state in ENDED:
             yield from settle(book, run, event.id, event.at_s)
+
+
+def _is_held(book: Book, slot: RunnerSlot, lease: Lease) -> bool:
+    task = book.runs[lease.run].tasks[lease.task]
+    held = (task.attempt, task.epoch, task.runner)
+    return task.state in HELD and held == (lease.attempt, lease.epoch, slot.id)
+
+
+def _release(book: Book, slot: RunnerSlot, leases: list[Lease], event: Event) -> None:
+    """Make the tasks of a runner that is gone ready for others."""
+    for lease in leases:
+        run = book.runs[lease.run]
+        book.flows[run.id].held -= 1
+        if _is_held(book, slot, lease):
+            after = step(run.tasks[lease.task], RunnerGone(), run.retry, event.at_s)
+            book.put(run, after)
+            book.offer(run, after)
 
 
 def _recall(

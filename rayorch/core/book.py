@@ -67,6 +67,15 @@ class Book:
             raise InvalidTransitionError(run.id, run.state.value, kind.__name__)
         return run
 
+    @staticmethod
+    def task(run: Run, fact: AboutAttempt) -> Task:
+        """Return the task that a fact is about. Raises: InvalidTransitionError, if none is."""
+        if not 0 <= fact.task < len(run.tasks):
+            raise InvalidTransitionError(
+                f"{run.id}, which has {len(run.tasks)} tasks", run.state.value, str(fact)
+            )
+        return run.tasks[fact.task]
+
     def enter(self, run: Run, state: RunState, event: Event) -> None:
         """Move a run to a state."""
         run.state = state
@@ -80,8 +89,10 @@ class Book:
     def hold(self, run: Run, slot: RunnerSlot, lease: Lease, task: Task) -> None:
         """Queue a lease on a runner."""
         self.put(run, task)
-        slot.queue[lease.run, lease.task] = lease
-        self.flows[run.id].held += 1
+        key = (lease.run, lease.task)
+        # Counted once: a runner may get a task again before it has let go of it.
+        self.flows[run.id].held += key not in slot.queue
+        slot.queue[key] = lease
 
     def forget(self, runner: RunnerId, fact: AboutAttempt) -> None:
         """Take the lease that a runner speaks of from its queue: it is done with it."""
@@ -93,7 +104,6 @@ class Book:
         if lease is not None and (lease.attempt, lease.epoch) == (fact.attempt, fact.epoch):
             del slot.queue[key]
             self.flows[fact.run].held -= 1
-            slot.started_s = 0.0
             slot.alone = slot.alone and bool(slot.queue)
         slot.revoking.discard(key)
 

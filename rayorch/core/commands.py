@@ -43,10 +43,6 @@ class EnsureRunners(Command, frozen=True):
     count_max: int
 
 
-class ReleaseRunners(Command, frozen=True):
-    """No run needs runners now; keep them warm or let them go, as the executor likes."""
-
-
 class SendLeases(Command, frozen=True):
     """Queue leases on a runner, first to run first."""
 

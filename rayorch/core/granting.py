@@ -25,7 +25,8 @@ def tick(book: Book, _fact: Ticked, event: Event) -> Iterable[Command]:
     for i in range(len(running)):
         yield from _grant(book, running[(book.turn + i) % len(running)], event)
     if running and not any(book.flows[run.id].ready for run in running):
-        revoke = leasing.steal(list(book.runners.values()), event.id)
+        slots = list(book.runners.values())
+        revoke = leasing.steal(slots, event.id, lambda slot, run: _runs_here(slot, book.runs[run]))
         if revoke is not None:
             yield revoke
 

@@ -5,6 +5,7 @@ what it runs, and only the head is to blame when the runner dies.
 """
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 from rayorch.core.commands import Lease, RevokeLeases
@@ -33,7 +34,6 @@ class RunnerSlot:
         "pool",
         "queue",
         "revoking",
-        "started_s",
     )
 
     def __init__(self, joined: RunnerJoined) -> None:
@@ -43,8 +43,7 @@ class RunnerSlot:
         self.memory_bytes = joined.memory_bytes
         self.queue: dict[Key, Lease] = {}
         self.revoking: set[Key] = set()
-        self.started_s = 0.0  # of the head; 0 while it is not known to have started
-        self.dying = False
+        self.dying = False  # we ended it: nothing more for it, and no blame on what it runs
         self.alone = False  # runs a suspect: give it nothing else
 
     @property
@@ -79,16 +78,22 @@ def share(room: int, ready: int, runners: int) -> int:
     return min(room, max(1, math.ceil(ready / runners)))
 
 
-def steal(runners: list[RunnerSlot], cause: EventId) -> RevokeLeases | None:
-    """Take back half of the longest unstarted queue for a runner that has nothing to do."""
-    if all(slot.queue or slot.dying for slot in runners):
+def steal(
+    runners: list[RunnerSlot], cause: EventId, serves: Callable[[RunnerSlot, RunId], bool]
+) -> RevokeLeases | None:
+    """Take back half of the longest unstarted queue for a runner that has nothing to do.
+
+    `serves` says whether a runner is large enough for a run: one that is not has no use for it.
+    """
+    idle = [slot for slot in runners if not slot.queue and not slot.dying]
+    if not idle:
         return None
     # The head may run already; a suspect's runner has nothing but the head.
     longest = max(runners, key=lambda slot: len(slot.queue) - len(slot.revoking), default=None)
     if longest is None or longest.dying or longest.revoking:
         return None
     waiting = list(longest.queue.items())[1:]
-    if not waiting:
+    if not waiting or not any(serves(slot, waiting[-1][0][0]) for slot in idle):
         return None
     back = waiting[len(waiting) // 2 :]
     longest.revoking.update(key for key, _ in back)

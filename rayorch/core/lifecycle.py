@@ -64,6 +64,8 @@ def plan_ready(book: Book, fact: PlanReady, event: Event) -> Iterable[Command]:
 def plan_failed(book: Book, fact: PlanFailed, event: Event) -> Iterable[Command]:
     """End a run that has no plan."""
     run = book.run(fact)
+    if run.planned or run.state in ENDED:
+        return ()
     run.error = fact.error
     if run.state is RunState.PLANNING:
         book.enter(run, RunState.FAILED, event)
@@ -82,12 +84,15 @@ def stop(book: Book, fact: RunStopRequested, event: Event) -> Iterable[Command]:
 def run_failed(book: Book, fact: RunFailed, event: Event) -> Iterable[Command]:
     """Fail a run for a reason that is no single task's."""
     run = book.run(fact)
+    if run.state in ENDED:
+        return
     run.error = fact.error
     if run.state is RunState.RUNNING:
         yield from drain(book, run, RunState.FAILED, event)
     elif run.state is RunState.DRAINING:
         run.target = RunState.FAILED
-    elif run.state is RunState.PUBLISHING:
+    elif run.state is not RunState.FAILED:
+        # Stopped, too: to a replay, a run that drains towards its stop has stopped already.
         book.enter(run, RunState.FAILED, event)
 
 
@@ -105,6 +110,7 @@ def cancel(book: Book, fact: RunCancelRequested, event: Event) -> Iterable[Comma
             yield RevokeLeases(event.id, slot.id, tuple(mine))
     for task in run.tasks:
         book.put(run, step(task, TaskCancelled(), run.retry, event.at_s))
+    run.failed, run.target = 0, None
     book.enter(run, RunState.CANCELLED, event)
     yield from settle(book, run, event.id, event.at_s)
 
@@ -112,9 +118,10 @@ def cancel(book: Book, fact: RunCancelRequested, event: Event) -> Iterable[Comma
 def resume(book: Book, fact: RunResumed, event: Event) -> Iterable[Command]:
     """Go on with what is open, and try again what had failed."""
     run = book.run(fact)
-    if run.state not in RESUMABLE:
+    if run.state not in RESUMABLE and run.state is not RunState.DRAINING:
         return
     run.version, run.error, run.target = fact.version, None, None
+    run.failed = 0
     run.resumed += 1
     run.finished_s = 0.0
     run.failures = []
@@ -123,8 +130,7 @@ def resume(book: Book, fact: RunResumed, event: Event) -> Iterable[Command]:
         yield MakePlan(event.id, run.id)
         return
     for task in run.tasks:
-        if task.state not in HELD:
-            book.put(run, step(task, TaskReopened(), run.retry, event.at_s))
+        book.put(run, step(task, TaskReopened(), run.retry, event.at_s))
     book.refill(run)
     book.enter(run, RunState.RUNNING, event)
     if run.committed < len(run.tasks):
@@ -144,11 +150,13 @@ def publish_failed(book: Book, fact: PublishFailed, event: Event) -> Iterable[Co
     """Publish again later, or fail the run."""
     run = book.run(fact)
     flow = book.flows[run.id]
-    if run.state is not RunState.PUBLISHING:
-        return
-    if fact.retry_at_s > 0.0:
+    if run.state is RunState.PUBLISHING and fact.retry_at_s > 0.0:
         flow.publish_due_s[fact.sink] = fact.retry_at_s
-    else:
+        return
+    flow.publishing.discard(fact.sink)
+    if run.state in ENDED:
+        yield from settle(book, run, event.id, event.at_s)
+    if run.state is RunState.PUBLISHING and fact.sink not in run.published:
         yield Record(event.id, RunFailed(run=run.id, error=fact.error))
 
 
@@ -168,9 +176,11 @@ def lead(book: Book, fact: Led, event: Event) -> Iterable[Command]:
         for task in run.tasks:
             if task.state in HELD:
                 book.put(run, step(task, RunnerGone(), run.retry, event.at_s))
-        if fact.interrupts and run.state in ACTIVE - {RunState.PUBLISHING}:
-            stopping = run.state is RunState.DRAINING and run.target is not None
-            run.state = (run.target or RunState.INTERRUPTED) if stopping else RunState.INTERRUPTED
+        if run.target is not None:
+            # It drained: nobody holds anything now, so it is where it was going.
+            run.state, run.target = run.target, None
+        elif fact.interrupts and run.state in ACTIVE - {RunState.PUBLISHING}:
+            run.state = RunState.INTERRUPTED
         book.flows[run.id] = flow_of(run)
     book.runners.clear()
     return ()

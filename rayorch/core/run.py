@@ -66,13 +66,14 @@ _RUN_TABLE: Final[dict[type, dict[RunState, set[RunState]]]] = {
         # Stopped while the planner worked: the plan is kept for the resumption.
         R.STOPPED: {R.STOPPED},
         R.INTERRUPTED: {R.INTERRUPTED},
-        R.CANCELLED: {R.CANCELLED},
+        # Planned twice (stopped while planning, resumed): the first plan counts.
+        **{s: {s} for s in ACTIVE - {R.PLANNING} | ENDED | {R.FAILED}},
     },
     PlanFailed: {
         R.PLANNING: {R.FAILED},
         R.STOPPED: {R.STOPPED},
         R.INTERRUPTED: {R.INTERRUPTED},
-        R.CANCELLED: {R.CANCELLED},
+        **{s: {s} for s in ACTIVE - {R.PLANNING} | ENDED | {R.FAILED}},
     },
     RunStopRequested: {
         R.PLANNING: {R.STOPPED},
@@ -91,13 +92,17 @@ _RUN_TABLE: Final[dict[type, dict[RunState, set[RunState]]]] = {
     },
     RunResumed: {
         **{s: {R.PLANNING, R.RUNNING, R.PUBLISHING, R.SUCCEEDED} for s in RESUMABLE},
-        **{s: {s} for s in ACTIVE | ENDED},
+        # To a replay, which holds no leases, a draining run has ended: both must go on from it.
+        R.DRAINING: {R.RUNNING, R.PUBLISHING, R.SUCCEEDED},
+        **{s: {s} for s in (ACTIVE - {R.DRAINING}) | ENDED},
     },
     RunFailed: {
+        R.PLANNING: {R.FAILED},
         R.RUNNING: {R.DRAINING, R.FAILED},
         R.DRAINING: {R.DRAINING, R.FAILED},
         R.PUBLISHING: {R.FAILED},
-        **{s: {s} for s in RESUMABLE | ENDED},
+        **{s: {R.FAILED} for s in RESUMABLE},
+        **{s: {s} for s in ENDED},
     },
     SinkPublished: {
         R.PUBLISHING: {R.PUBLISHING, R.SUCCEEDED},
@@ -105,6 +110,8 @@ _RUN_TABLE: Final[dict[type, dict[RunState, set[RunState]]]] = {
         R.INTERRUPTED: {R.INTERRUPTED, R.SUCCEEDED},
         R.FAILED: {R.FAILED, R.SUCCEEDED},
         R.SUCCEEDED: {R.SUCCEEDED},
+        # It failed to publish another sink, was cancelled, and this one was under way.
+        R.CANCELLED: {R.CANCELLED},
     },
     PublishFailed: {R.PUBLISHING: {R.PUBLISHING}, **{s: {s} for s in RESUMABLE | ENDED}},
     RunSwept: {s: {s} for s in ENDED},
@@ -203,6 +210,11 @@ class Run(msgspec.Struct):
     finished_s: float = 0.0
     resumed: int = 0
     swept: bool = False
+
+    @property
+    def task_count(self) -> int:
+        """How many tasks the plan has."""
+        return sum(self.task_counts)
 
     def counts(self) -> list[Counter[TaskState]]:
         """Return tasks by state, for each stage."""

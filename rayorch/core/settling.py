@@ -22,8 +22,8 @@ from rayorch.core.facts import (
     Event,
 )
 from rayorch.core.leasing import RunnerSlot
-from rayorch.core.run import Flow, Run, RunState
-from rayorch.core.task import Task
+from rayorch.core.run import ENDED, Flow, Run, RunState
+from rayorch.core.task import Task, TaskState
 from rayorch.ids import EventId
 
 DRAIN_S: Final = {RunState.STOPPED: 5.0, RunState.FAILED: 60.0}
@@ -41,8 +41,9 @@ def settle(book: Book, run: Run, cause: EventId, at_s: float) -> Iterable[Comman
         run.generation = run.generation or int(cause)
     if run.state in {RunState.PUBLISHING, RunState.INTERRUPTED, RunState.FAILED}:
         yield from _publish(run, flow, cause, at_s)
-    ended = run.state in {RunState.SUCCEEDED, RunState.CANCELLED}
-    if ended and not run.swept and not flow.sweeping and flow.held == 0:
+    # What somebody still writes, or is about to make visible, must not be swept under their feet.
+    quiet = flow.held == 0 and flow.publishing <= flow.publish_due_s.keys()
+    if run.state in ENDED and not run.swept and not flow.sweeping and quiet:
         flow.sweeping = True
         yield SweepRun(cause, run.id)
 
@@ -79,10 +80,13 @@ def drain(book: Book, run: Run, target: RunState, event: Event) -> Iterable[Comm
 def overdue(run: Run, flow: Flow, slot: RunnerSlot, event: Event) -> Iterable[Command]:
     """End the runner whose head has run past its time-out, or past the end of a draining run."""
     head = slot.head
-    if head is None or head.run != run.id or slot.dying or slot.started_s == 0.0:
+    if head is None or head.run != run.id or slot.dying:
         return
+    task = run.tasks[head.task]
+    # Only what the runner said it started: a lease that waits for its input is not late.
+    runs = task.state is TaskState.RUNNING and task.runner == slot.id
     timeout_s = run.stages[head.stage].timeout_s
-    if timeout_s and event.at_s - slot.started_s > timeout_s:
+    if runs and timeout_s and event.at_s - task.since_s > timeout_s:
         slot.dying = True
         yield Record(event.id, _timed_out(run, slot, timeout_s))
         yield KillRunner(event.id, slot.id, f"task {head.task} ran longer than {timeout_s:g} s")

@@ -180,6 +180,12 @@ def _reopen(task: Task, _event: TaskReopened, _retry: RetryLimits, _at_s: float)
     )
 
 
+def _forgive(task: Task, _event: TaskReopened, _retry: RetryLimits, _at_s: float) -> Task:
+    # Somebody works on it already (a lease that outlived its leader): only the budget is fresh, as
+    # it is in a replay, which finds the task ready.
+    return replace(task, failures=0, strikes=0, shrink=0, failed_kind=None)
+
+
 def _ignore(task: Task, _event: object, _retry: RetryLimits, _at_s: float) -> Task:
     return task
 
@@ -239,13 +245,15 @@ def _fail(task: Task, event: AttemptFailed | AttemptLost, retry: RetryLimits, at
     # not with the lease, so that a replay decides alike.
     reported = (event.epoch, event.attempt)
     if reported == task.last:
-        return task
+        # A runner that was presumed lost came back with its lease, and failed: the lease ends.
+        over = task.state in HELD and _holds(task, event)
+        return replace(task, state=S.READY, runner=None) if over else task
     blamed = replace(task, last=reported, failed_kind=event.kind, runner=None)
     after = TREATMENTS[event.kind](blamed, retry, at_s)
     return after if after.state is S.FAILED else replace(after, failed_kind=None)
 
 
-def _holds(task: Task, event: AttemptStarted | LeaseReturned) -> bool:
+def _holds(task: Task, event: AttemptStarted | LeaseReturned | AttemptFailed | AttemptLost) -> bool:
     return (task.attempt, task.epoch, task.runner) == (event.attempt, event.epoch, event.runner)
 
 
@@ -277,6 +285,7 @@ TRANSITIONS: Final[Mapping[tuple[TaskState, type[TaskEvent]], Row]] = dict(
         _row(S.LEASED, AttemptFailed, _AFTER_FAILURE | {S.LEASED}, _fail),
         _row(S.LEASED, AttemptLost, _AFTER_FAILURE | {S.LEASED}, _fail),
         _row(S.LEASED, TaskCancelled, {S.CANCELLED}, _cancel),
+        _row(S.LEASED, TaskReopened, {S.LEASED}, _forgive),
         _row(S.RUNNING, AttemptStarted, {S.RUNNING}, _ignore),
         _row(S.RUNNING, LeaseReturned, {S.RUNNING, S.READY}, _give_back),
         _row(S.RUNNING, RunnerGone, {S.READY}, _gone),
@@ -284,6 +293,7 @@ TRANSITIONS: Final[Mapping[tuple[TaskState, type[TaskEvent]], Row]] = dict(
         _row(S.RUNNING, AttemptFailed, _AFTER_FAILURE | {S.RUNNING}, _fail),
         _row(S.RUNNING, AttemptLost, _AFTER_FAILURE | {S.RUNNING}, _fail),
         _row(S.RUNNING, TaskCancelled, {S.CANCELLED}, _cancel),
+        _row(S.RUNNING, TaskReopened, {S.RUNNING}, _forgive),
         _row(S.WAITING, RetryDue, {S.READY}, _due),
         _row(S.WAITING, AttemptStarted, {S.WAITING}, _ignore),
         _row(S.WAITING, LeaseReturned, {S.WAITING}, _ignore),

@@ -1,1 +1,1 @@
-"""Metrics and structured logs, folded from events."""
+"""What the world sees of the machine: views, metrics, logs. All of it is folded from events."""

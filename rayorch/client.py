@@ -1,0 +1,362 @@
+"""What a client does: find or start a control host, hand it a run, follow it, stop it.
+
+The same few calls whatever executes: `open_control` gives a `Control`, which is a Ray control actor
+or a host in this process.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from rayorch.clock import Clock, SystemClock
+from rayorch.compiling import Compilable, compile_program, pipeline_version
+from rayorch.core.facts import (
+    Fact,
+    RetryLimits,
+    RunResumed,
+    RunStopRequested,
+    RunSubmitted,
+    StageShape,
+)
+from rayorch.core.machine import Machine
+from rayorch.errors import ResumeError, RunFailedError, UnknownRunError
+from rayorch.home import Home, open_home
+from rayorch.host.local import local_host
+from rayorch.ids import RunId, new_nonce
+from rayorch.journal.log import Journal
+from rayorch.observe.reproduce import reproduce_record
+from rayorch.observe.view import RunView, view_of
+from rayorch.program import Program, dump_program, load_program
+from rayorch.settings import Settings, load_settings
+from rayorch.spec import PipelineSpec
+
+POLL_S: Final = 0.1
+POLL_S_FIRST: Final = 0.01
+"""The first looks come quickly, for runs that are over in a moment."""
+
+
+class Control(Protocol):
+    """A control host, near or far."""
+
+    @property
+    def where(self) -> str:
+        """Where it runs, in a few words."""
+        ...
+
+    def submit(self, facts: Sequence[Fact]) -> None:
+        """Hand over facts; returns once they are durable. Raises: FencedError."""
+        ...
+
+    def view(self, run: RunId) -> RunView:
+        """Return where a run stands. Raises: UnknownRunError, FencedError."""
+        ...
+
+    def close(self) -> None:
+        """Let go; what belongs to this process alone ends."""
+        ...
+
+
+class LocalControl:
+    """A control host on a thread of this process."""
+
+    def __init__(self, home: Home, clock: Clock, slots: int, *, takeover: bool = False) -> None:
+        self._host, self._logs = local_host(home, clock, slots)
+        self._host.start(takeover=takeover)
+        self.where = "in this process"
+
+    def submit(self, facts: Sequence[Fact]) -> None:
+        """Hand over facts."""
+        self._host.offer(facts).wait()
+
+    def view(self, run: RunId) -> RunView:
+        """Return where a run stands."""
+        if self._host.stopped_by is not None:
+            raise self._host.stopped_by
+        return self._host.view(run)
+
+    def close(self) -> None:
+        """Stop the host."""
+        self._host.stop()
+        self._logs.close()
+
+
+class Connection(msgspec.Struct, frozen=True):
+    """What a client works with."""
+
+    home: Home
+    clock: Clock
+    settings: Settings
+
+
+def connection(home: str | None = None, executor: str | None = None) -> Connection:
+    """Return the home and settings that options and environment name.
+
+    Raises: SettingsError, BadUrlError, MissingExtraError.
+    """
+    settings = load_settings(os.environ, home=home, executor=executor)
+    return Connection(open_home(settings.home), SystemClock(), settings)
+
+
+def open_control(at: Connection, *, slots: int | None = None, takeover: bool = False) -> Control:
+    """Find or start a control host.
+
+    Raises: ClusterError, HomeBusyError, JournalDamagedError, StoreError.
+    """
+    if at.settings.executor == "in-process":
+        return LocalControl(at.home, at.clock, slots or usable_cores(), takeover=takeover)
+    # Ray takes a second to import: only who uses it pays.
+    from rayorch.host.ray_control import RayControl  # noqa: PLC0415
+
+    return RayControl(at.home.url, at.settings.ray_address, slots, takeover=takeover)
+
+
+def usable_cores() -> int:
+    """Return the cores that this process may use."""
+    return max(1, len(os.sched_getaffinity(0)))
+
+
+# --- runs ------------------------------------------------------------------------------------
+
+
+def submit_run(at: Connection, control: Control, pipeline: Compilable, **origin: str) -> RunId:
+    """Begin a run and return its id. `origin` (file, name) is kept for `resume`.
+
+    Raises: SpecError, StoreError.
+    """
+    spec = pipeline.spec()
+    program = compile_program(pipeline)
+    version = pipeline_version(spec, program)
+    run = run_id(spec.name, at.clock, new_nonce)
+    _keep(at.home, run, spec, program, version, origin)
+    control.submit([submission(run, spec, program, version)])
+    return run
+
+
+def run_id(pipeline: str, clock: Clock, nonce: Callable[[], str]) -> RunId:
+    """Return a new id: readable, sortable by time, unique."""
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", pipeline).strip("-").lower()[:40] or "run"
+    at = datetime.fromtimestamp(clock.now_s(), UTC)
+    return RunId(f"{slug}-{at:%Y%m%d-%H%M%S}-{nonce()[:4]}")
+
+
+def submission(run: RunId, spec: PipelineSpec, program: Program, version: str) -> RunSubmitted:
+    """Return what the control host is told of a run."""
+    retry = spec.retry
+    return RunSubmitted(
+        run=run,
+        pipeline=spec.name,
+        version=version,
+        stages=tuple(
+            StageShape(
+                name=stage.name,
+                cores=stage.resources.cores,
+                memory_bytes=stage.resources.memory_bytes,
+                timeout_s=retry.timeout_s or 0.0,
+                sinks=tuple(edge.sink for edge in stage.sinks),
+            )
+            for stage in program.stages
+        ),
+        sinks=tuple(sink.url for sink in program.sinks),
+        owner=spec.owner,
+        retry=RetryLimits(
+            attempts_max=retry.attempts_max,
+            backoff_s=retry.backoff_s,
+            backoff_s_max=retry.backoff_s_max,
+        ),
+    )
+
+
+def resume_run(
+    at: Connection, control: Control, run: RunId, pipeline: Compilable | None = None
+) -> None:
+    """Go on with a stopped, failed or interrupted run, with mended functions if given.
+
+    Raises: UnknownRunError; ResumeError, when it cannot be resumed, or not with this pipeline.
+    """
+    view = control.view(run)
+    if not view.is_resumable:
+        raise ResumeError(run, f"it is {view.state}", "`rayorch show` says more")
+    version = view.version
+    if pipeline is not None:
+        spec = pipeline.spec()
+        program = compile_program(pipeline)
+        version = pipeline_version(spec, program)
+        if version != view.version:
+            before = load_program(at.home.get_program(run, view.version))
+            _check_same_plan(run, before, program)
+            _keep(at.home, run, spec, program, version, {})
+    control.submit([RunResumed(run=run, version=version)])
+
+
+def follow(
+    at: Connection, control: Control, run: RunId, *, wait_swept: bool = False
+) -> Iterator[RunView]:
+    """Yield where a run stands, some times a second, until nothing more happens by itself."""
+    pause_s = POLL_S_FIRST
+    while True:
+        view = control.view(run)
+        yield view
+        if view.is_settled:
+            return
+        at.clock.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, POLL_S)
+
+
+class Display(Protocol):
+    """Shows a run while it goes."""
+
+    def update(self, view: RunView) -> None:
+        """Show where the run stands."""
+        ...
+
+    def stopping(self, view: RunView) -> None:
+        """Show that it is being stopped, and that a second Ctrl-C stops at once."""
+        ...
+
+    def finish(self, view: RunView) -> None:
+        """Show the report."""
+        ...
+
+
+def watch(at: Connection, control: Control, run: RunId, display: Display | None) -> RunView:
+    """Follow a run to its end; Ctrl-C stops it so that it can be resumed, a second one at once.
+
+    Raises: KeyboardInterrupt, at the second.
+    """
+    asked = False
+    view = control.view(run)
+    while not view.is_settled:
+        try:
+            for view in follow(at, control, run):
+                if display is not None:
+                    display.update(view)
+        except KeyboardInterrupt:
+            if asked:
+                raise
+            asked = True
+            control.submit([RunStopRequested(run=run, reason="interrupted from the keyboard")])
+            if display is not None:
+                display.stopping(control.view(run))
+    if display is not None:
+        display.finish(view)
+    return view
+
+
+class RunReport(msgspec.Struct, frozen=True):
+    """How a run ended."""
+
+    run: RunId
+    state: str
+    view: RunView
+
+    @property
+    def rows_out(self) -> int:
+        """Rows written, over all sinks."""
+        return self.view.totals.rows_out
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """For each URL that was written, one line of Python that reads it."""
+        return {self.view.sinks[done.sink]: done.how_to_read for done in self.view.published}
+
+
+def run(
+    pipeline: Compilable,
+    *,
+    home: str | None = None,
+    executor: str | None = None,
+    display: Display | None = None,
+) -> RunReport:
+    """Run a pipeline to its end and return the report.
+
+    Raises: SpecError; RunFailedError, when it did not succeed.
+    """
+    pipeline.spec()  # What is wrong with it is said before anything starts.
+    at = connection(home, executor)
+    control = open_control(at)
+    try:
+        view = watch(at, control, submit_run(at, control, pipeline), display)
+    finally:
+        control.close()
+    if view.state != "succeeded":
+        raise RunFailedError(view.run, view.state, failure_text(view))
+    return RunReport(view.run, view.state, view)
+
+
+def failure_text(view: RunView) -> str:
+    """Return why a run did not succeed, with what to do, in a few lines."""
+    error = view.error
+    if error is None:
+        return f"`rayorch resume {view.run}` goes on with it"
+    lines = [error.message]
+    for name in ("transform", "where", "source", "remedy"):
+        said = getattr(error, name)
+        if said:
+            lines.append(f"  {name}: {said}")
+    return "\n".join(lines)
+
+
+# --- reading a home without leading it ---------------------------------------------------------
+
+
+def read_runs(at: Connection) -> list[RunView]:
+    """Return where all runs of a home stand by its journal, oldest first. Leads nothing."""
+    machine = read_machine(at)
+    return [view_of(run, machine, at.clock.now_s()) for run in machine.runs.values()]
+
+
+def read_run(at: Connection, run: str) -> RunView:
+    """Return where one run stands by the journal. Raises: UnknownRunError, with a near miss."""
+    machine = read_machine(at)
+    found = machine.runs.get(RunId(run))
+    if found is None:
+        raise UnknownRunError(run, tuple(machine.runs))
+    return view_of(found, machine, at.clock.now_s())
+
+
+def read_machine(at: Connection) -> Machine:
+    """Return the state that the journal of a home folds to."""
+    machine = Machine()
+    journal = Journal(at.home.store, at.clock, new_nonce)
+    journal.replay(lambda event: _fold(machine, event), machine.restore)
+    return machine
+
+
+def _fold(machine: Machine, event: Any) -> None:  # noqa: ANN401 - of the journal's own kind.
+    machine.handle(event)
+
+
+# --- what is kept of a run ---------------------------------------------------------------------
+
+
+def _keep(
+    home: Home,
+    run: RunId,
+    spec: PipelineSpec,
+    program: Program,
+    version: str,
+    origin: dict[str, str],
+) -> None:
+    home.put_program(run, version, dump_program(program))
+    home.put_json(run, "spec", spec.model_dump(mode="json"))
+    if origin:
+        home.put_json(run, "origin", origin)
+    home.put_json(run, "reproduce", reproduce_record(spec, program, version))
+
+
+def _check_same_plan(run: RunId, before: Program, after: Program) -> None:
+    """The splits were cut for these sources and sinks; only what is done in between may change."""
+    old = [(s.name, s.source, s.sinks and [e.sink for e in s.sinks]) for s in before.stages]
+    new = [(s.name, s.source, s.sinks and [e.sink for e in s.sinks]) for s in after.stages]
+    if old != new:
+        raise ResumeError(
+            run,
+            "its sources, or which of them lead to which outputs, have changed",
+            "start a new run: what is committed was cut from the old sources",
+        )
+    if before.sinks != after.sinks:
+        raise ResumeError(run, "its outputs have changed", "start a new run")

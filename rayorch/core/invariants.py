@@ -1,0 +1,166 @@
+"""What holds after every event, checked over the whole machine.
+
+Tests and simulations run `check` after each event; production runs it now and then, and a breach
+stops the control actor. `durable_view` is the other half: the part of the state that a replay of
+the journal must bring back.
+"""
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import msgspec
+
+from rayorch.core.leasing import QUEUE_MAX, RunnerSlot
+from rayorch.core.machine import Machine
+from rayorch.core.run import ACTIVE, ENDED, Flow, Run, RunState
+from rayorch.core.task import HELD, Task, TaskState
+from rayorch.errors import InvariantError
+
+if TYPE_CHECKING:
+    from rayorch.ids import TaskId
+
+_UNPUBLISHED = frozenset({RunState.PLANNING, RunState.RUNNING, RunState.DRAINING})
+_PUBLISHED = frozenset({RunState.PUBLISHING, RunState.SUCCEEDED})
+
+
+def check(machine: Machine) -> None:
+    """Look at everything that must hold. Raises: InvariantError, naming the rule that does not."""
+    for slot in machine.runners.values():
+        _check_slot(machine, slot)
+    _check_leases(machine)
+    for run in machine.runs.values():
+        flow = machine.flows[run.id]
+        _check_run(run)
+        _check_tasks(machine, run)
+        _check_queues(run, flow)
+        _check_end(run, flow)
+
+
+def _broken(invariant: str, *found: object) -> NoReturn:
+    raise InvariantError(invariant, " ".join(str(each) for each in found))
+
+
+def _check_slot(machine: Machine, slot: RunnerSlot) -> None:
+    if len(slot.queue) > QUEUE_MAX:
+        _broken("a runner's queue is bounded", slot.id, len(slot.queue))
+    if slot.alone and len(slot.queue) != 1:
+        _broken("a suspect runs alone", slot.id, list(slot.queue))
+    for key, lease in slot.queue.items():
+        if key != (lease.run, lease.task) or lease.run not in machine.runs:
+            _broken("a lease is queued under its own run and task", slot.id, key, lease)
+
+
+def _check_leases(machine: Machine) -> None:
+    """One attempt is in one queue, and `held` counts what is queued."""
+    queued = [lease for slot in machine.runners.values() for lease in slot.queue.values()]
+    attempts = Counter((each.run, each.task, each.attempt, each.epoch) for each in queued)
+    for attempt, count in attempts.items():
+        if count > 1:
+            _broken("an attempt is leased to one runner", attempt, count)
+    held = Counter(lease.run for lease in queued)
+    for run, flow in machine.flows.items():
+        if flow.held != held[run]:
+            _broken("`held` counts the leases of a run", run, flow.held, held[run])
+
+
+def _check_run(run: Run) -> None:
+    states = Counter(task.state for task in run.tasks)
+    if not run.swept and states[TaskState.COMMITTED] != run.committed:
+        _broken("`committed` counts the committed tasks", run.id, run.committed, states)
+    if states[TaskState.FAILED] != run.failed:
+        _broken("`failed` counts the failed tasks", run.id, run.failed, states)
+    if (run.target is not None) != (run.state is RunState.DRAINING):
+        _broken("a run has a target while it drains", run.id, run.state, run.target)
+    if run.state in _PUBLISHED and not (run.generation and run.planned):
+        _broken("a run that publishes has a generation", run.id, run.state)
+    if run.state in _UNPUBLISHED and run.generation:
+        _broken("a run has no generation before all is committed", run.id, run.state)
+    if run.generation and run.committed != run.task_count:
+        _broken("a generation is given when all is committed", run.id, run.committed)
+    if run.state is RunState.SUCCEEDED and len(run.published) != len(run.sinks):
+        _broken("a run succeeds when every sink is visible", run.id, sorted(run.published))
+    if run.published and not run.generation:
+        _broken("nothing is visible before all is committed", run.id, sorted(run.published))
+
+
+def _check_tasks(machine: Machine, run: Run) -> None:
+    for task in run.tasks:
+        if task.state in HELD:
+            _check_held(machine, run, task)
+        if task.id in run.outputs and task.state is not TaskState.COMMITTED:
+            _broken("only committed tasks have outputs", run.id, task)
+        if run.state in ENDED and task.state not in {TaskState.COMMITTED, TaskState.CANCELLED}:
+            _broken("an ended run has no open task", run.id, run.state, task)
+
+
+def _check_held(machine: Machine, run: Run, task: Task) -> None:
+    """A held task has its lease in its runner's queue, or the runner is gone.
+
+    (Gone: between `RunnerLost` and the `AttemptLost` that the machine asked to be journaled.)
+    """
+    slot = machine.runners.get(task.runner) if task.runner is not None else None
+    if slot is None:
+        return
+    lease = slot.queue.get((run.id, task.id))
+    if lease is None or (lease.attempt, lease.epoch) != (task.attempt, task.epoch):
+        _broken("a held task is queued on its runner", run.id, task, lease)
+
+
+def _check_queues(run: Run, flow: Flow) -> None:
+    """Nothing is forgotten: what is ready is queued, what waits will be woken."""
+    if run.state not in ACTIVE or run.state is RunState.PLANNING:
+        return
+    queued = {*flow.ready, *flow.suspects}
+    waiting: dict[TaskId, set[float]] = {}
+    for until_s, task_id in flow.waiting:
+        waiting.setdefault(task_id, set()).add(until_s)
+    for task in run.tasks:
+        if task.state is TaskState.READY and task.id not in queued:
+            _broken("a ready task is queued", run.id, task)
+        if task.state is TaskState.WAITING and task.since_s not in waiting.get(task.id, ()):
+            _broken("a waiting task will be woken", run.id, task)
+    if any(run.tasks[each].strikes == 0 for each in flow.suspects):
+        _broken("the queue of suspects holds suspects", run.id, list(flow.suspects))
+
+
+def _check_end(run: Run, flow: Flow) -> None:
+    if (run.swept or flow.sweeping) and run.state not in ENDED:
+        _broken("only an ended run is swept", run.id, run.state)
+    if run.swept and (flow.held or run.outputs):
+        _broken("a swept run holds nothing", run.id, flow.held, len(run.outputs))
+    if run.state is RunState.DRAINING and flow.held == 0:
+        _broken("a drained run has ended", run.id)
+    if run.state is RunState.RUNNING and run.planned and run.committed == run.task_count:
+        _broken("a run whose tasks are all committed publishes", run.id)
+
+
+def durable_view(machine: Machine) -> dict[str, Any]:
+    """Return what a replay of the journal brings back: equal for the live and the replayed.
+
+    A run that drains has ended to a replay, which holds no leases; `first_start_s` and
+    `finished_s` are told by volatile events and are for people only.
+    """
+    return {run.id: _durable_run(run) for run in machine.runs.values()}
+
+
+def _durable_run(run: Run) -> dict[str, Any]:
+    view = {
+        name: getattr(run, name)
+        for name in run.__struct_fields__
+        if name not in {"tasks", "target", "first_start_s", "finished_s"}
+    }
+    view["state"] = run.target or run.state
+    view["tasks"] = [_durable_task(task) for task in run.tasks]
+    # Built anew, so that a later event does not change what was seen now.
+    copied: dict[str, Any] = msgspec.to_builtins(view, str_keys=True)
+    return copied
+
+
+def _durable_task(task: Task) -> tuple[object, ...]:
+    ended = not (task.state in HELD or task.state in {TaskState.READY, TaskState.WAITING})
+    committed = task.state is TaskState.COMMITTED
+    return (
+        task.state if ended else "open",
+        (task.failures, task.strikes, task.shrink, task.last, task.failed_kind),
+        (task.attempt, task.epoch, task.runner) if committed else (),
+    )

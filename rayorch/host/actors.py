@@ -1,0 +1,46 @@
+"""The one place that names Ray's decorators: plain classes become actors here."""
+
+from typing import Any, Final
+
+import ray
+
+from rayorch.ids import RunnerId
+
+CONTROL_CALLS_MAX: Final = 1000
+ORDERS: Final = "orders"
+"""The group of a runner's calls that are carried out one by one, in the order they were made."""
+GUARD: Final = "guard"
+
+
+def runner_actor(plain: type, runner: RunnerId, cores: float) -> Any:  # noqa: ANN401 - untyped in Ray.
+    """Return what starts a runner by `.remote(spec)`.
+
+    Detached, or it would die with the control actor. Never restarted by Ray: where a new one
+    belongs is a decision of the plan.
+    """
+    grouped: Any = ray.remote(concurrency_groups={ORDERS: 1, GUARD: 1})(plain)  # type: ignore[call-overload]
+    return grouped.options(
+        name=runner,
+        lifetime="detached",
+        num_cpus=cores,
+        max_restarts=0,
+        max_task_retries=0,
+        enable_task_events=False,
+    )
+
+
+def control_actor(plain: type, name: str) -> Any:  # noqa: ANN401 - untyped in Ray.
+    """Return what starts the control actor by `.remote(...)`, or finds it if it lives.
+
+    Ray restarts it wherever it can, empty: what it knows is in the journal.
+    """
+    return ray.remote(plain).options(
+        name=name,
+        lifetime="detached",
+        get_if_exists=True,
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=0,
+        max_concurrency=CONTROL_CALLS_MAX,
+        enable_task_events=False,
+    )

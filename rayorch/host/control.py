@@ -1,0 +1,143 @@
+"""The control actor: a Ray actor around a ControlHost.
+
+Async, so that a thousand runners and clients can wait for their answers at once; the host's own
+thread does the work. Ray restarts the actor empty after its process or node died: it then replays
+the journal, takes the lead under a new epoch, and finds the runners that are still there.
+"""
+
+import asyncio
+import hashlib
+import os
+from typing import Final
+
+import msgspec
+import ray
+
+from rayorch.clock import SystemClock
+from rayorch.core.facts import Fact
+from rayorch.home import open_home
+from rayorch.host.host import ControlHost
+from rayorch.host.local import this_process
+from rayorch.host.ray_executor import RayExecutor
+from rayorch.host.runner_actor import FACTS, LINES
+from rayorch.ids import RunId, RunnerId, new_nonce
+from rayorch.journal.log import Journal
+from rayorch.observe.logs import RunLogs
+from rayorch.observe.metrics import Metrics
+from rayorch.observe.view import RunView
+
+PREFIX: Final = "rayorch"
+
+
+class ControlSpec(msgspec.Struct, frozen=True):
+    """What the control actor of a home is started with."""
+
+    home_url: str
+    name: str
+    code: str  # fingerprint of this library: another one's control actor is not ours to use
+    metrics_port: int = 0
+    takeover: bool = False
+
+
+class ControlInfo(msgspec.Struct, frozen=True):
+    """What the control actor says of itself."""
+
+    spec: ControlSpec
+    epoch: int
+    metrics_url: str
+    pid: int
+
+
+def control_name(home_url: str) -> str:
+    """Return the name of a home's control actor."""
+    digest = hashlib.blake2b(home_url.encode(), digest_size=6).hexdigest()
+    return f"{PREFIX}-control-{digest}"
+
+
+def runner_prefix(home_url: str) -> str:
+    """Return what the names of a home's runners begin with."""
+    digest = hashlib.blake2b(home_url.encode(), digest_size=6).hexdigest()
+    return f"{PREFIX}-runner-{digest}-"
+
+
+class ControlActor:
+    """Leads one home. A plain class: `actors.py` makes it a Ray actor."""
+
+    def __init__(self, spec: ControlSpec) -> None:
+        self._spec = spec
+        clock = SystemClock()
+        home = open_home(spec.home_url)
+        self._executor = RayExecutor(
+            spec.home_url, spec.name, runner_prefix(spec.home_url), clock, new_nonce
+        )
+        self._logs = RunLogs(home, clock)
+        self._metrics = Metrics()
+        self._metrics_url = self._metrics.serve(spec.metrics_port)
+        self._host = ControlHost(
+            home,
+            self._executor,
+            Journal(home.store, clock, new_nonce),
+            clock,
+            observers=(self._metrics, self._logs),
+            leader=this_process(spec.name),
+        )
+        # After a restart by Ray the cluster is the same: its runners still work for us.
+        restarted = ray.get_runtime_context().was_current_actor_reconstructed
+        self._host.start(interrupts=not restarted, takeover=spec.takeover)
+
+    async def info(self) -> ControlInfo:
+        """Say who leads, and where its metrics are."""
+        return ControlInfo(self._spec, self._host.epoch, self._metrics_url, os.getpid())
+
+    async def offer(self, runner: RunnerId, facts: bytes) -> bool:
+        """Take a runner's facts; return, once they are durable, whether it is still one of ours.
+
+        Raises: FencedError, when another control actor leads.
+        """
+        known = self._executor.heard(runner)
+        await self._settled(FACTS.decode(facts))
+        return known
+
+    async def submit(self, facts: bytes) -> None:
+        """Take a client's facts; return once they are durable."""
+        await self._settled(FACTS.decode(facts))
+
+    async def log(self, lines: bytes) -> None:
+        """Take what users' functions printed."""
+        self._logs.add(LINES.decode(lines))
+
+    async def view(self, run: RunId) -> RunView:
+        """Return where a run stands. Raises: UnknownRunError."""
+        return self._host.view(run)
+
+    async def runs(self) -> list[RunView]:
+        """Return where all runs stand."""
+        return self._host.runs()
+
+    async def stop(self) -> None:
+        """Stop leading; the runs stay as they are."""
+        await asyncio.to_thread(self._host.stop)
+        self._logs.close()
+
+    async def _settled(self, facts: list[Fact]) -> None:
+        if self._host.stopped_by is not None:
+            raise self._host.stopped_by
+        if not facts:
+            return
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+
+        def settle(error: BaseException | None) -> None:
+            loop.call_soon_threadsafe(_set, done, error)
+
+        self._host.offer(facts, settle)
+        await done
+
+
+def _set(done: "asyncio.Future[None]", error: BaseException | None) -> None:
+    if done.cancelled():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)

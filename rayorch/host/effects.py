@@ -1,0 +1,203 @@
+"""Slow work that the machine asks for: plan, publish, compare schemas, sweep.
+
+Each runs on a thread of a small pool and comes back as a fact. What it needs of a run is copied
+in the host's thread before it starts, because the run goes on changing.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import msgspec
+import pyarrow as pa
+
+from connectors.errors import ConnectorError
+from connectors.outputs import SinkOutput
+from connectors.schema import dump_schema
+from connectors.sink import merge_output_schemas, open_sink
+from rayorch.clock import Clock
+from rayorch.core.commands import CompareSchemas, MakePlan, PublishSink, SweepRun
+from rayorch.core.facts import (
+    ErrorInfo,
+    Fact,
+    PlanFailed,
+    PlanReady,
+    PublishFailed,
+    RunFailed,
+    RunSwept,
+    SinkPublished,
+)
+from rayorch.core.run import Run
+from rayorch.errors import RayorchError
+from rayorch.failpoints import failpoint
+from rayorch.home import Home
+from rayorch.ids import RunId
+from rayorch.plan.planner import make_plan
+from rayorch.program import Program, load_program
+
+THREADS: Final = 4
+PUBLISH_TRIES_MAX: Final = 8
+"""Tries of a publication whose error says that the same call may work later."""
+PUBLISH_PAUSE_S: Final = 1.0
+PUBLISH_PAUSE_S_MAX: Final = 60.0
+
+Effect = MakePlan | CompareSchemas | PublishSink | SweepRun
+Offer = Callable[[Sequence[Fact]], object]
+
+_SINK_OUTPUT: Final = msgspec.json.Decoder(SinkOutput)
+
+
+class Effects:
+    """Carries out the commands that take long and need no runner."""
+
+    def __init__(self, home: Home, slots: int, offer: Offer, clock: Clock) -> None:
+        self._home = home
+        self._slots = slots
+        self._offer = offer
+        self._clock = clock
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="rayorch-effect")
+        self._tries: dict[tuple[RunId, int], int] = {}
+
+    def start(self, command: Effect, run: Run) -> None:
+        """Begin; the answer comes through `offer`. Host thread only."""
+        match command:
+            case MakePlan():
+                self._submit(self._plan, run.id, run.version)
+            case CompareSchemas():
+                some = [run.outputs.get(task, ()) for task in command.tasks]
+                outputs = _outputs_of(some, command.sink)
+                self._submit(self._compare, run.id, run.version, command.sink, outputs)
+            case PublishSink():
+                by_task = [run.outputs[task] for task in sorted(run.outputs)]
+                outputs = _outputs_of(by_task, command.sink)
+                self._submit(self._publish, command, run.version, outputs)
+            case SweepRun():
+                self._submit(self._sweep, run.id, run.version, tuple(run.outputs.values()))
+
+    def close(self) -> None:
+        """Let what runs end; start nothing more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _submit(self, work: Callable[..., Iterable[Fact]], *arguments: Any) -> None:  # noqa: ANN401
+        def answer() -> None:
+            facts = tuple(work(*arguments))
+            if facts:
+                self._offer(facts)
+
+        self._pool.submit(answer)
+
+    def _program(self, run: RunId, version: str) -> Program:
+        return load_program(self._home.get_program(run, version))
+
+    # --- each in a thread of its own -----------------------------------------------------------
+
+    def _plan(self, run: RunId, version: str) -> Iterable[Fact]:
+        try:
+            plan = make_plan(self._program(run, version), self._slots)
+            self._home.put_plan(run, plan.run_plan)
+            self._home.put_json(run, "inputs", _inputs(plan.run_plan.stages))
+        except Exception as error:
+            yield PlanFailed(run=run, error=error_info(error))
+            return
+        failpoint("host.after_plan")
+        yield PlanReady(
+            run=run, task_counts=plan.task_counts, size_bytes=plan.size_bytes, files=plan.files
+        )
+
+    def _compare(
+        self, run: RunId, version: str, sink: int, outputs: Sequence[str]
+    ) -> Iterable[Fact]:
+        try:
+            merge_output_schemas(_schemas(outputs))
+        except ConnectorError as error:
+            url = self._program(run, version).sinks[sink].url
+            info = error_info(error)
+            said = f"the tasks that write {url} disagree about its columns: {info.message}"
+            yield RunFailed(run=run, error=msgspec.structs.replace(info, message=said))
+
+    def _publish(
+        self, command: PublishSink, version: str, payloads: Sequence[str]
+    ) -> Iterable[Fact]:
+        run, sink = command.run, command.sink
+        try:
+            spec = self._program(run, version).sinks[sink]
+            outputs = [_SINK_OUTPUT.decode(payload) for payload in payloads]
+            schemas = _schemas(payloads)
+            schema = merge_output_schemas(schemas) if schemas else dump_schema(pa.schema([]))
+            failpoint("host.before_publish")
+            published = open_sink(spec).publish(
+                outputs,
+                schema,
+                app_id=f"rayorch/{self._home.identity()}/{spec.name}",
+                generation=command.generation,
+                run=run,
+            )
+        except Exception as error:
+            yield self._publish_failed(run, sink, error)
+            return
+        failpoint("host.after_publish")
+        yield SinkPublished(
+            run=run,
+            sink=sink,
+            version=published.version,
+            rows=published.rows,
+            files=published.files,
+            size_bytes=published.size_bytes,
+            how_to_read=published.how_to_read,
+        )
+
+    def _publish_failed(self, run: RunId, sink: int, error: Exception) -> PublishFailed:
+        tries = self._tries[run, sink] = self._tries.get((run, sink), 0) + 1
+        retry_at_s = 0.0
+        # Publishing is idempotent by its generation, so a doubtful outcome is simply tried again.
+        if getattr(error, "remedy", "") in {"retry", "check"} and tries < PUBLISH_TRIES_MAX:
+            pause_s = min(PUBLISH_PAUSE_S * 2 ** (tries - 1), PUBLISH_PAUSE_S_MAX)
+            retry_at_s = self._clock.now_s() + pause_s
+        return PublishFailed(run=run, sink=sink, error=error_info(error), retry_at_s=retry_at_s)
+
+    def _sweep(self, run: RunId, version: str, results: Sequence[Any]) -> Iterable[Fact]:
+        swept = 0
+        try:
+            program = self._program(run, version)
+            for index, spec in enumerate(program.sinks):
+                payloads = _outputs_of(results, index)
+                outputs = [_SINK_OUTPUT.decode(payload) for payload in payloads]
+                keep = {file.key for output in outputs for file in output.files}
+                swept += open_sink(spec).sweep(run, keep)
+        except (ConnectorError, RayorchError):
+            # What is left is invisible to readers; the next leader sweeps again.
+            return
+        yield RunSwept(run=run, files=swept)
+
+
+def error_info(error: Exception) -> ErrorInfo:
+    """Return an error of ours, or of a library that we called, as a person should read it."""
+    return ErrorInfo(
+        message=str(error) or type(error).__name__,
+        error_type=type(error).__name__,
+        remedy=str(getattr(error, "fix", "") or ""),
+    )
+
+
+def _outputs_of(results: Iterable[Iterable[Any]], sink: int) -> list[str]:
+    return [result.payload for some in results for result in some if result.sink == sink]
+
+
+def _schemas(payloads: Sequence[str]) -> list[bytes]:
+    """Return the distinct schemas of some outputs, in order of their first appearance."""
+    found: dict[str, bytes] = {}
+    for payload in payloads:
+        output = _SINK_OUTPUT.decode(payload)
+        if output.schema_ipc is not None and output.schema_fp not in found:
+            found[output.schema_fp] = output.schema_ipc
+    return list(found.values())
+
+
+def _inputs(stages: Iterable[Any]) -> dict[str, Any]:
+    return {
+        stage.discovery.roots[0] if stage.discovery.roots else stage.discovery.format: [
+            {"url": url, "size_bytes": size_bytes, "version": version}
+            for url, size_bytes, version in stage.discovery.files
+        ]
+        for stage in stages
+    }

@@ -1,0 +1,58 @@
+"""The Executor port: where runners live and how leases reach them.
+
+Three implementations pass one contract suite: Ray, threads of this process, and the simulator.
+An executor decides nothing. It starts and ends runners, carries leases to them, and tells the host
+what becomes of them: `RunnerJoined`, `RunnerLost`, and whatever the runners report.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from rayorch.core.commands import (
+    EnsureRunners,
+    KillRunner,
+    RevokeLeases,
+    SendLeases,
+)
+from rayorch.core.facts import Fact
+from rayorch.host.inbox import Ticket
+from rayorch.ids import RunId, TaskId
+
+RunnerCommand = EnsureRunners | SendLeases | RevokeLeases | KillRunner
+
+
+class HostPort(Protocol):
+    """What an executor may ask of its host. Safe from any thread."""
+
+    def offer(self, facts: Sequence[Fact]) -> Ticket:
+        """Queue facts; the ticket tells when they are durable and applied."""
+        ...
+
+    def split_of(self, run: RunId, task: TaskId) -> bytes:
+        """Return the encoded split of a task. Host thread only."""
+        ...
+
+
+class Executor(Protocol):
+    """Where runners live."""
+
+    @property
+    def slots(self) -> int:
+        """How many runners of one core fit; what sources are cut for."""
+        ...
+
+    def attach(self, host: HostPort) -> None:
+        """Meet the host; tell it, as `RunnerJoined`, of runners that live already."""
+        ...
+
+    def start(self, command: RunnerCommand) -> None:
+        """Begin to carry out a command. Returns at once; host thread only."""
+        ...
+
+    def check(self, now_s: float) -> None:
+        """Look for runners that are silent or gone. Called some times a second, host thread."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything that would keep this process alive."""
+        ...

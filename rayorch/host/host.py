@@ -1,0 +1,278 @@
+"""The control host: stamp, journal, apply, execute, in that order, in one thread.
+
+    offer(facts) -> inbox -> stamp -> journal.append -> machine.handle -> executor / effects
+                      ^                                                          |
+                      +---------------- facts about what became of it -----------+
+
+Nothing rests on an event that a restart would forget: durable facts are in the journal before
+their commands are carried out and before whoever offered them is answered. Group commit comes by
+itself, because all that arrives while a segment is being written goes into the next one.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from rayorch.clock import Clock
+from rayorch.core.commands import (
+    Command,
+    CompareSchemas,
+    EnsureRunners,
+    KillRunner,
+    MakePlan,
+    PublishSink,
+    Record,
+    RevokeLeases,
+    SendLeases,
+    SweepRun,
+)
+from rayorch.core.facts import ErrorInfo, Event, Fact, Led, RunFailed, Ticked, is_durable
+from rayorch.core.machine import Machine
+from rayorch.core.run import ACTIVE, Run
+from rayorch.errors import FencedError, InvalidTransitionError, UnknownRunError
+from rayorch.failpoints import failpoint
+from rayorch.home import Home
+from rayorch.host.effects import Effects
+from rayorch.host.executor import Executor
+from rayorch.host.inbox import Inbox, Ticket
+from rayorch.host.leader import SIGN_S, Leader, check_free, sign, unsign
+from rayorch.host.requests import RequestBox
+from rayorch.ids import EventId, RunId, TaskId
+from rayorch.journal.log import Journal
+from rayorch.observe.view import RunView, view_of
+
+TICK_S: Final = 0.2
+"""The longest that the host sleeps: time-outs and retries are this late at most."""
+SNAPSHOT_SEGMENTS: Final = 2_000
+"""Segments after which the next quiet moment writes a snapshot."""
+
+
+class Observer(Protocol):
+    """Somebody who looks on: metrics, logs. Must be quick and must not raise."""
+
+    def saw(self, events: Sequence[Event], machine: Machine) -> None:
+        """Look at events that have just been applied."""
+        ...
+
+
+class ControlHost:
+    """Leads one home."""
+
+    def __init__(
+        self,
+        home: Home,
+        executor: Executor,
+        journal: Journal,
+        clock: Clock,
+        observers: Sequence[Observer] = (),
+        *,
+        leader: Leader,
+    ) -> None:
+        self._home = home
+        self._executor = executor
+        self._journal = journal
+        self._clock = clock
+        self._observers = observers
+        self._machine = Machine()
+        self._inbox = Inbox()
+        self._effects = Effects(home, executor.slots, self.offer, clock)
+        self._requests = RequestBox(home, clock)
+        self._lock = threading.Lock()
+        self._leader = leader
+        self._signed_s = 0.0
+        self._splits: dict[RunId, list[bytes]] = {}
+        self._next_id = 1
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.stopped_by: BaseException | None = None
+
+    # --- the face: any thread ----------------------------------------------------------------
+
+    def offer(
+        self,
+        facts: Sequence[Fact],
+        on_settled: Callable[[BaseException | None], None] | None = None,
+    ) -> Ticket:
+        """Queue facts; the ticket tells when they are durable and applied."""
+        ticket = Ticket(on_settled)
+        self._inbox.put(facts, ticket)
+        return ticket
+
+    def view(self, run: RunId) -> RunView:
+        """Return where a run stands. Raises: UnknownRunError."""
+        with self._lock:
+            found = self._machine.runs.get(run)
+            if found is None:
+                raise UnknownRunError(run, tuple(self._machine.runs))
+            return view_of(found, self._machine, self._clock.now_s())
+
+    def runs(self) -> list[RunView]:
+        """Return where all runs of the home stand, oldest first."""
+        with self._lock:
+            now_s = self._clock.now_s()
+            return [view_of(run, self._machine, now_s) for run in self._machine.runs.values()]
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under which this host leads."""
+        return self._journal.epoch
+
+    # --- life --------------------------------------------------------------------------------
+
+    def start(self, *, interrupts: bool = True, takeover: bool = False) -> None:
+        """Replay, take the lead, ask for what is outstanding, and run in a thread.
+
+        `interrupts` is false when the cluster of the leader before is still there: its runners
+        come back with what they hold, and the runs go on. `takeover` fences a leader that is at
+        work.
+        Raises: HomeBusyError, JournalDamagedError, JournalStuckError.
+        """
+        if not takeover and interrupts:
+            check_free(self._home, self._leader, self._clock.now_s())
+        self._journal.replay(self._fold, self._machine.restore)
+        epoch = self._journal.lead(self._fold)
+        self._next_id = self._machine.through + 1
+        self._apply([Led(epoch=epoch, interrupts=interrupts)])
+        with self._lock:
+            outstanding = self._machine.outstanding(self._machine.through, self._clock.now_s())
+        self._executor.attach(self)
+        self._execute(outstanding)
+        self._thread = threading.Thread(target=self._loop, name="rayorch-control", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; runs stay as they are in the journal."""
+        self._stopping.set()
+        self.offer([])
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        self._inbox.close(RuntimeError("the control host has stopped"))
+        self._effects.close()
+        self._executor.close()
+
+    def split_of(self, run: RunId, task: TaskId) -> bytes:
+        """Return the encoded split of a task."""
+        splits = self._splits.get(run)
+        if splits is None:
+            splits = self._splits[run] = self._home.get_plan(run).split_of()
+        return splits[task]
+
+    def _fold(self, event: Event) -> None:
+        self._machine.handle(event)
+
+    def _loop(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._turn()
+        except FencedError as error:
+            self._halt(error)
+        except BaseException as error:
+            self._halt(error)
+            raise
+
+    def _halt(self, error: BaseException) -> None:
+        """Stop leading: nobody may be told anything more by us."""
+        self.stopped_by = error
+        self._stopping.set()
+        self._inbox.close(error)
+        self._executor.close()
+
+    # --- one turn ----------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        batches = self._inbox.take(TICK_S)
+        facts = [fact for some, _ in batches for fact in some]
+        facts.extend(self._requests.take(active=self._is_active()))
+        try:
+            self._apply(facts)
+        except BaseException as error:
+            for _, ticket in batches:
+                ticket.settle(error)
+            raise
+        for _, ticket in batches:
+            ticket.settle()
+        self._executor.check(self._clock.monotonic_s())
+        self._sign()
+        if self._journal.segments_since_snapshot >= SNAPSHOT_SEGMENTS and not self._is_active():
+            with self._lock:
+                state = self._machine.snapshot()
+                self._journal.write_snapshot(state)
+            self._journal.collect()
+
+    def _sign(self) -> None:
+        """Say, while runs are active, that we are at work here."""
+        active = next((run.id for run in self._machine.runs.values() if run.state in ACTIVE), None)
+        now_s = self._clock.monotonic_s()
+        if active is not None and now_s - self._signed_s > SIGN_S:
+            self._signed_s = now_s
+            at_s = self._clock.now_s()
+            sign(self._home, msgspec.structs.replace(self._leader, at_s=at_s, run=active))
+        elif active is None and self._signed_s:
+            self._signed_s = 0.0
+            unsign(self._home)
+
+    def _is_active(self) -> bool:
+        return any(run.state in ACTIVE for run in self._machine.runs.values())
+
+    def _apply(self, facts: Iterable[Fact]) -> None:
+        """Stamp, journal, apply, execute; and again for what the machine decides to record."""
+        news = [fact for fact in facts if self._machine.admits(fact)]
+        while news:
+            events = self._stamped(news)
+            durable = [event for event in events if is_durable(event.fact)]
+            if durable:
+                self._journal.append(durable)
+            news = self._handled(events)
+        failpoint("host.before_tick")
+        news = self._handled(self._stamped([Ticked()]))
+        if news:
+            self._apply(news)
+
+    def _stamped(self, facts: Sequence[Fact]) -> list[Event]:
+        """Give facts their ids and their time, once: a replay reads them back."""
+        now_s = self._clock.now_s()
+        first = self._next_id
+        self._next_id += len(facts)
+        return [Event(EventId(first + i), now_s, fact) for i, fact in enumerate(facts)]
+
+    def _handled(self, events: Sequence[Event]) -> list[Fact]:
+        """Apply events and carry out what they ask for; return what is to be recorded."""
+        commands: list[Command] = []
+        with self._lock:
+            for event in events:
+                commands.extend(self._handle(event))
+        for observer in self._observers:
+            observer.saw(events, self._machine)
+        return self._execute(commands)
+
+    def _handle(self, event: Event) -> Sequence[Command]:
+        try:
+            return self._machine.handle(event)
+        except UnknownRunError:
+            # A runner of a run that this home has never heard of, or a typing error of a client.
+            return ()
+        except InvalidTransitionError as error:
+            # A replay will meet this event again: fail its run, never the host.
+            run = getattr(event.fact, "run", None)
+            assert run is not None, event
+            failure = ErrorInfo(message=str(error), error_type=type(error).__name__)
+            return [Record(event.id, RunFailed(run=run, error=failure))]
+
+    def _execute(self, commands: Iterable[Command]) -> list[Fact]:
+        recorded: list[Fact] = []
+        for command in commands:
+            match command:
+                case Record():
+                    recorded.append(command.fact)
+                case MakePlan() | CompareSchemas() | PublishSink() | SweepRun():
+                    self._effects.start(command, self._run(command.run))
+                case EnsureRunners() | SendLeases() | RevokeLeases() | KillRunner():
+                    self._executor.start(command)
+                case _:
+                    raise AssertionError(command)
+        return recorded
+
+    def _run(self, run: RunId) -> Run:
+        return self._machine.runs[run]

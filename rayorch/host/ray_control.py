@@ -1,0 +1,91 @@
+"""The client's side of a control actor on Ray."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import ray
+
+from rayorch.core.facts import Fact
+from rayorch.errors import FencedError, RayorchError
+from rayorch.host.actors import control_actor
+from rayorch.host.code import library_code
+from rayorch.host.control import ControlActor, ControlInfo, ControlSpec, control_name
+from rayorch.host.ray_cluster import connect
+from rayorch.host.runner_actor import ENCODER
+from rayorch.ids import RunId
+from rayorch.observe.view import RunView
+
+ANSWER_S_MAX: Final = 120.0
+
+
+class RayControl:
+    """The control actor of a home, on the cluster that this process is connected to."""
+
+    def __init__(
+        self, home_url: str, address: str | None, slots: int | None, *, takeover: bool = False
+    ) -> None:
+        self.where = connect(address, slots)
+        self._spec = ControlSpec(
+            home_url=home_url, name=control_name(home_url), code=library_code(), takeover=takeover
+        )
+        self._actor = self._found_or_started()
+
+    def submit(self, facts: Sequence[Fact]) -> None:
+        """Hand over facts."""
+        payload = ENCODER.encode(list(facts))
+        try:
+            self._call("submit", payload)
+        except FencedError:
+            # It was idle when another process led this home; a fresh one takes the lead again.
+            self._actor = self._replaced()
+            self._call("submit", payload)
+
+    def view(self, run: RunId) -> RunView:
+        """Return where a run stands."""
+        view: RunView = self._call("view", run)
+        return view
+
+    def info(self) -> ControlInfo:
+        """Return who leads, and where its metrics are."""
+        info: ControlInfo = self._call("info")
+        return info
+
+    def close(self) -> None:
+        """Disconnect. An embedded Ray ends with it; on any other the control actor stays."""
+        if self.where == "embedded":
+            ray.shutdown()
+
+    def _found_or_started(self) -> Any:  # noqa: ANN401 - Ray's handles have no type.
+        self._actor = control_actor(ControlActor, self._spec.name).remote(self._spec)
+        info = self.info()
+        if info.spec.code != self._spec.code or info.spec.home_url != self._spec.home_url:
+            # It runs other code than ours: its runners would, too.
+            return self._replaced()
+        return self._actor
+
+    def _replaced(self) -> Any:  # noqa: ANN401
+        """End the control actor and start one with our code; it interrupts what ran."""
+        self._call("stop")
+        ray.kill(self._actor, no_restart=True)
+        self._actor = control_actor(ControlActor, self._spec.name).remote(self._spec)
+        self.info()
+        return self._actor
+
+    def _call(self, method: str, *arguments: object) -> Any:  # noqa: ANN401
+        """Call the control actor; while Ray restarts it, wait."""
+        try:
+            return self._answer(method, *arguments)
+        except ray.exceptions.ActorUnavailableError:
+            # It died and comes back from its journal. What we ask for is idempotent: a run has an
+            # id, and a stop that is asked for twice stops once.
+            return self._answer(method, *arguments)
+
+    def _answer(self, method: str, *arguments: object) -> Any:  # noqa: ANN401
+        reference = getattr(self._actor, method).remote(*arguments)
+        try:
+            return ray.get(reference, timeout=ANSWER_S_MAX)
+        except ray.exceptions.RayTaskError as error:
+            cause = error.cause if isinstance(error.cause, RayorchError) else None
+            if cause is not None:
+                raise cause from None
+            raise

@@ -1,0 +1,222 @@
+"""The Ray executor: runners are detached named actors that outlive the control actor.
+
+Ray starts processes and tells of their death; what a death means is decided by the core. Three
+ways to learn that a runner is gone: its `guard` call ends (it died), its heartbeat stops (it
+hangs, or its node is cut off), or Ray refuses to place it.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+import ray
+
+from rayorch.clock import Clock
+from rayorch.core.commands import (
+    EnsureRunners,
+    KillRunner,
+    RevokeLeases,
+    SendLeases,
+)
+from rayorch.core.facts import FailureKind, RunnerJoined, RunnerLost
+from rayorch.host.actors import GUARD, ORDERS, runner_actor
+from rayorch.host.executor import HostPort, RunnerCommand
+from rayorch.host.runner_actor import (
+    ENCODER,
+    Hello,
+    RunnerActor,
+    RunnerSpec,
+    encode_leases,
+)
+from rayorch.ids import RunnerId
+
+SILENT_S_MAX: Final = 10.0
+"""A runner that has said nothing for so long loses its leases. It says something every second."""
+START_S_MAX: Final = 120.0
+RECOVER_S_MAX: Final = 10.0
+
+
+class _Runner:
+    """A runner as the executor knows it."""
+
+    __slots__ = ("cores", "handle", "heard_s", "joined", "memory_bytes")
+
+    def __init__(self, handle: Any, cores: float, memory_bytes: int, heard_s: float) -> None:  # noqa: ANN401
+        self.handle = handle
+        self.cores = cores
+        self.memory_bytes = memory_bytes
+        self.heard_s = heard_s
+        self.joined = False
+
+
+class RayExecutor:
+    """Runners on the Ray cluster that this process belongs to."""
+
+    def __init__(
+        self,
+        home_url: str,
+        control: str,
+        prefix: str,
+        clock: Clock,
+        new_nonce: Callable[[], str],
+    ) -> None:
+        self._home_url = home_url
+        self._control = control
+        self._prefix = prefix
+        self._clock = clock
+        self._new_nonce = new_nonce
+        self._host: HostPort | None = None
+        self._runners: dict[RunnerId, _Runner] = {}
+
+    @property
+    def slots(self) -> int:
+        """The cluster's cores."""
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        return max(1, int(resources.get("CPU", 1)))
+
+    def attach(self, host: HostPort) -> None:
+        """Meet the host, and find the runners that an earlier control actor left."""
+        self._host = host
+        for name in ray.util.list_named_actors():
+            if name.startswith(self._prefix):
+                self._find(RunnerId(name))
+
+    def start(self, command: RunnerCommand) -> None:
+        """Carry out a command; nothing here waits for a runner."""
+        match command:
+            case EnsureRunners():
+                self._ensure(command)
+            case SendLeases(runner=runner, leases=leases):
+                known = self._runners.get(runner)
+                if known is not None:
+                    assert self._host is not None
+                    split_of = self._host.split_of
+                    pairs = [(lease, split_of(lease.run, lease.task)) for lease in leases]
+                    orders = known.handle.enqueue.options(concurrency_group=ORDERS)
+                    orders.remote(encode_leases(pairs))
+            case RevokeLeases(runner=runner, leases=leases):
+                known = self._runners.get(runner)
+                if known is not None:
+                    orders = known.handle.revoke.options(concurrency_group=ORDERS)
+                    orders.remote(ENCODER.encode(leases))
+            case KillRunner(runner=runner, reason=reason):
+                known = self._runners.get(runner)
+                if known is not None:
+                    self._lost(runner, "preempted", reason)
+                    ray.kill(known.handle, no_restart=True)
+
+    def heard(self, runner: RunnerId) -> bool:
+        """Note that a runner spoke; return whether it still is one of ours."""
+        known = self._runners.get(runner)
+        if known is None:
+            return False
+        known.heard_s = self._clock.monotonic_s()
+        return True
+
+    def check(self, now_s: float) -> None:
+        """Give up runners that have been silent for too long."""
+        for runner, known in list(self._runners.items()):
+            limit_s = SILENT_S_MAX if known.joined else START_S_MAX
+            if now_s - known.heard_s > limit_s:
+                self._lost(runner, "lost", f"runner {runner} was silent for {limit_s:g} s")
+
+    def close(self) -> None:
+        """Let go of the handles. The runners live on, for whoever leads next."""
+        self._runners.clear()
+
+    # --- runners ---------------------------------------------------------------------------------
+
+    def _ensure(self, command: EnsureRunners) -> None:
+        fit = max(1, int(self.slots // max(command.cores, 1.0)))
+        wanted = min(fit, command.count_max)
+        fits = [
+            known
+            for known in self._runners.values()
+            if known.cores >= command.cores and known.memory_bytes >= command.memory_bytes
+        ]
+        if len(fits) < wanted:
+            self._make_room(command)
+        for _ in range(wanted - len(fits)):
+            self._make(command)
+
+    def _make_room(self, command: EnsureRunners) -> None:
+        """End runners that are too small: they hold the cores that larger ones need."""
+        for runner, known in list(self._runners.items()):
+            if known.cores < command.cores or known.memory_bytes < command.memory_bytes:
+                self._lost(runner, "preempted", "a larger runner needs its place")
+                ray.kill(known.handle, no_restart=True)
+
+    def _make(self, command: EnsureRunners) -> None:
+        runner = RunnerId(f"{self._prefix}{self._new_nonce()[:8]}")
+        spec = RunnerSpec(
+            runner=runner,
+            home_url=self._home_url,
+            control=self._control,
+            pool="local",
+            cores=command.cores,
+            memory_bytes=command.memory_bytes,
+        )
+        handle = runner_actor(RunnerActor, runner, command.cores).remote(spec)
+        self._adopt(runner, handle, command.cores, command.memory_bytes)
+
+    def _find(self, runner: RunnerId) -> None:
+        try:
+            handle = ray.get_actor(runner)
+            hello = cast("Hello", ray.get(handle.hello.remote(), timeout=RECOVER_S_MAX))
+        except (ValueError, ray.exceptions.RayError):
+            # Dead, or hanging: its leases are ready again as far as we know.
+            return
+        spec = hello.spec
+        self._adopt(runner, handle, spec.cores, spec.memory_bytes, hello)
+
+    def _adopt(
+        self,
+        runner: RunnerId,
+        handle: Any,  # noqa: ANN401 - Ray's handles have no type.
+        cores: float,
+        memory_bytes: int,
+        hello: Hello | None = None,
+    ) -> None:
+        self._runners[runner] = _Runner(handle, cores, memory_bytes, self._clock.monotonic_s())
+        if hello is not None:
+            self._joined(runner, hello)
+        else:
+            greeting = handle.hello.remote().future()
+            greeting.add_done_callback(lambda done: self._greeted(runner, done))
+        guard = handle.guard.options(concurrency_group=GUARD).remote().future()
+        guard.add_done_callback(lambda done: self._ended(runner, done))
+
+    def _greeted(self, runner: RunnerId, done: Any) -> None:  # noqa: ANN401
+        """Ray's thread: a runner is up, or never will be (its guard tells)."""
+        if done.exception() is None:
+            self._joined(runner, done.result())
+
+    def _joined(self, runner: RunnerId, hello: Hello) -> None:
+        known = self._runners.get(runner)
+        if known is None or self._host is None:
+            return
+        known.joined = True
+        known.heard_s = self._clock.monotonic_s()
+        spec = hello.spec
+        self._host.offer(
+            [RunnerJoined(runner, spec.pool, spec.cores, spec.memory_bytes, hello.held)]
+        )
+
+    def _ended(self, runner: RunnerId, done: Any) -> None:  # noqa: ANN401
+        """Ray's thread: a runner's process is over."""
+        error = done.exception()
+        kind = _kind_of(error)
+        reason = "the runner ended" if error is None else str(error).splitlines()[0]
+        self._lost(runner, kind, f"runner {runner} died: {reason}")
+
+    def _lost(self, runner: RunnerId, kind: FailureKind, reason: str) -> None:
+        known = self._runners.pop(runner, None)
+        if known is not None and self._host is not None:
+            self._host.offer([RunnerLost(runner, kind, reason)])
+
+
+def _kind_of(error: BaseException | None) -> FailureKind:
+    if isinstance(error, ray.exceptions.OutOfMemoryError):
+        return "oom"
+    if getattr(error, "preempted", False):
+        return "preempted"
+    return "lost"

@@ -1,0 +1,137 @@
+"""The process of a runner: a Ray actor around a RunnerEngine.
+
+Control calls it in one ordered group that never blocks (`enqueue`, `revoke`, `inventory`); a call
+that lasts for ever (`guard`) tells control of its death at once. The other way there is one call,
+`offer`, which is also the heartbeat. A runner that control no longer knows, or that nobody has
+called for long, ends by itself.
+"""
+
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+import ray
+
+from rayorch.clock import SystemClock
+from rayorch.core.commands import Lease
+from rayorch.core.facts import Fact, Held
+from rayorch.errors import FencedError
+from rayorch.home import open_home
+from rayorch.ids import RunnerId
+from rayorch.runner.capture import LogLine
+from rayorch.runner.engine import RunnerEngine, RunnerSettings
+from rayorch.runner.process import tune_process
+
+ORPHAN_S_MAX: Final = 300.0
+"""How long a runner works on without a control actor before it ends."""
+OFFER_S_MAX: Final = 60.0
+
+LEASES: Final = msgspec.msgpack.Decoder(list[tuple[Lease, bytes]])
+REVOKED: Final = msgspec.msgpack.Decoder(list[Lease])
+FACTS: Final = msgspec.msgpack.Decoder(list[Fact])
+LINES: Final = msgspec.msgpack.Decoder(list[LogLine])
+ENCODER: Final = msgspec.msgpack.Encoder()
+
+
+class RunnerSpec(msgspec.Struct, frozen=True):
+    """What a runner is started with."""
+
+    runner: RunnerId
+    home_url: str
+    control: str  # the name of the control actor
+    pool: str
+    cores: float
+    memory_bytes: int
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """What a runner says of itself."""
+
+    spec: RunnerSpec
+    held: tuple[Held, ...]
+    pid: int
+    node: str
+
+
+class RunnerActor:
+    """One runner. A plain class: `actors.py` makes it a Ray actor."""
+
+    def __init__(self, spec: RunnerSpec) -> None:
+        tune_process(spec.cores)
+        self._spec = spec
+        self._clock = SystemClock()
+        self._control: Any = None
+        self._heard_s = self._clock.monotonic_s()
+        self._ended = threading.Event()
+        self._engine = RunnerEngine(
+            spec.runner,
+            open_home(spec.home_url),
+            self._offer,
+            clock=self._clock,
+            settings=RunnerSettings(memory_bytes=spec.memory_bytes, cores=spec.cores),
+            log=self._log,
+        )
+
+    # --- called by control, in order -----------------------------------------------------------
+
+    def hello(self) -> Hello:
+        """Return what this runner is and holds."""
+        self._heard_s = self._clock.monotonic_s()
+        node = ray.get_runtime_context().get_node_id()
+        return Hello(self._spec, self._engine.inventory(), os.getpid(), node)
+
+    def enqueue(self, leases: bytes) -> None:
+        """Queue leases; returns at once."""
+        self._engine.enqueue(LEASES.decode(leases))
+
+    def revoke(self, leases: bytes) -> None:
+        """Give back what has not started; returns at once."""
+        self._engine.revoke(REVOKED.decode(leases))
+
+    def end(self) -> None:
+        """Let this process end when what runs has ended."""
+        self._engine.close()
+        self._ended.set()
+
+    def guard(self) -> None:
+        """Last as long as this process: its caller learns of the end at once."""
+        self._ended.wait()
+
+    # --- calls of ours -------------------------------------------------------------------------
+
+    def _offer(self, facts: list[Fact]) -> None:
+        """Hand facts to whoever leads. Raises what Ray raises: the engine tries again."""
+        try:
+            known = ray.get(
+                self._leader().offer.remote(self._spec.runner, ENCODER.encode(facts)),
+                timeout=OFFER_S_MAX,
+            )
+        except (ray.exceptions.RayError, ValueError) as error:
+            # Another control actor may have the name by now.
+            self._control = None
+            if isinstance(error, FencedError):
+                # That one stopped; its successor asks for us by name.
+                raise
+            if self._clock.monotonic_s() - self._heard_s > ORPHAN_S_MAX:
+                os._exit(0)
+            raise
+        self._heard_s = self._clock.monotonic_s()
+        if not known:
+            # Our leases were given away while we were silent. What we had finished has just been
+            # handed in; a fresh runner takes our place.
+            os._exit(0)
+
+    def _log(self, lines: list[LogLine]) -> None:
+        self._leader().log.remote(ENCODER.encode(lines))
+
+    def _leader(self) -> Any:  # noqa: ANN401 - Ray's handles have no type.
+        if self._control is None:
+            self._control = ray.get_actor(self._spec.control)
+        return self._control
+
+
+def encode_leases(leases: Sequence[tuple[Lease, bytes]]) -> bytes:
+    """Return leases as `enqueue` takes them."""
+    return ENCODER.encode(leases)

@@ -1,0 +1,135 @@
+"""Where a run stands, as a value: what the progress display, `show` and `runs` print."""
+
+from typing import Final
+
+import msgspec
+
+from rayorch.core.facts import ErrorInfo, SinkPublished
+from rayorch.core.machine import Machine
+from rayorch.core.run import ACTIVE, RESUMABLE, Failure, Run, RunState, Totals
+from rayorch.core.task import TaskState
+from rayorch.ids import RunId
+
+COUNTED_TASKS_MAX: Final = 200_000
+"""Above it, the stages of an active run are not counted by state for every look."""
+
+
+class StageView(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One stage: how many of its tasks are where."""
+
+    name: str
+    tasks: int = 0
+    committed: int = 0
+    running: int = 0
+    leased: int = 0
+    waiting: int = 0
+    failed: int = 0
+    expected_s: float = 0.0  # moving average of an attempt, 0 before the first
+
+
+class RunView(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One run, at one moment. Units: seconds since the epoch, bytes."""
+
+    run: RunId
+    pipeline: str
+    version: str
+    owner: str
+    state: str
+    at_s: float
+    submitted_s: float
+    first_start_s: float
+    finished_s: float
+    tasks: int
+    committed: int
+    failed: int
+    held: int
+    files: int
+    size_bytes: int
+    totals: Totals
+    stages: tuple[StageView, ...] = ()
+    sinks: tuple[str, ...] = ()
+    published: tuple[SinkPublished, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    error: ErrorInfo | None = None
+    resumed: int = 0
+    runners: int = 0
+    epoch: int = 0
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it goes on by itself."""
+        return RunState(self.state) in ACTIVE
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether `resume` can go on with it."""
+        return RunState(self.state) in RESUMABLE
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more will happen by itself, its sweep aside."""
+        return not self.is_active
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds from its submission to its end, or to now."""
+        return (self.finished_s or self.at_s) - self.submitted_s
+
+    @property
+    def retries(self) -> int:
+        """Attempts that failed or were lost."""
+        return sum(self.totals.failures.values())
+
+
+def view_of(run: Run, machine: Machine, now_s: float) -> RunView:
+    """Return where a run stands."""
+    flow = machine.flows[run.id]
+    return RunView(
+        run=run.id,
+        pipeline=run.pipeline,
+        version=run.version,
+        owner=run.owner,
+        state=run.state.value,
+        at_s=now_s,
+        submitted_s=run.submitted_s,
+        first_start_s=run.first_start_s,
+        finished_s=run.finished_s,
+        tasks=sum(run.task_counts),
+        committed=run.committed,
+        failed=run.failed,
+        held=flow.held,
+        files=run.files,
+        size_bytes=run.size_bytes,
+        totals=msgspec.structs.replace(run.totals, failures=dict(run.totals.failures)),
+        stages=_stages(run, flow.seconds),
+        sinks=run.sinks,
+        published=tuple(run.published[sink] for sink in sorted(run.published)),
+        failures=tuple(run.failures),
+        error=run.error,
+        resumed=run.resumed,
+        runners=len(machine.runners),
+        epoch=machine.epoch,
+    )
+
+
+def _stages(run: Run, seconds: dict[int, float]) -> tuple[StageView, ...]:
+    if not run.planned or (run.state in ACTIVE and len(run.tasks) > COUNTED_TASKS_MAX):
+        counts = run.task_counts or (0,) * len(run.stages)
+        return tuple(
+            StageView(name=s.name, tasks=n) for s, n in zip(run.stages, counts, strict=True)
+        )
+    return tuple(
+        StageView(
+            name=stage.name,
+            tasks=count,
+            committed=states[TaskState.COMMITTED],
+            running=states[TaskState.RUNNING],
+            leased=states[TaskState.LEASED],
+            waiting=states[TaskState.WAITING],
+            failed=states[TaskState.FAILED],
+            expected_s=seconds.get(index, 0.0),
+        )
+        for index, (stage, count, states) in enumerate(
+            zip(run.stages, run.task_counts, run.counts(), strict=True)
+        )
+    )

@@ -1,0 +1,1 @@
+"""From a program and what its sources hold to stages and tasks."""
