@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 from rayorch.authoring import (
     absolute_url,
     caller_place,
+    checked_format,
     checked_query,
     checked_schema,
     expression_of,
@@ -114,7 +115,7 @@ class Pipeline:
         with located(self.name, str(name), caller_place()):
             fields = {
                 "urls": tuple(absolute_url(each) for each in urls),
-                "format": format,
+                "format": checked_format(format),
                 "columns": columns,
                 "split": split,
                 "split_bytes": split_bytes,

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.errors import BadUrlError
+from connectors.formats.registry import FORMATS
 from connectors.url import parse_url
 from rayorch.conventions import check_extra
-from rayorch.errors import SpecError
+from rayorch.errors import SpecError, near_miss
 from rayorch.expressions import parsed_expression
 from rayorch.spec.fields import shown
 
@@ -51,6 +52,18 @@ def absolute_url(url: object) -> str:
         return parse_url(str(url)).url
     except BadUrlError as error:
         raise SpecError(f"not a URL: {error.reason}", field="url", value=repr(error.url)) from None
+
+
+def checked_format(name: object) -> str | None:
+    """Return the name of a format that can be read and written.
+
+    Raises: SpecError, with a near miss.
+    """
+    if name is None or (isinstance(name, str) and name in FORMATS):
+        return name
+    known = f"known formats: {', '.join(FORMATS)}"
+    fix = (near_miss(name, FORMATS) if isinstance(name, str) else "") or known
+    raise SpecError("unknown format", field="format", value=shown(name), fix=fix)
 
 
 def expression_of(given: object, field: str) -> pc.Expression:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rayorch.authoring import absolute_url, caller_place, located
+from rayorch.authoring import absolute_url, caller_place, checked_format, located
 from rayorch.params import current_scope
 from rayorch.spec import AnyTransform, PipelineSpec, ReadSpec, WriteSpec
 
@@ -81,6 +81,7 @@ class Draft:
         chosen = name or next(each for each in _numbered(of) if each not in taken)
         with located(self.name, chosen, caller_place()):
             place = absolute_url(url)
+            checked_format(fields["format"])
         self.writes.append(self.part(WriteSpec, chosen, input=of, url=place, **fields))
 
     def free_name(self, wanted: str) -> str:
