@@ -139,6 +139,8 @@ def runner_joined(book: Book, fact: RunnerJoined, event: Event) -> Iterable[Comm
         book.hold(run, slot, lease, after)
     if stale:
         yield RevokeLeases(event.id, fact.runner, tuple(stale))
+    for run_id in dict.fromkeys(run_id for run_id, _ in before.queue) if before else ():
+        yield from settle(book, book.runs[run_id], event.id, event.at_s)
 
 
 def _adoptable(book: Book, run: Run, task: Task, held: Held) -> bool:
