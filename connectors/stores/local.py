@@ -15,8 +15,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from stat import S_ISDIR
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
@@ -24,19 +23,29 @@ from connectors.errors import (
     BadKeyError,
     BadUrlError,
     StoreError,
-    StoreUnsureError,
     UnsafeStoreError,
 )
 from connectors.store import Created, ObjectInfo, OutputStream, Promises
+from connectors.stores.local_files import (
+    TEMP_PREFIX,
+    entries,
+    file_info,
+    make_folders,
+    read_range,
+    read_rest,
+    remove_if_older,
+    remove_quietly,
+    sync_name,
+    write_all,
+)
 from connectors.stores.os_errors import read_error, write_error
+from connectors.stores.output import Output
 from connectors.url import Location, check_key
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-# Begins with a dot, so that Spark, pyarrow and DuckDB skip it too.
-_TEMP_PREFIX: Final = ".~ro-"
-_TEMP_MARK: Final = "/" + _TEMP_PREFIX
+_TEMP_MARK: Final = "/" + TEMP_PREFIX
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC
 _MODE: Final = 0o666
@@ -90,7 +99,7 @@ class LocalStore:
                 size_bytes = os.fstat(descriptor).st_size
                 data = os.read(descriptor, size_bytes + 1)
                 # One read returns at most 2 GiB, and a foreign writer may be appending.
-                return data if len(data) == size_bytes else data + _read_rest(descriptor)
+                return data if len(data) == size_bytes else data + read_rest(descriptor)
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -106,7 +115,7 @@ class LocalStore:
             try:
                 # pread allocates what it is asked for, however short the file is.
                 length = min(length, max(0, os.fstat(descriptor).st_size - start))
-                return _read_range(descriptor, start, length)
+                return read_range(descriptor, start, length)
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -118,14 +127,14 @@ class LocalStore:
         temp: str | None = None
         try:
             descriptor, temp = self._create_temp(path, durable=self._durable)
-            info = _info(key, self._fill(descriptor, data, durable=self._durable))
+            info = file_info(key, self._fill(descriptor, data, durable=self._durable))
             os.replace(temp, path)
         except OSError as error:
             if temp is not None:
-                _remove_quietly(temp)
+                remove_quietly(temp)
             raise write_error(error, self.url, key) from error
         if self._durable:
-            self._sync_folder(path, key)
+            sync_name(path, self.url, key)
         return info
 
     def put_if_absent(self, key: str, data: bytes) -> Created:
@@ -144,8 +153,8 @@ class LocalStore:
             raise self._link_error(error, key, has_temp=temp is not None) from error
         finally:
             if temp is not None:
-                _remove_quietly(temp)
-        self._sync_folder(path, key)
+                remove_quietly(temp)
+        sync_name(path, self.url, key)
         return "won"
 
     def head(self, key: str) -> ObjectInfo | None:
@@ -157,7 +166,7 @@ class LocalStore:
             return None
         except OSError as error:
             raise read_error(error, self.url, key) from error
-        return None if S_ISDIR(stat.st_mode) else _info(key, stat)
+        return None if S_ISDIR(stat.st_mode) else file_info(key, stat)
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects whose key begins with `prefix` and is greater than `after`."""
@@ -209,33 +218,33 @@ class LocalStore:
         swept = 0
         for parent, _, names in os.walk(folder):
             for name in names:
-                if name.startswith(_TEMP_PREFIX):
-                    swept += _remove_if_older(f"{parent}/{name}", before_s)
+                if name.startswith(TEMP_PREFIX):
+                    swept += remove_if_older(f"{parent}/{name}", before_s)
         return swept
 
     def _path(self, key: str) -> str:
         check_key(self.url, key)
         path = self._root + key
         if _TEMP_MARK in path:
-            raise BadKeyError(self.url, key, f"names that begin with {_TEMP_PREFIX!r} are reserved")
+            raise BadKeyError(self.url, key, f"names that begin with {TEMP_PREFIX!r} are reserved")
         return path
 
     def _create_temp(self, path: str, *, durable: bool) -> tuple[int, str]:
         """Create a hidden file beside `path`, with its folders when they are missing."""
         folder = path[: path.rfind("/") + 1]
-        name = f"{_TEMP_PREFIX}{self._token}-{os.getpid():x}-{next(self._sequence):x}"
+        name = f"{TEMP_PREFIX}{self._token}-{os.getpid():x}-{next(self._sequence):x}"
         temp = folder + name
         for _ in range(_MKDIR_TRIES):
             try:
                 return os.open(temp, _CREATE, _MODE), temp
             except FileNotFoundError:
-                _make_folders(folder.rstrip("/"), durable=durable)
+                make_folders(folder.rstrip("/"), durable=durable)
         return os.open(temp, _CREATE, _MODE), temp
 
     def _fill(self, descriptor: int, data: bytes, *, durable: bool) -> os.stat_result:
         """Write all of `data` and close; return what the file then looks like."""
         try:
-            _write_all(descriptor, data)
+            write_all(descriptor, data)
             if durable:
                 os.fsync(descriptor)
             return os.fstat(descriptor)
@@ -252,14 +261,6 @@ class LocalStore:
             return UnsafeStoreError(self.url, key, _LINK_UNSUPPORTED)
         return write_error(error, self.url, key)
 
-    def _sync_folder(self, path: str, key: str) -> None:
-        """Make a new name survive a power cut."""
-        try:
-            _sync(path[: path.rfind("/") + 1])
-        except OSError as error:
-            reason = f"the name is visible but may not survive a power cut ({error.strerror})"
-            raise StoreUnsureError(self.url, key, reason) from error
-
     def _walk(
         self, folder: str, prefix: str, after: str, above: frozenset[tuple[int, int]]
     ) -> Iterator[ObjectInfo]:
@@ -267,10 +268,10 @@ class LocalStore:
 
         `above` holds the folders on the way here that were reached through a symbolic link.
         """
-        for key, entry in _entries(self._root, folder, prefix, after, self.url):
+        for key, entry in entries(self._root, folder, prefix, after, self.url):
             if not key.endswith("/"):
                 with contextlib.suppress(FileNotFoundError):
-                    yield _info(key, entry.stat())
+                    yield file_info(key, entry.stat())
                 continue
             inside = above
             if entry.is_symlink():
@@ -282,58 +283,29 @@ class LocalStore:
             yield from self._walk(key, prefix, after, inside)
 
 
-class LocalOutput:
-    """A file under a hidden name until it is closed.
+class LocalOutput(Output):
+    """A file under a hidden name until it is closed."""
 
-    Not an io.IOBase: its finaliser would call close and so publish a dropped stream.
-    """
-
-    __slots__ = ("_bytes", "_descriptor", "_key", "_path", "_store", "_temp", "closed")
+    __slots__ = ("_descriptor", "_key", "_path", "_store", "_temp")
 
     def __init__(self, store: LocalStore, key: str, path: str, temp: str, descriptor: int) -> None:
+        super().__init__()
         self._store = store
         self._key = key
         self._path = path
         self._temp = temp
         self._descriptor = descriptor
-        self._bytes = 0
-        self.closed = False
 
-    def write(self, data: "Buffer", /) -> int:
-        """Add bytes; return how many."""
-        if self.closed:
-            raise ValueError("write to a closed stream")
+    def __del__(self) -> None:
+        self.abort()
+
+    def _write(self, data: "Buffer") -> int:
         try:
-            size_bytes = _write_all(self._descriptor, data)
+            return write_all(self._descriptor, data)
         except OSError as error:
             raise write_error(error, self._store.url, self._key) from error
-        self._bytes += size_bytes
-        return size_bytes
 
-    def tell(self) -> int:
-        """Return how many bytes were written."""
-        return self._bytes
-
-    def flush(self) -> None:
-        """Do nothing: writes are not buffered here."""
-
-    def readable(self) -> bool:
-        """Say no."""
-        return False
-
-    def writable(self) -> bool:
-        """Say yes."""
-        return True
-
-    def seekable(self) -> bool:
-        """Say no."""
-        return False
-
-    def close(self) -> None:
-        """Make the object visible."""
-        if self.closed:
-            return
-        self.closed = True
+    def _publish(self) -> None:
         durable = self._store.promises.durable
         try:
             try:
@@ -343,140 +315,15 @@ class LocalOutput:
                 os.close(self._descriptor)
             os.replace(self._temp, self._path)
         except OSError as error:
-            _remove_quietly(self._temp)
+            remove_quietly(self._temp)
             raise write_error(error, self._store.url, self._key) from error
         if durable:
-            self._store._sync_folder(self._path, self._key)  # noqa: SLF001 - same module
+            sync_name(self._path, self._store.url, self._key)
 
-    def abort(self) -> None:
-        """Forget what was written."""
-        if self.closed:
-            return
-        self.closed = True
+    def _forget(self) -> None:
         os.close(self._descriptor)
-        _remove_quietly(self._temp)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
-
-    def __del__(self) -> None:
-        self.abort()
+        remove_quietly(self._temp)
 
 
 def _reopen(folder: str, durable: bool) -> LocalStore:
     return LocalStore(folder, durable=durable)
-
-
-def _entries(
-    root: str, folder: str, prefix: str, after: str, url: str
-) -> list[tuple[str, os.DirEntry[str]]]:
-    """Pair what a folder holds with its key, in key order; a folder's key ends with a slash."""
-    try:
-        with os.scandir(root + folder) as found:
-            pairs = [
-                (folder + entry.name + ("/" if entry.is_dir() else ""), entry)
-                for entry in found
-                if not entry.name.startswith(_TEMP_PREFIX)
-            ]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise read_error(error, url, folder) from error
-    for key, _ in pairs:
-        if not key.isascii():
-            _check_unicode(url, key)
-    return sorted(
-        (pair for pair in pairs if _is_wanted(pair[0], prefix, after)), key=lambda pair: pair[0]
-    )
-
-
-def _is_wanted(key: str, prefix: str, after: str) -> bool:
-    """Say whether an object, or anything in a folder, can match prefix and after."""
-    if key.endswith("/"):
-        begins = key.startswith(prefix) or prefix.startswith(key)
-        return begins and (key > after or after.startswith(key))
-    return key.startswith(prefix) and key > after
-
-
-def _check_unicode(url: str, key: str) -> None:
-    """Refuse a name that no journal and no other store could hold."""
-    try:
-        key.encode()
-    except UnicodeEncodeError as error:
-        shown = key.encode(errors="backslashreplace").decode()
-        raise BadKeyError(url, shown, "a file has a name that is not UTF-8: rename it") from error
-
-
-def _info(key: str, stat: os.stat_result) -> ObjectInfo:
-    # The inode tells two writes apart that fall into one tick of the file system's clock.
-    version = f"{stat.st_mtime_ns:x}-{stat.st_size:x}-{stat.st_ino:x}"
-    return ObjectInfo(key, stat.st_size, stat.st_mtime, version)
-
-
-def _read_rest(descriptor: int) -> bytes:
-    with open(descriptor, "rb", buffering=0, closefd=False) as rest:
-        return rest.read()
-
-
-def _read_range(descriptor: int, start: int, length: int) -> bytes:
-    data = os.pread(descriptor, length, start)
-    while len(data) < length:
-        more = os.pread(descriptor, length - len(data), start + len(data))
-        if not more:
-            break
-        data += more
-    return data
-
-
-def _write_all(descriptor: int, data: "Buffer") -> int:
-    """Write all bytes; a full disk or a size limit may take only some of them first."""
-    written = os.write(descriptor, data)
-    view = memoryview(data).cast("B")
-    while written < view.nbytes:
-        written += os.write(descriptor, view[written:])
-    return written
-
-
-def _make_folders(folder: str, *, durable: bool) -> None:
-    """Make a folder and those above it."""
-    above = folder[: folder.rfind("/")] or "/"
-    if not os.path.isdir(above):
-        _make_folders(above, durable=durable)
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(folder)
-    if durable:
-        _sync(above)
-
-
-def _sync(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove_quietly(path: str) -> None:
-    # The name may be gone already, and a disk that refuses the removal has refused more before:
-    # the first error is the one to tell. What stays is hidden, and sweep_unfinished finds it.
-    with contextlib.suppress(OSError):
-        os.unlink(path)
-
-
-def _remove_if_older(path: str, before_s: float) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        if os.stat(path).st_mtime < before_s:
-            os.unlink(path)
-            return True
-    return False

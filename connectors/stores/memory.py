@@ -5,13 +5,13 @@ import threading
 import time
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
 from connectors.errors import ObjectMissingError
 from connectors.store import Created, ObjectInfo, OutputStream, Promises
+from connectors.stores.output import Output
 from connectors.url import Location, check_key
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class MemoryStore:
 
     def local_path(self, key: str) -> str | None:
         """Return None: there is no file."""
-        del key
+        check_key(self.url, key)
         return None
 
     def sweep_unfinished(self, prefix: str, before_s: float) -> int:
@@ -171,65 +171,25 @@ class MemoryStore:
             ]
 
 
-class MemoryOutput:
+class MemoryOutput(Output):
     """A buffer that becomes an object when it is closed."""
 
-    __slots__ = ("_buffer", "_key", "_store", "closed")
+    __slots__ = ("_buffer", "_key", "_store")
 
     def __init__(self, store: MemoryStore, key: str) -> None:
+        super().__init__()
         self._store = store
         self._key = key
         self._buffer = io.BytesIO()
-        self.closed = False
 
-    def write(self, data: "Buffer", /) -> int:
-        """Add bytes; return how many."""
-        if self.closed:
-            raise ValueError("write to a closed stream")
+    def _write(self, data: "Buffer") -> int:
         return self._buffer.write(data)
 
-    def tell(self) -> int:
-        """Return how many bytes were written."""
-        return self._buffer.tell()
+    def _publish(self) -> None:
+        self._store.put(self._key, self._buffer.getvalue())
 
-    def flush(self) -> None:
-        """Do nothing: a reader sees the object only when it is closed."""
-
-    def readable(self) -> bool:
-        """Say no."""
-        return False
-
-    def writable(self) -> bool:
-        """Say yes."""
-        return True
-
-    def seekable(self) -> bool:
-        """Say no."""
-        return False
-
-    def close(self) -> None:
-        """Make the object visible."""
-        if not self.closed:
-            self.closed = True
-            self._store.put(self._key, self._buffer.getvalue())
-
-    def abort(self) -> None:
-        """Forget what was written."""
-        self.closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
+    def _forget(self) -> None:
+        self._buffer.close()
 
 
 def _seen_from(folder: str, name: str, info: ObjectInfo) -> ObjectInfo:

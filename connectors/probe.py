@@ -1,0 +1,116 @@
+"""Find out whether a store gives a key to exactly one of many contenders.
+
+The journal rests on that promise alone. A store that breaks it does not fail, it loses data
+weeks later: so it is raced before it is trusted.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, Protocol, runtime_checkable
+
+from connectors.errors import UnsafeStoreError
+from connectors.store import Created, Store
+
+CONTENDERS: Final = 8
+ROUNDS: Final = 5
+_FOLDER: Final = ".probe"
+
+# A lost reply is settled within the store's own deadline; this is for a thread that died.
+_START_S_MAX: Final = 60
+
+PutIfAbsent = Callable[[str, bytes], Created]
+
+
+@runtime_checkable
+class DistrustedStore(Protocol):
+    """A store that refuses `put_if_absent` until a race has shown that it is safe."""
+
+    def put_if_absent_unchecked(self, key: str, data: bytes) -> Created:
+        """Do as put_if_absent does, without the refusal."""
+        ...
+
+    def trust_exclusive_create(self) -> None:
+        """Refuse no more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeReport:
+    """What a race for exclusive create has shown."""
+
+    url: str
+    rounds: int
+    contenders: int
+    # Why exclusive create cannot be trusted; empty when it can.
+    reason: str
+
+    @property
+    def atomic(self) -> bool:
+        """Say whether every round had exactly one winner, whose bytes stayed."""
+        return not self.reason
+
+
+def probe_exclusive_create(
+    store: Store, contenders: int = CONTENDERS, rounds: int = ROUNDS
+) -> ProbeReport:
+    """Race for fresh keys, then try to take them again; leave nothing behind.
+
+    Raises: StoreError, when the store does not work at all.
+    """
+    put: PutIfAbsent = store.put_if_absent
+    if isinstance(store, DistrustedStore):
+        put = store.put_if_absent_unchecked
+    nonce = os.urandom(8).hex()
+    reason = ""
+    done = 0
+    with ThreadPoolExecutor(contenders, thread_name_prefix="probe") as pool:
+        while done < rounds and not reason:
+            key = f"{_FOLDER}/{nonce}-{done}"
+            try:
+                reason = _race(store, put, key, pool, contenders)
+            except UnsafeStoreError as error:
+                reason = error.reason
+            finally:
+                store.delete([key])
+            done += 1
+    return ProbeReport(url=store.url, rounds=done, contenders=contenders, reason=reason)
+
+
+def require_exclusive_create(store: Store) -> None:
+    """Probe a store that does not promise exclusive create, and let it promise when it may.
+
+    Raises: UnsafeStoreError, with what the probe has shown.
+    """
+    if store.promises.exclusive_create:
+        return
+    report = probe_exclusive_create(store)
+    if not report.atomic:
+        raise UnsafeStoreError(store.url, "", report.reason)
+    if isinstance(store, DistrustedStore):
+        store.trust_exclusive_create()
+
+
+def _race(
+    store: Store, put: PutIfAbsent, key: str, pool: ThreadPoolExecutor, contenders: int
+) -> str:
+    """Let contenders race for a key; say what went wrong, or nothing."""
+    start = threading.Barrier(contenders)
+
+    def contend(number: int) -> Created:
+        body = f"{key} {number}".encode()
+        start.wait(_START_S_MAX)
+        return put(key, body)
+
+    outcomes = list(pool.map(contend, range(contenders)))
+    winners = [number for number, outcome in enumerate(outcomes) if outcome == "won"]
+    if len(winners) != 1:
+        return f"{len(winners)} of {contenders} contenders won the same key"
+    expected = f"{key} {winners[0]}".encode()
+    if store.get(key) != expected:
+        return "the key does not hold the winner's bytes"
+    if put(key, b"late " + expected) != "occupied" or store.get(key) != expected:
+        return "a taken key was given away again"
+    return ""

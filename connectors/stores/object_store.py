@@ -1,0 +1,336 @@
+"""Objects in S3, Google Cloud Storage and Azure, through obstore; S3 is read through pyarrow.
+
+obstore writes, lists and creates: it is two to nine times faster than s3fs on a third of the
+memory, and its `put(mode="create")` is one conditional request. pyarrow's own S3 client feeds
+pyarrow's readers without Python between them.
+
+What these servers really do, and what is done about it here:
+
+* A reply that was lost makes a winner look like a loser, and a request that timed out may be
+  applied later. `put_if_absent` therefore turns the client's own retries off and settles the
+  outcome by reading back (`ExclusiveCreate`).
+* S3 lists keys in the order of their bytes; servers that keep a tree (SeaweedFS) list `a/b`
+  before `a-b`, and apply "start after" in that order. `list` asks for a little more and sorts.
+* A client that was used before a fork hangs for ever in the child, even a new one: refused.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+import obstore
+import pyarrow as pa
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from connectors.errors import (
+    BadKeyError,
+    BadUrlError,
+    ObjectMissingError,
+    StoreForkedError,
+    StoreUnavailableError,
+)
+from connectors.store import Created, ObjectInfo, OutputStream, Promises
+from connectors.stores.listing import in_key_order, safe_offset
+from connectors.stores.object_errors import translated
+from connectors.stores.object_files import ObjectInput, ObjectOutput, open_s3_files
+from connectors.stores.patience import ExclusiveCreate, Patience
+from connectors.url import Location, check_key
+
+if TYPE_CHECKING:
+    from obstore import GetOptions, ObjectMeta
+
+_PROMISES: Final = Promises(
+    exclusive_create=True,
+    read_after_write=True,
+    durable=True,
+    note="parts of an upload that a dead writer began stay until a lifecycle rule removes them",
+)
+_CONNECT_TIMEOUT_S: Final = 5.0
+# With the pauses between them, five tries outlast a throttled moment but not a dead server.
+_RETRIES: Final = 4
+_LIST_PAGE_OBJECTS: Final = 1000
+# The most that S3 removes in one request.
+_DELETE_PAGE_OBJECTS: Final = 1000
+# Larger objects are read and written in pieces, so that each request fits into its time-out.
+_PIECE_BYTES: Final = 8 * 1024 * 1024
+# Bounds the memory of one writer: this many pieces, and the one that is being filled.
+_PIECES_AT_ONCE: Final = 4
+_OUR_OPTIONS: Final = frozenset({"timeout_s", "deadline_s", "durable"})
+_ENDPOINT: Final = "aws_endpoint_url_s3"
+# The same thing by the names under which users know it; the first that is given counts.
+_ENDPOINT_NAMES: Final = (_ENDPOINT, "aws_endpoint_url", "endpoint_url", "endpoint", "aws_endpoint")
+_S3: Final = frozenset({"s3", "s3a"})
+_GS: Final = frozenset({"gs", "gcs"})
+# The process whose threads serve the clients; empty until the first request.
+_RUNTIME_PIDS: Final[set[int]] = set()
+
+Client = S3Store | GCSStore | AzureStore
+
+
+def open_location(location: Location, options: Mapping[str, str]) -> "ObjectStore":
+    """Open the part of a bucket that a URL names.
+
+    Credentials and endpoint come from the environment, where every AWS, Google or Azure tool
+    looks for them, unless an option of the same name, in lower case, says otherwise.
+
+    Raises: BadUrlError, naming an unknown option.
+    """
+    return ObjectStore(location, options)
+
+
+class ObjectStore:
+    """Objects under a prefix of a bucket."""
+
+    __slots__ = (
+        "_config",
+        "_files",
+        "_location",
+        "_once",
+        "_options",
+        "_patience",
+        "_plain",
+        "url",
+    )
+
+    promises: Final = _PROMISES
+
+    def __init__(self, location: Location, options: Mapping[str, str]) -> None:
+        self.url: Final = location.url
+        self._location = location
+        self._options = dict(options)
+        self._patience = Patience.from_options(location.url, options)
+        self._config = _config(location, options)
+        self._plain = self._client(_RETRIES)
+        # For exclusive create: its answer must be the server's first, not that to a repetition.
+        self._once = self._client(0)
+        self._files: pa.fs.FileSystem | None = None
+
+    def __reduce__(self) -> tuple[type["ObjectStore"], tuple[Location, dict[str, str]]]:
+        return ObjectStore, (self._location, self._options)
+
+    def get(self, key: str) -> bytes:
+        """Return an object's bytes."""
+        self._check(key)
+        with translated(self.url, key):
+            answer = obstore.get(self._plain, key)
+            if answer.meta["size"] <= _PIECE_BYTES:
+                return answer.bytes().to_bytes()
+            return self._pieces(key, 0, answer.meta["size"], answer.meta["e_tag"])
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Return up to `length` bytes from `start`."""
+        assert start >= 0, start
+        assert length >= 0, length
+        info = self.head(key)
+        if info is None:
+            raise ObjectMissingError(self.url, key, "no object has this key")
+        # A range past the end is an error for the server, and one of no bytes for the client.
+        stop = min(start + length, info.size_bytes)
+        with translated(self.url, key):
+            return self._pieces(key, start, stop, None) if start < stop else b""
+
+    def put(self, key: str, data: bytes) -> ObjectInfo:
+        """Write an object whole, over whatever had the key.
+
+        `modified_s` is this machine's clock: the server does not tell its own.
+        """
+        self._check(key)
+        with translated(self.url, key):
+            answer = obstore.put(
+                self._plain,
+                key,
+                data,
+                chunk_size=_PIECE_BYTES,
+                max_concurrency=_PIECES_AT_ONCE,
+            )
+        # Connectors sit below the clock that the rest of the project shares.
+        return ObjectInfo(key, len(data), time.time(), answer["e_tag"] or "")  # noqa: TID251
+
+    def put_if_absent(self, key: str, data: bytes) -> Created:
+        """Write an object unless its key is taken, atomically and durably."""
+        self._check(key)
+
+        def create() -> bool:
+            with translated(self.url, key):
+                try:
+                    # One request, whatever its size: conditions on multipart uploads are
+                    # ignored or racy on half of the servers.
+                    obstore.put(self._once, key, data, mode="create", use_multipart=False)
+                except obstore.exceptions.AlreadyExistsError:
+                    return False
+            return True
+
+        def read() -> bytes | None:
+            try:
+                return self.get(key)
+            except ObjectMissingError:
+                return None
+
+        return ExclusiveCreate(self.url, key, data, create, read).settle(self._patience)
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """Return what is known of an object, or None."""
+        self._check(key)
+        try:
+            with translated(self.url, key):
+                return _info(obstore.head(self._plain, key))
+        except ObjectMissingError:
+            return None
+
+    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
+        """Yield the objects whose key begins with `prefix` and is greater than `after`."""
+        folder = prefix[: prefix.rfind("/") + 1]
+        if folder:
+            self._check(folder[:-1])
+        self._check_process("")
+        found = self._list_as_served(folder, prefix, after)
+        wanted = (info for info in found if info.key.startswith(prefix) and info.key > after)
+        return in_key_order(wanted, folder)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove objects; a missing one is no error."""
+        rest = iter(keys)
+        while page := list(islice(rest, _DELETE_PAGE_OBJECTS)):
+            for key in page:
+                self._check(key)
+            try:
+                with translated(self.url, page[0]):
+                    obstore.delete(self._plain, page)
+            except ObjectMissingError:
+                # Google and Azure stop at a missing one; S3 does not mind.
+                self._delete_singly(page)
+
+    def open_input(self, key: str) -> pa.NativeFile:
+        """Open an object for random access."""
+        self._check(key)
+        location = self._location
+        with translated(self.url, key):
+            if location.scheme not in _S3:
+                return pa.PythonFile(ObjectInput(obstore.open_reader(self._plain, key)), mode="r")
+            if self._files is None:
+                self._files = open_s3_files(self._config, self._patience, _CONNECT_TIMEOUT_S)
+            path = "/".join(part for part in (location.bucket, location.path, key) if part)
+            return self._files.open_input_file(path)
+
+    def open_output(self, key: str) -> OutputStream:
+        """Open a streaming writer; the object appears whole when it is closed."""
+        self._check(key)
+        with translated(self.url, key):
+            writer = obstore.open_writer(
+                self._plain, key, buffer_size=_PIECE_BYTES, max_concurrency=_PIECES_AT_ONCE
+            )
+        return ObjectOutput(writer, self.url, key)
+
+    def local_path(self, key: str) -> str | None:
+        """Return None: there is no file."""
+        self._check(key)
+        return None
+
+    def sweep_unfinished(self, prefix: str, before_s: float) -> int:
+        """Return 0: only the bucket's lifecycle rules reach the parts of unfinished uploads."""
+        del prefix, before_s
+        return 0
+
+    def _check(self, key: str) -> None:
+        check_key(self.url, key)
+        if "\\" in key:
+            # Some servers take it for a slash, and the object is then listed under another key.
+            raise BadKeyError(self.url, key, "a key in an object store holds no backslash")
+        self._check_process(key)
+
+    def _check_process(self, key: str) -> None:
+        """Refuse to hang in the child of a fork."""
+        pid = os.getpid()
+        if pid not in _RUNTIME_PIDS:
+            if _RUNTIME_PIDS:
+                raise StoreForkedError(self.url, key, "its client was used before os.fork()")
+            _RUNTIME_PIDS.add(pid)
+
+    def _client(self, retries: int) -> Client:
+        location = self._location
+        endpoint = self._config.get(_ENDPOINT, "")
+        settings: dict[str, Any] = {
+            "prefix": location.path or None,
+            "config": self._config,
+            "client_options": {
+                "timeout": timedelta(seconds=self._patience.timeout_s),
+                "connect_timeout": timedelta(seconds=_CONNECT_TIMEOUT_S),
+                # An endpoint that says http:// means it.
+                "allow_http": endpoint.startswith("http://"),
+            },
+            "retry_config": {
+                "max_retries": retries,
+                "retry_timeout": timedelta(seconds=self._patience.deadline_s),
+            },
+        }
+        try:
+            if location.scheme in _S3:
+                return S3Store(location.bucket, **settings)
+            if location.scheme in _GS:
+                return GCSStore(location.bucket, **settings)
+            return AzureStore(location.bucket, **settings)
+        except obstore.exceptions.BaseError as error:
+            reason = str(error).partition("\n")[0]
+            raise BadUrlError(self.url, f"the client refuses its settings: {reason}") from error
+
+    def _pieces(self, key: str, start: int, stop: int, e_tag: str | None) -> bytes:
+        """Read a range piece by piece, all of them from one version of the object."""
+        pieces = []
+        for begin in range(start, stop, _PIECE_BYTES):
+            options: GetOptions = {"range": (begin, min(begin + _PIECE_BYTES, stop))}
+            if e_tag is not None:
+                options["if_match"] = e_tag
+            try:
+                answer = obstore.get(self._plain, key, options=options)
+            except obstore.exceptions.PreconditionError as error:
+                reason = "the object was written again while it was read"
+                raise StoreUnavailableError(self.url, key, reason) from error
+            e_tag = answer.meta["e_tag"]
+            pieces.append(answer.bytes().to_bytes())
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _list_as_served(self, folder: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
+        """Yield a folder's objects in the server's order, from about `after` to past `prefix`."""
+        with translated(self.url, prefix):
+            pages = obstore.list(
+                self._plain,
+                folder or None,
+                offset=safe_offset(folder, after),
+                chunk_size=_LIST_PAGE_OBJECTS,
+            )
+            for page in pages:
+                for meta in page:
+                    yield _info(meta)
+                    # What begins with one prefix is served together, in either order.
+                    if meta["path"] > prefix and not meta["path"].startswith(prefix):
+                        return
+
+    def _delete_singly(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            try:
+                with translated(self.url, key):
+                    obstore.delete(self._plain, key)
+            except ObjectMissingError:
+                continue
+
+
+def _config(location: Location, options: Mapping[str, str]) -> dict[str, str]:
+    """The client's own settings: the options that are not ours, and where the server is."""
+    config = {name.lower(): value for name, value in options.items() if name not in _OUR_OPTIONS}
+    if location.scheme not in _S3:
+        return config
+    # The client prefers AWS_ENDPOINT_URL_S3 in the environment to an explicit `endpoint`. One
+    # name for it, the strongest, so that what the caller gave counts.
+    given = [value for name in _ENDPOINT_NAMES if (value := config.pop(name, ""))]
+    given += [os.environ.get("AWS_ENDPOINT_URL_S3", ""), os.environ.get("AWS_ENDPOINT_URL", "")]
+    endpoint = next((value for value in given if value), "")
+    return {**config, _ENDPOINT: endpoint} if endpoint else config
+
+
+def _info(meta: "ObjectMeta") -> ObjectInfo:
+    modified_s = meta["last_modified"].timestamp()
+    version = meta["e_tag"] or f"{modified_s}-{meta['size']}"
+    return ObjectInfo(meta["path"], meta["size"], modified_s, version)

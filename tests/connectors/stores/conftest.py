@@ -1,0 +1,65 @@
+"""The stores that pass one contract, and the server behind some of them."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from connectors.store import Store, open_store
+from connectors.stores import generic
+from connectors.url import parse_url
+from tests.s3_server import S3Server, running_s3
+
+KINDS = (
+    "local",
+    "memory",
+    "generic-memory",
+    pytest.param("s3", marks=pytest.mark.e2e),
+    pytest.param("generic-s3", marks=pytest.mark.e2e),
+)
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One server for all tests; each takes a prefix of its own."""
+    with running_s3(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """Have the server be the one that every client of this test finds."""
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    return s3_server
+
+
+@pytest.fixture
+def fresh_name(request: pytest.FixtureRequest) -> str:
+    """A name that no other test uses, with a space in it, since users' buckets have them."""
+    return f"{request.node.originalname} {os.urandom(4).hex()}"
+
+
+@pytest.fixture(params=KINDS)
+def store(request: pytest.FixtureRequest, tmp_path: Path, fresh_name: str) -> Store:
+    """An empty store of each kind."""
+    kind: str = request.param
+    if kind == "local":
+        return open_store(str(tmp_path / "a root"))
+    if kind == "memory":
+        return open_store(f"memory://{fresh_name}/root")
+    if kind == "generic-memory":
+        return trusted_generic(f"memory://{fresh_name}/root")
+    server: S3Server = request.getfixturevalue("s3")
+    url = f"{server.url}/{fresh_name}"
+    # Short, so that a fault of the store under test ends the test, not the time limit of all.
+    options = {"timeout_s": "20", "deadline_s": "30"}
+    return open_store(url, options) if kind == "s3" else trusted_generic(url)
+
+
+def trusted_generic(url: str) -> generic.GenericStore:
+    """A store over fsspec, as if it had passed the race; that has tests of its own."""
+    store = generic.open_location(parse_url(url), {})
+    store.trust_exclusive_create()
+    return store
