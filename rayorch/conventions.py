@@ -26,6 +26,10 @@ _BY_TEXT: Final[dict[str, Convention]] = {
     "pa.RecordBatch": "batch",
     "pd.DataFrame": "pandas",
     "pl.DataFrame": "polars",
+    # These say nothing, as no annotation does.
+    "object": "arrow",
+    "typing.Any": "arrow",
+    "Any": "arrow",
 }
 _EXTRA: Final[dict[Convention, tuple[str, str]]] = {
     "pandas": ("pandas", "pandas"),
@@ -50,13 +54,11 @@ def convention_of(function: Callable[..., object]) -> Convention:
         return "arrow"
     parameter = _only_parameter(signature)
     annotations = _resolved(function)
-    returned = annotations.get("return", inspect.Signature.empty)
-    if returned is not inspect.Signature.empty:
-        _convention(returned, "annotation of the result")
-    given = annotations.get(parameter.name, inspect.Signature.empty)
-    if given is inspect.Signature.empty:
+    if "return" in annotations:
+        _convention(annotations["return"], "annotation of the result")
+    if parameter.name not in annotations:
         return "arrow"
-    return _convention(given, f"annotation of {parameter.name!r}")
+    return _convention(annotations[parameter.name], f"annotation of {parameter.name!r}")
 
 
 def check_extra(library: str, extra: str, needed_for: str) -> None:
