@@ -153,7 +153,7 @@ class Reporter:
     def _wait_for_news(self) -> None:
         """Wait until there is something to offer, or it is time for a heartbeat."""
         settings = self._settings
-        if not (self._facts or self._started or self._closed):
+        if not (self._facts or self._started or self._closed or self._silent):
             self._is_waiting = True
             self._news.wait(settings.progress_s if self._running else settings.heartbeat_s)
             self._is_waiting = False
