@@ -30,6 +30,7 @@ class Located(msgspec.Struct, frozen=True):
     listing: Listing
     format: str
     declared: tuple[SchemaOf, ...] = ()
+    all_declared: bool = False
 
 
 class _Found(msgspec.Struct, frozen=True):
@@ -61,7 +62,7 @@ def located(spec: SourceSpec) -> Located:
         if one.schema is not None
     ]
     listing = Listing(stores.all(), tuple(files.values()))
-    return Located(listing, formats.pop(), tuple(declared))
+    return Located(listing, formats.pop(), tuple(declared), len(declared) == len(found))
 
 
 def _told(urls: tuple[str, ...], found: _Found) -> str:

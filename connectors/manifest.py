@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from connectors.data_errors import CorruptFileError, PublishConflictError
+from connectors.data_errors import CorruptFileError, OptionError, PublishConflictError
 from connectors.errors import StoreUnsureError
 from connectors.outputs import OutputFile
+from connectors.schema import appended_schema, dump_schema, load_schema
 from connectors.url import join_url
 
 if TYPE_CHECKING:
@@ -97,10 +98,28 @@ def publish_manifest(store: Store, wanted: Manifest) -> Manifest:
 
 
 def _after(newest: Manifest | None, wanted: Manifest) -> Manifest:
-    apps = {} if newest is None else dict(newest.apps)
-    apps[wanted.app_id] = wanted.generation
-    number = max(wanted.generation, 0 if newest is None else newest.number + 1)
-    previous: tuple[int, ...] = ()
-    if wanted.mode == "append" and newest is not None:
-        previous = (*newest.previous, newest.number)
-    return msgspec.structs.replace(wanted, number=number, previous=previous, apps=apps)
+    """Return the manifest with its number, and joined to what it appends to.
+
+    Raises: OptionError, OutputSchemaConflictError, when it cannot be joined.
+    """
+    if newest is None:
+        return msgspec.structs.replace(
+            wanted, number=wanted.generation, apps={wanted.app_id: wanted.generation}
+        )
+    number = max(wanted.generation, newest.number + 1)
+    apps = {**newest.apps, wanted.app_id: wanted.generation}
+    if wanted.mode != "append":
+        return msgspec.structs.replace(wanted, number=number, apps=apps)
+    for option in ("format", "partition_by"):
+        there, ours = getattr(newest, option), getattr(wanted, option)
+        if there != ours:
+            reason = f"what is appended must be as what is there, {there or 'nothing'}"
+            raise OptionError(wanted.app_id, option, ours, reason)
+    schema = appended_schema(load_schema(newest.schema_ipc), load_schema(wanted.schema_ipc))
+    return msgspec.structs.replace(
+        wanted,
+        number=number,
+        apps=apps,
+        previous=(*newest.previous, newest.number),
+        schema_ipc=dump_schema(schema),
+    )

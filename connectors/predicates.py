@@ -86,19 +86,24 @@ def partitions_that_may_match(
     """
     if _binding_problem(predicate, schema) is not None:
         return [True] * len(values)
-    import pyarrow.compute as pc  # noqa: PLC0415 - only predicates need it
     import pyarrow.dataset as ds  # noqa: PLC0415 - slow to import; only predicates need it
 
     file_format = ds.ParquetFileFormat()
     kept = []
     for row in values:
-        known = pc.scalar(True)
-        for name, value in row.items():
-            field = schema.field(name)
-            scalar = value_array(value, field.type, 1)[0]
-            here = pc.field(name).is_null() if value is None else pc.field(name) == scalar
-            known = known & here
+        known = partition_expression(row, schema)
         fragment = file_format.make_fragment(pa.py_buffer(b""), partition_expression=known)
         data = ds.FileSystemDataset([fragment], schema, file_format)
         kept.append(any(True for _ in data.get_fragments(filter=predicate)))
     return kept
+
+
+def partition_expression(values: Mapping[str, str | None], schema: pa.Schema) -> pc.Expression:
+    """Return what every row of a partition has in common."""
+    import pyarrow.compute as pc  # noqa: PLC0415 - only predicates need it
+
+    known = pc.scalar(True)
+    for name, value in values.items():
+        scalar = value_array(value, schema.field(name).type, 1)[0]
+        known = known & (pc.field(name).is_null() if value is None else pc.field(name) == scalar)
+    return known

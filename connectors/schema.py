@@ -109,6 +109,22 @@ def merge_output_schemas(schemas_ipc: Iterable[bytes]) -> bytes:
     return dump_schema(merged)
 
 
+def appended_schema(there: pa.Schema, ours: pa.Schema) -> pa.Schema:
+    """Return the schema of a dataset that outputs are added to; either may lack columns.
+
+    Raises: OutputSchemaConflictError, naming a column of two types.
+    """
+    fields = []
+    for name in dict.fromkeys([*there.names, *ours.names]):
+        one = there.field(name) if name in there.names else ours.field(name)
+        other = ours.field(name) if name in ours.names else one
+        joined = nulls_typed(one.type, other.type)
+        if joined is None:
+            raise OutputSchemaConflictError(name, str(one.type), str(other.type))
+        fields.append(pa.field(name, joined))
+    return pa.schema(fields)
+
+
 def with_nulls_typed(ours: pa.Schema, theirs: pa.Schema) -> pa.Schema:
     """Return our schema, each column of nulls typed as theirs.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pyarrow as pa
 
 from connectors.formats.files import FilesReader
@@ -64,6 +65,12 @@ def discover(
     return _discovery(file_format.name, found.listing, facts, schema), splits
 
 
+def discovered_schema(spec: SourceSpec, found: Located) -> pa.Schema:
+    """Return the schema that files are read as. Raises: as `discover`."""
+    file_format = file_format_of(spec.urls[0], found.format)
+    return _schema(found, file_format.facts(found.listing, spec.options))
+
+
 def open_reader(
     spec: SourceSpec,
     discovery: Discovery,
@@ -101,7 +108,8 @@ def _schema(found: Located, facts: Sequence[FileFacts]) -> pa.Schema:
         for file, fact in zip(files, facts, strict=False)
         if fact.schema is not None
     ]
-    schemas = [*found.declared, *in_files]
+    # What a table declares holds for all of its files: text formats only guess.
+    schemas = list(found.declared) if found.all_declared else [*found.declared, *in_files]
     whole = unified(schemas) if schemas else pa.schema([])
     declared = {name for one in found.declared for name in one.schema.names}
     guessed = {
@@ -127,9 +135,8 @@ def _pruned(
     kept = {tuple(row.items()) for row, may in zip(rows, keep, strict=True) if may}
     files = tuple(file for file in listing.files if tuple(file.values.items()) in kept)
     # One file stays, so that the schema is known: its rows are filtered when it is read.
-    return Located(
-        Listing(listing.stores, files or listing.files[:1]), found.format, found.declared
-    )
+    listing = Listing(listing.stores, files or listing.files[:1])
+    return msgspec.structs.replace(found, listing=listing)
 
 
 def _splits(

@@ -132,8 +132,10 @@ def cast(column: pa.ChunkedArray, field: pa.Field, url: str) -> pa.ChunkedArray:
     try:
         if pa.types.is_dictionary(column.type) and not pa.types.is_dictionary(field.type):
             return column.cast(column.type.value_type).cast(field.type)
+        if pa.types.is_null(field.type) and column.null_count == len(column):
+            return pa.chunked_array([pa.nulls(len(column))])
         return column.cast(field.type)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise SchemaConflictError(
             field.name, url, str(column.type), "other files", str(field.type), str(error)
         ) from error
