@@ -1,0 +1,39 @@
+"""What the environment says, and what an option overrules."""
+
+from pathlib import Path
+
+from rayorch.settings import load_settings
+from tests.rayorch.refusals import refusal
+
+
+def test_without_anything_the_home_is_in_the_users_folder() -> None:
+    settings = load_settings({})
+
+    assert settings.home == f"file://{Path.home()}/.rayorch"
+    assert (settings.executor, settings.ray_address) == ("ray", None)
+
+
+def test_the_environment_is_read_and_an_option_overrules_it() -> None:
+    environ = {
+        "RAYORCH_HOME": "s3://lake/home",
+        "RAYORCH_EXECUTOR": "in-process",
+        "RAY_ADDRESS": "auto",
+    }
+
+    settings = load_settings(environ, home="/tmp/home")  # noqa: S108 - nothing is opened.
+
+    assert settings.home == "file:///tmp/home"
+    assert (settings.executor, settings.ray_address) == ("in-process", "auto")
+
+
+def test_a_bad_home_names_the_variable_or_the_option() -> None:
+    assert refusal(lambda: load_settings({"RAYORCH_HOME": "s3://"})) == (
+        "the home is not a URL: s3:// must be followed by a name. RAYORCH_HOME=s3://"
+    )
+    assert refusal(lambda: load_settings({}, home="s3://")).endswith("--home=s3://")
+
+
+def test_an_unknown_executor_gets_a_near_miss() -> None:
+    assert refusal(lambda: load_settings({}, executor="inprocess")) == (
+        "unknown executor; did you mean 'in-process'?. --executor=inprocess"
+    )
