@@ -35,6 +35,8 @@ from rayorch.settings import Settings, load_settings
 from rayorch.spec import PipelineSpec
 
 POLL_S: Final = 0.1
+SWEEP_S_MAX: Final = 3.0
+"""How long a run that is over is followed for its sweep; the next leader finishes it otherwise."""
 POLL_S_FIRST: Final = 0.01
 """The first looks come quickly, for runs that are over in a moment."""
 
@@ -192,16 +194,18 @@ def resume_run(
     control.submit([RunResumed(run=run, version=version)])
 
 
-def follow(
-    at: Connection, control: Control, run: RunId, *, wait_swept: bool = False
-) -> Iterator[RunView]:
+def follow(at: Connection, control: Control, run: RunId) -> Iterator[RunView]:
     """Yield where a run stands, some times a second, until nothing more happens by itself."""
     pause_s = POLL_S_FIRST
+    swept_by_s = 0.0
     while True:
         view = control.view(run)
         yield view
         if view.is_settled:
-            return
+            now_s = at.clock.monotonic_s()
+            swept_by_s = swept_by_s or now_s + SWEEP_S_MAX
+            if not view.awaits_sweep or now_s > swept_by_s:
+                return
         at.clock.sleep(pause_s)
         pause_s = min(pause_s * 1.5, POLL_S)
 

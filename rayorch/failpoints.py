@@ -6,8 +6,9 @@ The test sets `RAYORCH_FAILPOINTS` to a comma-separated list of `NAME=ACTION[:on
 
 `kill` sends SIGKILL to the process, `stop` sends SIGSTOP (the test continues it with SIGCONT),
 `raise` raises OSError(EIO). With `once:PATH`, only the process that manages to create PATH acts, so
-that of all the processes of a cluster exactly one dies; it writes its pid there first. The variable
-is read once, when this module is imported: without it a failpoint is one look at an empty mapping.
+that of all the processes of a cluster exactly one dies; it writes its pid there first. A value of
+`@PATH` is read from that file, so that a cluster that is up already can be told. The variable is
+read once, when this module is imported: without it a failpoint is one look at an empty mapping.
 """
 
 import errno
@@ -53,8 +54,17 @@ def failpoints_of(text: str) -> dict[str, Failpoint]:
     return points
 
 
+def _text(value: str) -> str:
+    if not value.startswith("@"):
+        return value
+    try:
+        return Path(value[1:]).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""  # Nothing is armed at the moment.
+
+
 # The one reader of its variable: a failpoint must cost nothing where settings are not at hand.
-_armed: Mapping[str, Failpoint] = failpoints_of(os.environ.get(ENVIRONMENT, ""))
+_armed: Mapping[str, Failpoint] = failpoints_of(_text(os.environ.get(ENVIRONMENT, "")))
 
 
 def failpoint(name: str) -> None:

@@ -62,25 +62,33 @@ class Effects:
         """Begin; the answer comes through `offer`. Host thread only."""
         match command:
             case MakePlan():
-                self._submit(self._plan, run.id, run.version)
+                self._submit(run.id, self._plan, run.id, run.version)
             case CompareSchemas():
                 some = [run.outputs.get(task, ()) for task in command.tasks]
                 outputs = _outputs_of(some, command.sink)
-                self._submit(self._compare, run.id, run.version, command.sink, outputs)
+                self._submit(run.id, self._compare, run.id, run.version, command.sink, outputs)
             case PublishSink():
                 by_task = [run.outputs[task] for task in sorted(run.outputs)]
                 outputs = _outputs_of(by_task, command.sink)
-                self._submit(self._publish, command, run.version, outputs)
+                self._submit(run.id, self._publish, command, run.version, outputs)
             case SweepRun():
-                self._submit(self._sweep, run.id, run.version, tuple(run.outputs.values()))
+                self._submit(run.id, self._sweep, run.id, run.version, tuple(run.outputs.values()))
 
     def close(self) -> None:
         """Let what runs end; start nothing more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _submit(self, work: Callable[..., Iterable[Fact]], *arguments: Any) -> None:  # noqa: ANN401
+    def _submit(
+        self,
+        run: RunId,
+        work: Callable[..., Iterable[Fact]],
+        *arguments: Any,  # noqa: ANN401 - each work has its own.
+    ) -> None:
         def answer() -> None:
-            facts = tuple(work(*arguments))
+            try:
+                facts = tuple(work(*arguments))
+            except Exception as error:
+                facts = (RunFailed(run=run, error=error_info(error)),)
             if facts:
                 self._offer(facts)
 
@@ -167,6 +175,7 @@ class Effects:
         except (ConnectorError, RayorchError):
             # What is left is invisible to readers; the next leader sweeps again.
             return
+        failpoint("host.after_sweep")
         yield RunSwept(run=run, files=swept)
 
 

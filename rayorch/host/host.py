@@ -28,7 +28,16 @@ from rayorch.core.commands import (
     SendLeases,
     SweepRun,
 )
-from rayorch.core.facts import ErrorInfo, Event, Fact, Led, RunFailed, Ticked, is_durable
+from rayorch.core.facts import (
+    AttemptFinished,
+    ErrorInfo,
+    Event,
+    Fact,
+    Led,
+    RunFailed,
+    Ticked,
+    is_durable,
+)
 from rayorch.core.machine import Machine
 from rayorch.core.run import ACTIVE, Run
 from rayorch.errors import FencedError, InvalidTransitionError, UnknownRunError
@@ -47,6 +56,8 @@ TICK_S: Final = 0.2
 """The longest that the host sleeps: time-outs and retries are this late at most."""
 SNAPSHOT_SEGMENTS: Final = 2_000
 """Segments after which the next quiet moment writes a snapshot."""
+SNAPSHOT_SEGMENTS_ACTIVE: Final = 20_000
+"""Segments after which one is written although runs are active: it holds them up for a moment."""
 
 
 class Observer(Protocol):
@@ -195,10 +206,16 @@ class ControlHost:
             ticket.settle()
         self._executor.check(self._clock.monotonic_s())
         self._sign()
-        if self._journal.segments_since_snapshot >= SNAPSHOT_SEGMENTS and not self._is_active():
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Let go of what ended runs needed, and bound the next replay."""
+        for run in [run for run in self._splits if self._machine.runs[run].state not in ACTIVE]:
+            del self._splits[run]
+        limit = SNAPSHOT_SEGMENTS_ACTIVE if self._is_active() else SNAPSHOT_SEGMENTS
+        if self._journal.segments_since_snapshot >= limit:
             with self._lock:
-                state = self._machine.snapshot()
-                self._journal.write_snapshot(state)
+                self._journal.write_snapshot(self._machine.snapshot())
             self._journal.collect()
 
     def _sign(self) -> None:
@@ -223,9 +240,13 @@ class ControlHost:
             events = self._stamped(news)
             durable = [event for event in events if is_durable(event.fact)]
             if durable:
+                commits = any(isinstance(event.fact, AttemptFinished) for event in durable)
+                if commits:
+                    failpoint("host.before_commit")
                 self._journal.append(durable)
+                if commits:
+                    failpoint("host.after_commit")
             news = self._handled(events)
-        failpoint("host.before_tick")
         news = self._handled(self._stamped([Ticked()]))
         if news:
             self._apply(news)

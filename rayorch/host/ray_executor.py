@@ -6,7 +6,7 @@ hangs, or its node is cut off), or Ray refuses to place it.
 """
 
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import ray
 
@@ -31,7 +31,6 @@ from rayorch.ids import RunnerId
 
 SILENT_S_MAX: Final = 10.0
 """A runner that has said nothing for so long loses its leases. It says something every second."""
-START_S_MAX: Final = 120.0
 RECOVER_S_MAX: Final = 10.0
 
 
@@ -115,9 +114,9 @@ class RayExecutor:
     def check(self, now_s: float) -> None:
         """Give up runners that have been silent for too long."""
         for runner, known in list(self._runners.items()):
-            limit_s = SILENT_S_MAX if known.joined else START_S_MAX
-            if now_s - known.heard_s > limit_s:
-                self._lost(runner, "lost", f"runner {runner} was silent for {limit_s:g} s")
+            # One that has not joined waits for a place on the cluster, or its guard tells.
+            if known.joined and now_s - known.heard_s > SILENT_S_MAX:
+                self._lost(runner, "lost", f"runner {runner} was silent for {SILENT_S_MAX:g} s")
 
     def close(self) -> None:
         """Let go of the handles. The runners live on, for whoever leads next."""
@@ -161,7 +160,8 @@ class RayExecutor:
     def _find(self, runner: RunnerId) -> None:
         try:
             handle = ray.get_actor(runner)
-            hello = cast("Hello", ray.get(handle.hello.remote(), timeout=RECOVER_S_MAX))
+            greeting: Any = handle.hello.remote()
+            hello: Hello = ray.get(greeting, timeout=RECOVER_S_MAX)
         except (ValueError, ray.exceptions.RayError):
             # Dead, or hanging: its leases are ready again as far as we know.
             return

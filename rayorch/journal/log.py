@@ -25,7 +25,6 @@ from rayorch.clock import Clock
 from rayorch.core.facts import Event
 from rayorch.core.run import Snapshot
 from rayorch.errors import FencedError, JournalDamagedError, JournalStuckError
-from rayorch.failpoints import failpoint
 from rayorch.ids import Epoch
 from rayorch.journal.segment import GENESIS, checksum, decode_segment, encode_segment
 from rayorch.journal.snapshot import decode_snapshot, encode_snapshot
@@ -158,11 +157,9 @@ class Journal:
         assert events
         n = self._next
         data = encode_segment(n, self.epoch, self._new_nonce(), self._prev, events)
-        failpoint("journal.before_append")
         if not self._create(n, data):
             taken = decode_segment(segment_key(n), n, self._store.get(segment_key(n)))
             raise FencedError(self.epoch, taken.header.epoch)
-        failpoint("journal.after_append")
         self._advance(data)
         if self._clock.monotonic_s() - self._checked_s > CHECK_S:
             self._check(n)

@@ -6,7 +6,7 @@ import msgspec
 
 from rayorch.core.facts import ErrorInfo, SinkPublished
 from rayorch.core.machine import Machine
-from rayorch.core.run import ACTIVE, RESUMABLE, Failure, Run, RunState, Totals
+from rayorch.core.run import ACTIVE, ENDED, RESUMABLE, Failure, Run, RunState, Totals
 from rayorch.core.task import TaskState
 from rayorch.ids import RunId
 
@@ -54,6 +54,7 @@ class RunView(msgspec.Struct, frozen=True, omit_defaults=True):
     resumed: int = 0
     runners: int = 0
     epoch: int = 0
+    swept: bool = False
 
     @property
     def is_active(self) -> bool:
@@ -69,6 +70,11 @@ class RunView(msgspec.Struct, frozen=True, omit_defaults=True):
     def is_settled(self) -> bool:
         """Whether nothing more will happen by itself, its sweep aside."""
         return not self.is_active
+
+    @property
+    def awaits_sweep(self) -> bool:
+        """Whether files that no commit names are still to be deleted."""
+        return RunState(self.state) in ENDED and not self.swept
 
     @property
     def elapsed_s(self) -> float:
@@ -109,6 +115,7 @@ def view_of(run: Run, machine: Machine, now_s: float) -> RunView:
         resumed=run.resumed,
         runners=len(machine.runners),
         epoch=machine.epoch,
+        swept=run.swept,
     )
 
 

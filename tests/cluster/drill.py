@@ -1,0 +1,176 @@
+"""What every fault test needs: a pipeline over known data, and an oracle that looks at the data."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import rayorch as ro
+from rayorch import client
+from rayorch.client import Connection
+from rayorch.clock import SystemClock
+from rayorch.core.facts import Event
+from rayorch.home import open_home
+from rayorch.host.ray_control import RayControl
+from rayorch.ids import RunId, new_nonce
+from rayorch.journal.log import Journal
+from rayorch.observe.view import RunView
+from rayorch.settings import Settings
+
+FILES = 12
+ROWS = 500
+FOLLOW_S_MAX = 90.0
+
+
+class Drill:
+    """One home, one input, one output."""
+
+    def __init__(self, folder: Path, address: str, failpoint_file: Path) -> None:
+        self.folder = folder
+        self.home_url = (folder / "home").as_uri()
+        self.failpoint_file = failpoint_file
+        self.clock = SystemClock()
+        settings = Settings(home=self.home_url, executor="ray", ray_address=address)
+        self.at = Connection(open_home(self.home_url), self.clock, settings)
+        self._stopped: list[int] = []
+        write_input(folder / "in")
+
+    # --- the work ------------------------------------------------------------------------------
+
+    def control(self, *, takeover: bool = False) -> RayControl:
+        """Find or start this home's control actor."""
+        return RayControl(self.home_url, self.at.settings.ray_address, None, takeover=takeover)
+
+    def pipeline(
+        self, function: Callable[[pa.Table], pa.Table] | None = None, format: str = "parquet"
+    ) -> ro.Pipeline:
+        """Return a pipeline of one map, a task for each file."""
+        pipeline = ro.Pipeline("drill", retry=ro.RetryPolicy(backoff_s=0.05))
+        rows = pipeline.read("rows", str(self.folder / "in" / "*.parquet"), split="file")
+        mapped = pipeline.map(rows, output="mapped")(function or doubled)
+        mapped.write((self.folder / "out").as_uri(), format=format)
+        return pipeline
+
+    def submit(self, control: RayControl, pipeline: ro.Pipeline | None = None) -> RunId:
+        """Begin a run."""
+        return client.submit_run(self.at, control, pipeline or self.pipeline())
+
+    def follow(self, control: RayControl, run: RunId) -> RunView:
+        """Follow the run to its end."""
+        begun_s = self.clock.monotonic_s()
+        for view in client.follow(self.at, control, run):
+            assert self.clock.monotonic_s() - begun_s < FOLLOW_S_MAX, view
+        return view
+
+    def wait_until(self, holds: Callable[[], Any], what: str, wait_s: float = 30.0) -> Any:
+        """Return what `holds` returns, once it is true."""
+        begun_s = self.clock.monotonic_s()
+        while not (found := holds()):
+            assert self.clock.monotonic_s() - begun_s < wait_s, f"never happened: {what}"
+            self.clock.sleep(0.02)
+        return found
+
+    # --- the hurt ------------------------------------------------------------------------------
+
+    def arm(self, point: str, action: str = "kill") -> Path:
+        """Let the first process that comes to a failpoint die (or stop) there; return its mark."""
+        mark = self.folder / f"{point}.mark"
+        self.failpoint_file.write_text(f"{point}={action}:once:{mark}")
+        return mark
+
+    def pid_of(self, mark: Path) -> int:
+        """Return the pid of the process that a failpoint took."""
+        text = self.wait_until(lambda: mark.exists() and mark.read_text().strip(), f"{mark.name}")
+        return int(text)
+
+    def stop(self, pid: int) -> None:
+        """Freeze a process."""
+        os.kill(pid, signal.SIGSTOP)
+        self._stopped.append(pid)
+
+    def resume_stopped(self) -> None:
+        """Let frozen processes go on."""
+        for pid in self._stopped:
+            if psutil.pid_exists(pid):
+                os.kill(pid, signal.SIGCONT)
+        self._stopped.clear()
+
+    # --- the oracle ----------------------------------------------------------------------------
+
+    def events(self) -> list[Event]:
+        """Return what the journal holds."""
+        found: list[Event] = []
+        Journal(self.at.home.store, self.clock, new_nonce).replay(found.append)
+        return found
+
+    def check_output(self, view: RunView, format: str = "parquet") -> None:
+        """The output is what an undisturbed run writes, each row once, and nothing else is left."""
+        assert view.state == "succeeded", view.error
+        check_rows(self.folder / "out")
+        assert not self.orphans(), "files that no commit names were left"
+
+    def orphans(self) -> set[str]:
+        """Return data files in the output folder that readers do not see."""
+        out = self.folder / "out"
+        seen = {Path(path).name for path in ro.read(out.as_uri()).files}
+        return {path.name for path in out.rglob("*.parquet")} - seen - checkpoint_names(out)
+
+
+def checkpoint_names(out: Path) -> set[str]:
+    """Return the files of a Delta log that are Parquet but no data."""
+    return {path.name for path in (out / "_delta_log").rglob("*.parquet")}
+
+
+def doubled(table: pa.Table) -> pa.Table:
+    """The drill's work."""
+    import pyarrow.compute as pc
+
+    return table.append_column("double", pc.multiply(table["id"], 2))
+
+
+def write_input(folder: Path) -> None:
+    """Write files of known content: ids that never repeat."""
+    folder.mkdir()
+    for index in range(FILES):
+        ids = pa.array(range(index * ROWS, (index + 1) * ROWS), pa.int64())
+        table = pa.table({"id": ids, "file": pa.array([index] * ROWS, pa.int32())})
+        pq.write_table(table, folder / f"{index:03d}.parquet")
+
+
+def check_rows(out: Path) -> None:
+    """Each row once, with the right values."""
+    table = ro.read(out.as_uri()).to_table().sort_by("id")
+    assert table["id"].to_pylist() == list(range(FILES * ROWS))
+    assert table["double"].to_pylist() == [2 * i for i in range(FILES * ROWS)]
+
+
+def start_cli(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """Start the command line in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "rayorch", *arguments],
+        env={**os.environ, **environment},
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def kill_tree(process: subprocess.Popen[str]) -> None:
+    """SIGKILL a process and all that it started."""
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for member in family:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(family, timeout=20)
+    process.communicate()
