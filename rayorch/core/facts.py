@@ -42,6 +42,7 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     source: str = ""  # the input file that was being read
     remedy: str = ""
     traceback: str = ""
+    kind: FailureKind | None = None  # of what ended the run or its task; exit codes rest on it
 
 
 class StepSeconds(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -145,13 +145,14 @@ def task_error(run: Run, task: Task, fact: AttemptFailed | AttemptLost) -> Error
             ),
             transform=run.stages[task.stage].name,
             remedy=f"run `rayorch explain {run.id} {task.id}` for its input, mend, then resume",
+            kind="poison",
         )
     if isinstance(fact, AttemptLost):
-        return ErrorInfo(message=fact.reason)
+        return ErrorInfo(message=fact.reason, kind=fact.kind)
+    said = fact.error.message
     if task.failures > 1:
-        said = f"{fact.error.message} (attempt {task.failures} of {run.retry.attempts_max})"
-        return replace(fact.error, message=said)
-    return fact.error
+        said = f"{said} (attempt {task.failures} of {run.retry.attempts_max})"
+    return replace(fact.error, message=said, kind=fact.kind)
 
 
 def fact_reason(fact: AttemptFailed | AttemptLost) -> str:

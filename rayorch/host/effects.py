@@ -20,6 +20,7 @@ from rayorch.core.commands import CompareSchemas, MakePlan, PublishSink, SweepRu
 from rayorch.core.facts import (
     ErrorInfo,
     Fact,
+    FailureKind,
     PlanFailed,
     PlanReady,
     PublishFailed,
@@ -43,6 +44,15 @@ PUBLISH_PAUSE_S_MAX: Final = 60.0
 
 Effect = MakePlan | CompareSchemas | PublishSink | SweepRun
 Offer = Callable[[Sequence[Fact]], object]
+
+_KINDS: Final[dict[str, FailureKind]] = {
+    "retry": "transient",
+    "check": "transient",
+    "fix": "refused",
+    "stop": "refused",
+    "repair": "refused",
+}
+"""What an error's remedy makes of the run that it ends; other errors are bugs and have no kind."""
 
 _SINK_OUTPUT: Final = msgspec.json.Decoder(SinkOutput)
 
@@ -185,6 +195,7 @@ def error_info(error: Exception) -> ErrorInfo:
         message=str(error) or type(error).__name__,
         error_type=type(error).__name__,
         remedy=str(getattr(error, "fix", "") or ""),
+        kind=_KINDS.get(getattr(error, "remedy", "")),
     )
 
 
