@@ -368,9 +368,12 @@ def run(pipeline: Pipeline, *, home: str | None = None, executor: str | None = N
     return run_pipeline(pipeline, home=home, executor=executor)
 
 
-def read(url: str) -> ds.Dataset:
-    """Return what was published at a URL as a pyarrow dataset: Delta, Parquet or other files."""
-    # pyarrow.dataset takes 0.1 s to import, for readers alone.
-    from connectors.source import read_dataset  # noqa: PLC0415
+def read(url: str, format: str | None = None, **options: Option) -> ds.Dataset:  # noqa: A002
+    """Return what is visible at a URL as a pyarrow dataset: a Delta table, Parquet, other files.
 
-    return read_dataset(url)
+    Raises: ConnectorError.
+    """
+    # pyarrow.dataset takes 0.1 s to import, for readers alone.
+    from connectors.dataset import read_dataset  # noqa: PLC0415
+
+    return read_dataset(url, format, **options)
