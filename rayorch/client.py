@@ -26,6 +26,7 @@ from rayorch.core.machine import Machine
 from rayorch.errors import ResumeError, RunFailedError, UnknownRunError
 from rayorch.home import Home, open_home
 from rayorch.host.local import local_host
+from rayorch.host.ray_cluster import set_environment
 from rayorch.ids import RunId, new_nonce
 from rayorch.journal.log import Journal
 from rayorch.observe.reproduce import reproduce_record
@@ -110,7 +111,8 @@ def open_control(at: Connection, *, slots: int | None = None, takeover: bool = F
     """
     if at.settings.executor == "in-process":
         return LocalControl(at.home, at.clock, slots or usable_cores(), takeover=takeover)
-    # Ray takes a second to import: only who uses it pays.
+    # Ray reads its settings when it is imported, and it takes a second: only who uses it pays.
+    set_environment()
     from rayorch.host.ray_control import RayControl  # noqa: PLC0415
 
     return RayControl(at.home.url, at.settings.ray_address, slots, takeover=takeover)

@@ -5,18 +5,19 @@ that RAYORCH_FAILPOINTS names when it imports the library.
 """
 
 import os
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 
 from rayorch.clock import SystemClock
 from rayorch.host import ray_cluster
-from rayorch.host.control import control_name, runner_prefix
-from tests.cluster.drill import Drill
+
+# Ray reads its settings when it is imported, which the next lines do.
+ray_cluster.set_environment()
+
+from rayorch.host.control import control_name, runner_prefix  # noqa: E402
+from tests.cluster.drill import Drill  # noqa: E402
 
 
 @pytest.fixture(scope="session")
