@@ -225,6 +225,7 @@ def open_store(url: str, options: Mapping[str, str] | None = None) -> Store:
 
 def unknown_scheme(location: Location, known: Iterable[str]) -> BadUrlError:
     """The error for a scheme that nothing can open, with the nearest that something can."""
-    near = get_close_matches(location.scheme, [*_BACKENDS, *known], n=1)
+    # Schemes are two or three letters: one wrong letter is half of them.
+    near = get_close_matches(location.scheme, [*_BACKENDS, *known], n=1, cutoff=0.5)
     hint = f", did you mean {near[0]}://" if near else ""
     return BadUrlError(redact_url(location.url), f"no store knows {location.scheme}://{hint}")

@@ -25,7 +25,6 @@ from fsspec.spec import AbstractFileSystem
 
 from connectors.errors import (
     BadUrlError,
-    MissingExtraError,
     ObjectMissingError,
     StoreError,
     StoreUnavailableError,
@@ -52,7 +51,7 @@ _VERSIONS: Final = ("ETag", "etag", "e_tag", "md5Hash", "version_id", "generatio
 def open_location(location: Location, options: Mapping[str, str]) -> "GenericStore":
     """Open a URL by the file system that fsspec has for its scheme.
 
-    Raises: BadUrlError, when it has none; MissingExtraError, when its library is missing.
+    Raises: BadUrlError, when it has none, or when its library is missing, which it names.
     """
     return GenericStore(location, options)
 
@@ -302,7 +301,8 @@ def _file_system(location: Location, options: Mapping[str, str]) -> AbstractFile
             location.scheme, use_listings_cache=False, skip_instance_cache=True, **settings
         )
     except ImportError as error:
-        raise MissingExtraError(f"{location.scheme}://", str(error), location.scheme) from error
+        # fsspec's own words name the library and how to install it.
+        raise BadUrlError(location.url, str(error)) from error
     except ValueError as error:
         if location.scheme not in fsspec.available_protocols():
             raise unknown_scheme(location, fsspec.available_protocols()) from error

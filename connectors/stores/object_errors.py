@@ -27,6 +27,9 @@ _BY_TEXT: Final[tuple[tuple[str, type[StoreError]], ...]] = (
     ("KeyTooLong", BadKeyError),
     ("QuotaExceeded", StoreFullError),
     ("507 Insufficient Storage", StoreFullError),
+    # Of a list, which has no path that the client could call forbidden.
+    ("status code: 401", StoreDeniedError),
+    ("status code: 403", StoreDeniedError),
     ("status code: 408", StoreUnavailableError),
     ("status code: 409", StoreUnavailableError),
     ("status code: 429", StoreUnavailableError),

@@ -4,6 +4,8 @@ import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+import obstore
+import pyarrow as pa
 from pyarrow import fs
 
 from connectors.stores.object_errors import translated
@@ -12,6 +14,7 @@ from connectors.stores.patience import Patience
 
 if TYPE_CHECKING:
     from obstore import ReadableFile, WritableFile
+    from obstore.store import ObjectStore
     from typing_extensions import Buffer
 
 _TRIES: Final = 4
@@ -46,6 +49,11 @@ def open_s3_files(
         request_timeout=patience.timeout_s,
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_TRIES),
     )
+
+
+def open_by_client(client: "ObjectStore", key: str) -> pa.NativeFile:
+    """Open an object through obstore: for the stores that pyarrow is not used for."""
+    return pa.PythonFile(ObjectInput(obstore.open_reader(client, key)), mode="r")
 
 
 class ObjectInput(io.RawIOBase):

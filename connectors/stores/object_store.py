@@ -35,7 +35,7 @@ from connectors.errors import (
 from connectors.store import Created, ObjectInfo, OutputStream, Promises
 from connectors.stores.listing import in_key_order, safe_offset
 from connectors.stores.object_errors import translated
-from connectors.stores.object_files import ObjectInput, ObjectOutput, open_s3_files
+from connectors.stores.object_files import ObjectOutput, open_by_client, open_s3_files
 from connectors.stores.patience import ExclusiveCreate, Patience
 from connectors.url import Location, check_key
 
@@ -209,7 +209,7 @@ class ObjectStore:
         location = self._location
         with translated(self.url, key):
             if location.scheme not in _S3:
-                return pa.PythonFile(ObjectInput(obstore.open_reader(self._plain, key)), mode="r")
+                return open_by_client(self._plain, key)
             if self._files is None:
                 self._files = open_s3_files(self._config, self._patience, _CONNECT_TIMEOUT_S)
             path = "/".join(part for part in (location.bucket, location.path, key) if part)

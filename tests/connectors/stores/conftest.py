@@ -1,7 +1,7 @@
 """The stores that pass one contract, and the server behind some of them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -58,8 +58,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, fresh_name: str) -> St
     return open_store(url, options) if kind == "s3" else trusted_generic(url)
 
 
-def trusted_generic(url: str) -> generic.GenericStore:
+def trusted_generic(url: str, options: Mapping[str, str] | None = None) -> generic.GenericStore:
     """A store over fsspec, as if it had passed the race; that has tests of its own."""
-    store = generic.open_location(parse_url(url), {})
+    store = generic.open_location(parse_url(url), options or {})
     store.trust_exclusive_create()
     return store

@@ -1,0 +1,108 @@
+from pathlib import Path
+
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.spec import AbstractFileSystem
+
+from connectors.errors import BadUrlError, UnsafeStoreError
+from connectors.probe import probe_exclusive_create, require_exclusive_create
+from connectors.store import open_store
+from connectors.stores import generic
+from connectors.stores.generic import GenericStore
+from connectors.url import parse_url
+from tests.s3_server import S3Server
+
+
+def open_generic(url: str) -> GenericStore:
+    return generic.open_location(parse_url(url), {})
+
+
+def test_exclusive_create_is_refused_until_a_probe_has_shown_it(fresh_name: str) -> None:
+    store = open_generic(f"memory://{fresh_name}/x")
+
+    promised_before = store.promises.exclusive_create
+    with pytest.raises(UnsafeStoreError, match="no probe has shown"):
+        store.put_if_absent("k", b"x")
+
+    require_exclusive_create(store)
+
+    assert (promised_before, store.promises.exclusive_create) == (False, True)
+    assert store.put_if_absent("k", b"x") == "won"
+    assert [info.key for info in store.list()] == ["k"]
+
+
+def test_local_files_through_fsspec_are_refused_with_reason_and_remedy(tmp_path: Path) -> None:
+    """It looks first and writes then: a race would show that only now and then."""
+    store = open_generic(str(tmp_path))
+
+    report = probe_exclusive_create(store)
+
+    assert not report.atomic
+    with pytest.raises(UnsafeStoreError, match=r"look first and write then.*keep the home on"):
+        require_exclusive_create(store)
+    assert list(store.list()) == []
+
+
+def test_local_files_through_fsspec_serve_for_all_else(tmp_path: Path) -> None:
+    store = open_generic(str(tmp_path / "root"))
+
+    store.put("a/é b", b"data")
+    store.put("a-b", b"x")
+
+    assert store.get("a/é b") == b"data"
+    assert [info.key for info in store.list()] == ["a-b", "a/é b"]
+    assert [info.key for info in store.list("a/")] == ["a/é b"]
+    store.delete(["a-b", "nothing"])
+    assert store.head("a-b") is None
+
+
+def test_a_file_system_that_inherits_check_then_write_is_refused_by_its_code(
+    fresh_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", AbstractFileSystem.pipe_file)
+    store = open_generic(f"memory://{fresh_name}/x")
+
+    with pytest.raises(UnsafeStoreError, match="base class"):
+        require_exclusive_create(store)
+
+
+@pytest.mark.parametrize("size_bytes", [0, 8 * 1024 * 1024 + 1])
+def test_bodies_that_fsspec_would_not_create_in_one_request_are_refused(
+    fresh_name: str, size_bytes: int
+) -> None:
+    store = open_generic(f"memory://{fresh_name}/x")
+    store.trust_exclusive_create()
+
+    with pytest.raises(UnsafeStoreError, match="bytes are not between"):
+        store.put_if_absent("k", b"x" * size_bytes)
+
+
+def test_another_client_s_writes_are_seen_at_once(fresh_name: str) -> None:
+    """Caches of listings are off: they would say that a new file is missing."""
+    first, second = (open_generic(f"memory://{fresh_name}/x") for _ in range(2))
+    assert list(first.list()) == []
+
+    second.put("k", b"x")
+
+    assert [info.key for info in first.list()] == ["k"]
+    assert first.head("k") is not None
+
+
+def test_a_scheme_that_nothing_knows_names_the_nearest() -> None:
+    with pytest.raises(BadUrlError, match="no store knows s4://, did you mean s3://"):
+        open_store("s4://bucket/x")
+
+
+def test_a_file_system_whose_library_is_missing_is_named_with_the_library() -> None:
+    with pytest.raises(BadUrlError, match="gdrive"):
+        open_store("gdrive://folder/x")
+
+
+@pytest.mark.e2e
+def test_s3_through_s3fs_passes_the_race(s3: S3Server, fresh_name: str) -> None:
+    """It answers a taken key with "invalid argument" here; what the key holds decides."""
+    store = open_generic(f"{s3.url}/{fresh_name}")
+
+    report = probe_exclusive_create(store, contenders=2, rounds=1)
+
+    assert report.atomic, report.reason

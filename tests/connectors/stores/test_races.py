@@ -1,0 +1,29 @@
+"""Exclusive create between processes. Slower than a unit test: it starts real ones."""
+
+from pathlib import Path
+
+import pytest
+
+from connectors.store import open_store
+from tests.connectors.stores.racing import winners_of_races
+from tests.s3_server import S3Server
+
+pytestmark = pytest.mark.e2e
+
+
+def assert_one_winner_each(url: str, rounds: int) -> None:
+    races = winners_of_races(url, rounds, {})
+
+    store = open_store(url)
+    assert [len(winners) for winners in races] == [1] * rounds
+    held = [store.get(info.key).decode() for info in store.list("race/")]
+    assert held == [winners[0] for winners in races]
+
+
+def test_of_sixteen_contenders_for_a_file_one_wins(tmp_path: Path) -> None:
+    assert_one_winner_each(str(tmp_path), rounds=100)
+
+
+def test_of_sixteen_contenders_for_an_s3_object_one_wins(s3: S3Server, fresh_name: str) -> None:
+    """One round: this server lets losers of a race wait for a second and more."""
+    assert_one_winner_each(f"{s3.url}/{fresh_name}", rounds=1)
