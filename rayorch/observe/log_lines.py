@@ -25,6 +25,7 @@ from rayorch.core.facts import (
     RunSubmitted,
     RunSwept,
     SinkPublished,
+    StepSeconds,
 )
 from rayorch.core.run import Run, RunState
 from rayorch.ids import EventId, RunId, RunnerId, TaskId
@@ -48,6 +49,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     runner: RunnerId = RunnerId("")
     kind: str = ""  # of a failure; the stream of a printed line
     error: ErrorInfo | None = None
+    seconds: StepSeconds | None = None  # of a finished attempt
     dropped: int = 0  # lines that are missing before this one
 
     @property
@@ -58,7 +60,21 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return _FRAME_BYTES + len(self.message) + text
 
 
+class Seen(msgspec.Struct, frozen=True, gc=False):
+    """A finished attempt that is to be made a line, later and elsewhere."""
+
+    event: Event
+    run: RunId
+    stage: str
+
+    @property
+    def about_bytes(self) -> int:
+        """Roughly what it takes in memory."""
+        return _SEEN_BYTES
+
+
 _FRAME_BYTES: Final = 200
+_SEEN_BYTES: Final = 400
 
 
 def line_of(event: Event, run: RunId, stage: str = "") -> Line:
@@ -78,6 +94,7 @@ def line_of(event: Event, run: RunId, stage: str = "") -> Line:
         runner=getattr(fact, "runner", RunnerId("")),
         kind=getattr(fact, "kind", ""),
         error=getattr(fact, "error", None),
+        seconds=fact.output.seconds if isinstance(fact, AttemptFinished) else None,
     )
 
 
@@ -115,12 +132,8 @@ def _planned(fact: PlanReady) -> Said:
 
 
 def _finished(fact: AttemptFinished) -> Said:
-    output, seconds = fact.output, fact.output.seconds
-    rows_out = sum(result.rows for result in output.results)
-    return "info", (
-        f"{output.rows_in} rows in, {rows_out} rows out, read {seconds.read_s:.3f} s, "
-        f"compute {seconds.compute_s:.3f} s, write {seconds.write_s:.3f} s"
-    )
+    rows_out = sum(result.rows for result in fact.output.results)
+    return "info", f"{fact.output.rows_in} rows in, {rows_out} rows out"
 
 
 def _published(fact: SinkPublished) -> Said:

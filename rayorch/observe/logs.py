@@ -34,7 +34,8 @@ from rayorch.core.machine import Machine
 from rayorch.core.run import ACTIVE, Run, RunState
 from rayorch.home import RUNS, Home
 from rayorch.ids import EventId, RunId, TaskId
-from rayorch.observe.log_lines import EVERYBODYS, SAYINGS, Line, line_of, state_line
+from rayorch.observe.log_lines import EVERYBODYS, SAYINGS, Line, Seen, line_of, state_line
+from rayorch.observe.process_log import ROOT
 
 FLUSH_S: Final = 1.0
 FLUSH_BYTES: Final = 256 * 1024
@@ -48,6 +49,8 @@ _LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING, "error": log
 _ENCODER: Final = msgspec.json.Encoder()
 
 logger = logging.getLogger(__name__)
+# A library says nothing on its own: without this, warnings go to stderr as bare text.
+logging.getLogger(ROOT).addHandler(logging.NullHandler())
 
 
 class Printed(Protocol):
@@ -87,7 +90,7 @@ class RunLogs:
         self._states: dict[RunId, RunState] = {}
         self._wake = threading.Condition()
         # Under _wake.
-        self._pending: list[Line] = []
+        self._pending: list[Line | Seen] = []
         self._pending_bytes = 0
         self._unsent_bytes = 0
         self._dropped: Counter[RunId] = Counter()
@@ -106,7 +109,7 @@ class RunLogs:
     def saw(self, events: Sequence[Event], machine: Machine) -> None:
         """Log events that the machine has applied, and where runs went by them."""
         self._machine = machine
-        lines: list[Line] = []
+        lines: list[Line | Seen] = []
         touched: dict[RunId, Event] = {}
         for event in events:
             kind = type(event.fact)
@@ -117,8 +120,14 @@ class RunLogs:
                 about: RunId = event.fact.run  # type: ignore[union-attr]
                 touched[about] = event
                 found = machine.runs.get(about)
-                if found is not None and _is_worth_a_line(event.fact, found):
-                    lines.append(line_of(event, about, _stage_of(event.fact, found)))
+                if found is None:
+                    continue
+                stage = _stage_of(event.fact, found)
+                if kind is not AttemptFinished:
+                    lines.append(line_of(event, about, stage))
+                elif len(found.tasks) <= QUIET_TASKS:
+                    # The only frequent one: our own thread makes it a line.
+                    lines.append(Seen(event, about, stage))
         settled = False
         for run_id, event in touched.items():
             moved = self._moved(machine, run_id, event)
@@ -146,7 +155,7 @@ class RunLogs:
 
     def _printed_line(self, printed: Printed) -> Line:
         run = self._machine.runs.get(printed.run) if self._machine is not None else None
-        known = run is not None and printed.stage < len(run.stages)
+        known = run is not None and 0 <= printed.stage < len(run.stages)
         return Line(
             at_s=printed.at_s,
             level="info",
@@ -159,7 +168,7 @@ class RunLogs:
             kind=printed.stream,
         )
 
-    def _push(self, lines: Sequence[Line], *, urgent: bool = False) -> None:
+    def _push(self, lines: Sequence[Line | Seen], *, urgent: bool = False) -> None:
         if not lines:
             return
         with self._wake:
@@ -220,7 +229,8 @@ class RunLogs:
             run: [_ENCODER.encode(self._gap(run, count))] if count else []
             for run, count in dropped.items()
         }
-        for line in lines:
+        for one in lines:
+            line = line_of(one.event, one.run, one.stage) if isinstance(one, Seen) else one
             texts[line.run].append(_ENCODER.encode(line))
             _tell(line)
         for run, some in texts.items():
@@ -290,16 +300,12 @@ class _At(msgspec.Struct):
     at_s: float
 
 
-def _is_worth_a_line(fact: Fact, run: Run) -> bool:
-    return not isinstance(fact, AttemptFinished) or len(run.tasks) <= QUIET_TASKS
-
-
 def _stage_of(fact: Fact, run: Run) -> str:
-    if isinstance(fact, AttemptFinished | AttemptFailed | AttemptLost) and fact.task < len(
-        run.tasks
-    ):
-        return run.stages[run.tasks[fact.task].stage].name
-    return ""
+    if not isinstance(fact, AttemptFinished | AttemptFailed | AttemptLost):
+        return ""
+    if not 0 <= fact.task < len(run.tasks):
+        return ""  # Reported after the run was swept.
+    return run.stages[run.tasks[fact.task].stage].name
 
 
 def _tell(line: Line) -> None:

@@ -14,14 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
 from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from rayorch.core.facts import (
@@ -40,7 +34,13 @@ from rayorch.core.machine import Machine
 from rayorch.core.run import ACTIVE, Run, RunState
 from rayorch.core.task import TaskState
 from rayorch.ids import RunId
-from rayorch.observe.tallies import Histogram, LabelCap, StageTally
+from rayorch.observe.families import (
+    gauge_families,
+    journal_families,
+    stage_families,
+    sum_families,
+)
+from rayorch.observe.tallies import SUMS, Gauges, Histogram, LabelCap, StageTally, Sums
 
 LOOPBACK: Final = "127.0.0.1"
 REFRESH_S: Final = 0.2
@@ -51,21 +51,10 @@ STAGES_MAX: Final = 200
 POOLS_MAX: Final = 50
 FLUSH_BOUNDS_S: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 RUN_BOUNDS_S: Final = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 24 * 3600.0)
-SUMS: Final = ("rows_in", "rows_out", "bytes_in", "bytes_out", "duplicates")
-"""Of `Totals`: committed work, each task once."""
-
 ATTEMPT_KINDS: Final = frozenset({AttemptFailed, AttemptLost})
 Runs = Mapping[RunId, Run]
 
 logger = logging.getLogger(__name__)
-
-
-class _Sums(msgspec.Struct):
-    """What the runs of one pipeline did since this process began to look."""
-
-    values: list[int]
-    publications: dict[str, int]  # by outcome
-    ended: dict[str, Histogram]  # seconds by the state that the run settled in
 
 
 class _Watched:
@@ -81,15 +70,6 @@ class _Watched:
         self.seen = [getattr(run.totals, name) for name in SUMS]
 
 
-class Gauges(msgspec.Struct, frozen=True):
-    """What is so at one moment."""
-
-    tasks: Mapping[tuple[str, str], int] = {}  # (pipeline, state)
-    runs: Mapping[tuple[str, str], int] = {}  # (pipeline, state)
-    runners: Mapping[str, int] = {}  # by pool
-    leases: int = 0
-
-
 class Metrics(Collector):
     """An observer of a control host that Prometheus can scrape."""
 
@@ -99,9 +79,9 @@ class Metrics(Collector):
         self._stage_labels = LabelCap(STAGES_MAX)
         self._pools = LabelCap(POOLS_MAX)
         self._watched: dict[RunId, _Watched] = {}
-        self._newest: dict[str, RunId] = {}  # pipeline -> its newest run
+        self._newest: dict[str, RunId] = {}  # pipeline -> its newest run, kept when ended
         self._stages: dict[tuple[str, str], StageTally] = {}
-        self._sums: dict[str, _Sums] = {}
+        self._sums: dict[str, Sums] = {}
         self._gauges = Gauges()
         self._refreshed_s = float("-inf")
         self._flushes = Histogram(FLUSH_BOUNDS_S)
@@ -182,7 +162,7 @@ class Metrics(Collector):
         self, fact: AttemptFinished | AttemptFailed | AttemptLost, runs: Runs
     ) -> StageTally | None:
         run = runs.get(fact.run)
-        if run is None or fact.task >= len(run.tasks):
+        if run is None or not 0 <= fact.task < len(run.tasks):
             return None  # Of another home, or reported after the run was swept.
         watched = self._watched.get(fact.run) or self._watch(run)
         return watched.stages[run.tasks[fact.task].stage]
@@ -198,9 +178,9 @@ class Metrics(Collector):
             stage = self._stage_labels.capped(f"{pipeline}\0{stage}").rpartition("\0")[2]
         return self._stages.setdefault((pipeline, stage), StageTally())
 
-    def _sums_of(self, pipeline: str) -> _Sums:
+    def _sums_of(self, pipeline: str) -> Sums:
         if pipeline not in self._sums:
-            self._sums[pipeline] = _Sums([0] * len(SUMS), {}, {})
+            self._sums[pipeline] = Sums([0] * len(SUMS), {}, {})
         return self._sums[pipeline]
 
     # --- every so often: what the machine sums up itself --------------------------------------
@@ -212,7 +192,7 @@ class Metrics(Collector):
         for run_id, watched in list(self._watched.items()):
             run = machine.runs[run_id]
             self._advance(run, watched)
-            if not watched.active and self._newest.get(run.pipeline) != run_id:
+            if not watched.active and self._newest.get(watched.pipeline) != run_id:
                 del self._watched[run_id]
                 continue
             pipeline = watched.pipeline
@@ -245,26 +225,12 @@ class Metrics(Collector):
         with self._lock:
             gauges = self._gauges
             stages = {labels: tally.copied() for labels, tally in self._stages.items()}
-            sums = {
-                pipeline: _Sums(
-                    old.values.copy(),
-                    dict(old.publications),
-                    {state: seconds.copied() for state, seconds in old.ended.items()},
-                )
-                for pipeline, old in self._sums.items()
-            }
+            sums = {pipeline: old.copied() for pipeline, old in self._sums.items()}
             flushes, flushed_events = self._flushes.copied(), self._flushed_events
-        yield from _gauge_families(gauges)
-        yield from _stage_families(stages)
-        yield from _sum_families(sums)
-        flush_s = HistogramMetricFamily(
-            "rayorch_journal_flush_seconds", "Seconds to make one segment durable."
-        )
-        flushes.put(flush_s, ())
-        yield flush_s
-        yield CounterMetricFamily(
-            "rayorch_journal_events", "Events made durable.", value=flushed_events
-        )
+        yield from gauge_families(gauges)
+        yield from stage_families(stages)
+        yield from sum_families(sums)
+        yield from journal_families(flushes, flushed_events)
 
     # --- facts by kind -------------------------------------------------------------------------
 
@@ -283,16 +249,15 @@ class Metrics(Collector):
         if run is None:
             return
         watched = self._watched.get(fact.run) or self._watch(run)
-        self._newest[run.pipeline] = run.id
+        self._newest[watched.pipeline] = run.id
         if isinstance(fact, RunResumed) and not watched.active:
             watched.began_s = at_s
 
     def _lead(self, _fact: Led, _at_s: float, runs: Runs) -> None:
         """Begin with what a replay found: its sums were counted by the leader before."""
         for run in runs.values():
-            self._newest[run.pipeline] = run.id
             if run.state in ACTIVE:
-                self._watch(run)
+                self._newest[self._watch(run).pipeline] = run.id
 
     def _publish(self, fact: SinkPublished | PublishFailed, _at_s: float, runs: Runs) -> None:
         run = runs.get(fact.run)
@@ -324,94 +289,17 @@ def _tasks_by_state(run: Run, machine: Machine, running: int) -> list[tuple[Task
     Off by a few while a lease that was taken back is still counted as held.
     """
     flow = machine.flows[run.id]
-    open_tasks = max(0, len(run.tasks) - run.committed - run.failed)
+    cancelled = run.state is RunState.CANCELLED
+    failed = 0 if cancelled else run.failed
+    open_tasks = 0 if cancelled else max(0, len(run.tasks) - run.committed - failed)
     held = min(flow.held, open_tasks)
     waiting = min(len(flow.waiting), open_tasks - held)
-    rest = open_tasks - held - waiting
-    cancelled = run.state is RunState.CANCELLED
     return [
-        (TaskState.READY, 0 if cancelled else rest),
+        (TaskState.READY, open_tasks - held - waiting),
         (TaskState.LEASED, max(0, held - running)),
         (TaskState.RUNNING, min(held, running)),
         (TaskState.WAITING, waiting),
         (TaskState.COMMITTED, run.committed),
-        (TaskState.FAILED, run.failed),
-        (TaskState.CANCELLED, rest if cancelled else 0),
+        (TaskState.FAILED, failed),
+        (TaskState.CANCELLED, len(run.tasks) - run.committed if cancelled else 0),
     ]
-
-
-def _gauge_families(gauges: Gauges) -> Iterator[Metric]:
-    tasks = GaugeMetricFamily(
-        "rayorch_tasks",
-        "Tasks by state, of active runs and of the newest run of each pipeline.",
-        labels=("pipeline", "state"),
-    )
-    for labels, count in gauges.tasks.items():
-        tasks.add_metric(labels, count)
-    runs = GaugeMetricFamily(
-        "rayorch_runs",
-        "Runs by state: the active ones and the newest of each pipeline.",
-        labels=("pipeline", "state"),
-    )
-    for labels, count in gauges.runs.items():
-        runs.add_metric(labels, count)
-    runners = GaugeMetricFamily("rayorch_runners", "Runners that live.", labels=("pool",))
-    for pool, count in gauges.runners.items():
-        runners.add_metric((pool,), count)
-    ready = sum(
-        count for (_, state), count in gauges.tasks.items() if state == TaskState.READY.value
-    )
-    yield from (tasks, runs, runners)
-    yield GaugeMetricFamily("rayorch_queue_length", "Tasks that wait for a runner.", value=ready)
-    yield GaugeMetricFamily("rayorch_leases_held", "Leases that runners hold.", value=gauges.leases)
-
-
-def _stage_families(stages: Mapping[tuple[str, str], StageTally]) -> Iterator[Metric]:
-    attempts = CounterMetricFamily(
-        "rayorch_attempts",
-        "Attempts that ended, by outcome and, unless they finished, kind of failure.",
-        labels=("pipeline", "stage", "outcome", "kind"),
-    )
-    steps = HistogramMetricFamily(
-        "rayorch_step_seconds",
-        "Where the seconds of finished attempts went.",
-        labels=("pipeline", "stage", "step"),
-    )
-    for labels, tally in stages.items():
-        attempts.add_metric((*labels, "finished", ""), tally.finished)
-        for ending, count in tally.unfinished.items():
-            attempts.add_metric((*labels, *ending), count)
-        for step, seconds in tally.steps():
-            seconds.put(steps, (*labels, step))
-    yield from (attempts, steps)
-
-
-def _sum_families(sums: Mapping[str, _Sums]) -> Iterator[Metric]:
-    for i, name in enumerate(SUMS):
-        family = CounterMetricFamily(f"rayorch_{name}", _SUM_TEXTS[name], labels=("pipeline",))
-        for pipeline, of in sums.items():
-            family.add_metric((pipeline,), of.values[i])
-        yield family
-    publications = CounterMetricFamily(
-        "rayorch_publications", "Publications of sinks.", labels=("pipeline", "outcome")
-    )
-    runs = HistogramMetricFamily(
-        "rayorch_run_seconds",
-        "Seconds from a run's submission or resumption to where it settled.",
-        labels=("pipeline", "state"),
-    )
-    for pipeline, of in sums.items():
-        for outcome, count in of.publications.items():
-            publications.add_metric((pipeline, outcome), count)
-        for state, seconds in of.ended.items():
-            seconds.put(runs, (pipeline, state))
-    yield from (publications, runs)
-
-
-_SUM_TEXTS: Final[Mapping[str, str]] = {
-    "rows_in": "Rows read by committed tasks.",
-    "rows_out": "Rows written by committed tasks.",
-    "bytes_in": "Bytes read by committed tasks.",
-    "bytes_out": "Bytes written by committed tasks.",
-    "duplicates": "Reports of tasks that were committed already.",
-}

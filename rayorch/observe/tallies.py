@@ -5,9 +5,10 @@ one lock of whoever owns them, turned into Prometheus families when somebody scr
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+import msgspec
 from prometheus_client.core import HistogramMetricFamily
 
 from rayorch.core.facts import StepSeconds
@@ -16,6 +17,9 @@ OTHER: Final = "other"
 """What a label says when it has had as many values as it may have."""
 STEPS: Final = ("read", "compute", "write", "wait")
 STEP_BOUNDS_S: Final = (0.001, 0.005, 0.02, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0)
+
+SUMS: Final = ("rows_in", "rows_out", "bytes_in", "bytes_out", "duplicates")
+"""Of `Totals`: committed work, each task once."""
 
 
 class Histogram:
@@ -89,6 +93,28 @@ class StageTally:
     def steps(self) -> Iterator[tuple[str, Histogram]]:
         """Yield the histogram of each step."""
         yield from zip(STEPS, (self.read, self.compute, self.write, self.wait), strict=True)
+
+
+class Sums(msgspec.Struct):
+    """What the runs of one pipeline did since this process began to look."""
+
+    values: list[int]  # of SUMS
+    publications: dict[str, int]  # by outcome
+    ended: dict[str, Histogram]  # seconds by the state that the run settled in
+
+    def copied(self) -> "Sums":
+        """Return one that changes no more."""
+        ended = {state: seconds.copied() for state, seconds in self.ended.items()}
+        return Sums(self.values.copy(), dict(self.publications), ended)
+
+
+class Gauges(msgspec.Struct, frozen=True):
+    """What is so at one moment."""
+
+    tasks: Mapping[tuple[str, str], int] = {}  # (pipeline, state)
+    runs: Mapping[tuple[str, str], int] = {}  # (pipeline, state)
+    runners: Mapping[str, int] = {}  # by pool
+    leases: int = 0
 
 
 class LabelCap:

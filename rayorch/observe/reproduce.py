@@ -1,0 +1,76 @@
+"""What it takes to do a run again, next to its spec, its program and its plan under the home.
+
+But for the URLs of sources and sinks, the record names no path and no machine. The input files
+with their sizes and versions are part of the plan; `input_files` lists them.
+"""
+
+import platform
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+from connectors.url import redact_url
+from rayorch.code_hash import code_hash
+from rayorch.home import RunPlan
+from rayorch.program import Program
+from rayorch.spec import PipelineSpec
+
+LIBRARIES: Final = (
+    "ray",
+    "pyarrow",
+    "deltalake",
+    "duckdb",
+    "pandas",
+    "polars",
+    "numpy",
+    "fsspec",
+    "obstore",
+    "cloudpickle",
+    "msgspec",
+)
+"""What a result may depend on, of what is ours or that a function is handed its rows by."""
+
+
+def reproduce_record(spec: PipelineSpec, program: Program, pipeline_version: str) -> dict[str, Any]:
+    """Return what a stranger needs to know to do the run again, as JSON values."""
+    return {
+        "pipeline": spec.name,
+        "version": pipeline_version,
+        "params": dict(spec.params),
+        "code": {
+            step.name: code_hash(step.code) for stage in program.stages for step in stage.steps
+        },
+        "sources": {
+            stage.name: [redact_url(url) for url in stage.source.urls] for stage in program.stages
+        },
+        "sinks": [redact_url(sink.url) for sink in program.sinks],
+        "rayorch": _installed("rayorch"),
+        "python": {
+            "implementation": platform.python_implementation(),
+            "version": platform.python_version(),
+        },
+        "platform": {"system": platform.system(), "machine": platform.machine()},
+        "libraries": versions(LIBRARIES),
+    }
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those that are installed, without importing them."""
+    found = {name: _installed(name) for name in names}
+    return {name: number for name, number in found.items() if number is not None}
+
+
+def input_files(plan: RunPlan) -> list[dict[str, Any]]:
+    """Return every input file as the planner found it: url, size and version."""
+    return [
+        {"source": index, "url": url, "size_bytes": size_bytes, "version": number}
+        for index, stage in enumerate(plan.stages)
+        for url, size_bytes, number in stage.discovery.files
+    ]
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
