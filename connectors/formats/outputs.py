@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import pyarrow as pa
 import xxhash
@@ -16,11 +16,14 @@ from connectors.schema import dump_schema, nulls_typed, plain_schema, with_nulls
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from connectors.formats.file_format import Output
     from connectors.splits import OptionValue
     from connectors.store import OutputStream, Store
 
 # An object up to this size is one request; a stream costs three, and a buffer beside ours.
 BUFFERED_BYTES_MAX: Final = 8 << 20
+# A last table up to this size makes a file that fits beside it, and needs no stream.
+MEMORY_BYTES_MAX: Final = 32 << 20
 FILE_BYTES: Final = 128 << 20
 ROW_GROUP_ROWS: Final = 1 << 20
 ROW_GROUP_BYTES: Final = 64 << 20
@@ -29,12 +32,58 @@ PENDING_BYTES_MAX: Final = 128 << 20
 PARTITIONS_MAX: Final = 10_000
 
 
-class HashedOutput:
-    """A file being written: hashed, and kept in memory until it is too large for one request."""
+class OutputObject(Protocol):
+    """An object being written, hashed on its way."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes were written."""
+        ...
+
+    @property
+    def file(self) -> Output:
+        """What a format writes to."""
+        ...
+
+    def finish(self) -> str:
+        """Make the object appear; return its checksum. Raises: StoreError."""
+        ...
+
+    def abort(self) -> None:
+        """Forget what was written."""
+        ...
+
+
+class MemoryOutput:
+    """An object that is known to be small: written in memory, then put in one request."""
 
     def __init__(self, store: Store, key: str) -> None:
-        self.closed = False
         self.size_bytes = 0
+        # Arrow's own: its writers take it without a call into Python for each piece.
+        self.file = pa.BufferOutputStream()
+        self._store = store
+        self._key = key
+
+    def finish(self) -> str:
+        """Make the object appear; return its checksum."""
+        data = self.file.getvalue().to_pybytes()
+        self.size_bytes = len(data)
+        self._store.put(self._key, data)
+        return xxhash.xxh3_64_hexdigest(data)
+
+    def abort(self) -> None:
+        """Forget what was written."""
+        self.file = pa.BufferOutputStream()
+
+
+class StreamOutput:
+    """An object of any size: kept in memory until it is too large for one request."""
+
+    closed = False
+
+    def __init__(self, store: Store, key: str) -> None:
+        self.size_bytes = 0
+        self.file = self
         self._store = store
         self._key = key
         self._hash = xxhash.xxh3_64()
@@ -68,8 +117,7 @@ class HashedOutput:
         """Do nothing: pyarrow's writers close what they write to, and only `finish` publishes."""
 
     def finish(self) -> str:
-        """Make the object appear; return its checksum. Raises: StoreError."""
-        self.closed = True
+        """Make the object appear; return its checksum."""
         if self._stream is not None:
             self._stream.close()
         else:
@@ -79,7 +127,6 @@ class HashedOutput:
 
     def abort(self) -> None:
         """Forget what was written."""
-        self.closed = True
         self._pieces.clear()
         if self._stream is not None:
             self._stream.abort()
@@ -93,7 +140,7 @@ class _OpenPartition:
         self.pending: list[pa.Table] = []
         self.pending_rows = 0
         self.pending_bytes = 0
-        self.output: HashedOutput | None = None
+        self.output: OutputObject | None = None
         self.file: TableFile | None = None
         self.schema: pa.Schema | None = None
         self.key = ""
@@ -130,6 +177,7 @@ class FilesWriter:
         self._schema: pa.Schema | None = None
         self._partitions: dict[tuple[str | None, ...], _OpenPartition] = {}
         self._files: list[OutputFile] = []
+        self._stored: tuple[pa.Schema, pa.Schema] | None = None
         self._opened = 0
         self._pending_bytes = 0
 
@@ -154,7 +202,7 @@ class FilesWriter:
     def close(self) -> SinkOutput:
         """Finish the files and say what they are."""
         for partition in self._partitions.values():
-            self._flush(partition)
+            self._flush(partition, last=True)
             self._finish(partition)
         schema_ipc = None if self._schema is None else dump_schema(self._schema)
         return SinkOutput(
@@ -203,36 +251,46 @@ class FilesWriter:
             partition.pending_bytes += size_bytes
             self._pending_bytes += size_bytes
 
-    def _flush(self, partition: _OpenPartition) -> None:
+    def _flush(self, partition: _OpenPartition, *, last: bool = False) -> None:
         """Write what is pending as a row group; start another file when this one is full."""
         if not partition.pending:
             return
         assert self._schema is not None
         table = _one_table(partition.pending, self._schema)
-        self._pending_bytes -= partition.pending_bytes
-        rows = partition.pending_rows
+        size_bytes, rows = partition.pending_bytes, partition.pending_rows
+        self._pending_bytes -= size_bytes
         partition.pending = []
         partition.pending_rows = partition.pending_bytes = 0
-        typed = [
-            field
-            for field in self._schema
-            if not pa.types.is_null(field.type) and field.name not in self._partition_by
-        ]
-        schema = pa.schema(typed)
+        schema = self._stored_schema(self._schema)
         if partition.schema is not None and not partition.schema.equals(schema):
             # A column of nulls has got a type: files hold one schema each.
             self._finish(partition)
         if partition.file is None:
             partition.key = self._name_of(self._opened, partition.values)
             self._opened += 1
-            partition.output = HashedOutput(self._store, partition.key)
+            small = last and size_bytes <= MEMORY_BYTES_MAX
+            output: OutputObject = (MemoryOutput if small else StreamOutput)(
+                self._store, partition.key
+            )
+            partition.output = output
             partition.schema = schema
-            partition.file = self._format.open_file(partition.output, schema, self._options)
-        partition.file.write(table.select(schema.names).cast(schema))
+            partition.file = self._format.open_file(output.file, schema, self._options)
+        partition.file.write(table if table.schema.equals(schema) else table.select(schema.names))
         partition.rows += rows
         assert partition.output is not None
         if partition.output.size_bytes >= self._file_bytes:
             self._finish(partition)
+
+    def _stored_schema(self, schema: pa.Schema) -> pa.Schema:
+        """Return what files hold: not the partition columns, and no column of nulls."""
+        if self._stored is None or self._stored[0] is not schema:
+            fields = [
+                field
+                for field in schema
+                if not pa.types.is_null(field.type) and field.name not in self._partition_by
+            ]
+            self._stored = (schema, pa.schema(fields))
+        return self._stored[1]
 
     def _finish(self, partition: _OpenPartition) -> None:
         if partition.file is None:
