@@ -34,6 +34,11 @@ def global_names(code: CodeType) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
+def attribute_names(code: CodeType) -> tuple[str, ...]:
+    """Return all global and attribute names in the code, sorted."""
+    return tuple(sorted({name for part in code_objects(code) for name in part.co_names}))
+
+
 def reached(function: FunctionType) -> dict[str, object]:
     """Return what the function carries along: name -> value, for names that have a value."""
     found: dict[str, object] = {}

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
-from rayorch.closures import code_objects, defaults, global_names, installed
+from rayorch.closures import attribute_names, code_objects, defaults, global_names, installed
 
 _DIGEST_BYTES: Final = 16
 # Of a class's namespace, what says where and how it was written, not what it does. Python 3.13
@@ -132,7 +132,7 @@ class _Hasher:
             except ValueError:  # the cell is empty
                 cells.append(b"")
         reached = []
-        names = _names(function.__code__)
+        names = attribute_names(function.__code__)
         for name in global_names(function.__code__):
             if name in function.__globals__:
                 value = function.__globals__[name]
@@ -245,10 +245,6 @@ def _label(value: Any) -> bytes:  # noqa: ANN401 - a class or a function.
 
 def _tag(value: object) -> str:
     return _label(type(value)).decode()
-
-
-def _names(code: CodeType) -> tuple[str, ...]:
-    return tuple(sorted({name for part in code_objects(code) for name in part.co_names}))
 
 
 def _imported_modules(code: CodeType) -> tuple[str, ...]:

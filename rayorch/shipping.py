@@ -11,12 +11,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
-from types import FunctionType, MethodType
-from typing import Any, Final
+from types import FunctionType, MethodType, ModuleType
+from typing import Any, Final, TypeVar
 
 import cloudpickle
 
-from rayorch.closures import installed, reached, source_place, user_modules
+from rayorch.closures import attribute_names, installed, reached, source_place, user_modules
 from rayorch.errors import SpecError
 
 SHIPPED_BYTES_MAX: Final = 100 * 2**20  # every runner loads it before its first task
@@ -55,33 +55,83 @@ class _Counting(io.RawIOBase):
         return size
 
 
+Sink = TypeVar("Sink", _Bounded, _Counting)
+
+
 def dumped(value: object, pipeline: str, parts: Mapping[str, object]) -> bytes:
     """Return the value as bytes; `parts` are the transforms' codes in it, by transform.
 
     Raises: SpecError, naming the transform and variable that cannot be shipped or is too large.
     """
-    buffer = _Bounded()
     with _user_modules_by_value():
         try:
-            _Pickler(buffer, protocol=5).dump(value)
+            return _written(value, _Bounded).getvalue()
         except _TooLargeError:
             raise _size_error(pipeline, parts) from None
         # Anything may raise here: __reduce__ of a captured object is other people's code.
         except Exception as error:
             raise _cannot_ship_error(pipeline, parts, error) from error
-    return buffer.getvalue()
+
+
+def _written(value: object, make_sink: Callable[[], Sink]) -> Sink:
+    """Return a sink that holds the value, the user's modules cut to what the code names of them.
+
+    What is named is known only after all code was seen: with modules, a second pass is needed, and
+    another while what it adds names yet more.
+    """
+    names: frozenset[str] = frozenset()
+    while True:
+        sink = make_sink()
+        pickler = _Pickler(sink, names)
+        pickler.dump(value)
+        if not pickler.met_module or pickler.names <= names:
+            return sink
+        names |= pickler.names
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
-    """Cloudpickle, and cached functions of the user's go by value too."""
+    """Cloudpickle, but for the user's modules and cached functions.
+
+    Cloudpickle sends all of a module. One that is no part of the environment often holds a lock, a
+    client or a large table that no transform uses: only what code names goes along.
+    """
+
+    def __init__(self, sink: _Bounded | _Counting, names: frozenset[str]) -> None:
+        super().__init__(sink, protocol=5)
+        self.names: set[str] = set()
+        self.met_module = False
+        self._named = names
 
     def reducer_override(self, value: Any) -> Any:  # noqa: ANN401 - as pickle says.
         """Return how to rebuild the value, or leave it to cloudpickle."""
+        if isinstance(value, ModuleType) and not installed(value.__name__):
+            self.met_module = True
+            used = {name: vars(value)[name] for name in sorted(self._named & vars(value).keys())}
+            return _empty_module, (value.__name__,), used, None, None, _fill_module
+        if isinstance(value, FunctionType) and not installed(value.__module__ or "__main__"):
+            self.names.update(attribute_names(value.__code__))
         # functools.cache pickles by name alone, which a runner would look up in vain.
         if type(value) is _CACHED and not installed(value.__module__):
             limits = value.cache_parameters()
             return _cached, (value.__wrapped__, limits["maxsize"], limits["typed"])
         return super().reducer_override(value)
+
+
+def _empty_module(name: str) -> ModuleType:
+    module = ModuleType(name)
+
+    def missing(attribute: str) -> object:
+        raise AttributeError(
+            f"{name}.{attribute} did not come along: no code names it. "
+            f"Name it in a function (`{name}.{attribute}`) instead of looking it up by text"
+        )
+
+    module.__getattr__ = missing  # type: ignore[method-assign]
+    return module
+
+
+def _fill_module(module: ModuleType, used: dict[str, object]) -> None:
+    vars(module).update(used)
 
 
 def _cached(function: Callable[..., object], maxsize: int | None, typed: bool) -> object:
@@ -106,7 +156,7 @@ def _carried(value: object) -> dict[str, object]:
     """Return what a value takes along, by the name a person knows it under."""
     carried: dict[str, object] = {}
     if isinstance(value, FunctionType):
-        carried = reached(value)
+        carried = _reached_by_name(value)
     elif isinstance(value, MethodType):
         carried = {"self": value.__self__, value.__name__: value.__func__}
     elif isinstance(value, functools.partial):
@@ -123,18 +173,29 @@ def _carried(value: object) -> dict[str, object]:
     return carried
 
 
+def _reached_by_name(function: FunctionType) -> dict[str, object]:
+    """Return what a function carries, of the user's modules what the code names of them."""
+    named = attribute_names(function.__code__)
+    carried: dict[str, object] = {}
+    for name, item in reached(function).items():
+        if isinstance(item, ModuleType) and not installed(item.__name__):
+            inside = vars(item)
+            carried |= {f"{name}.{each}": inside[each] for each in named if each in inside}
+        else:
+            carried[name] = item
+    return carried
+
+
 def _shipping_failure(value: object) -> Exception | None:
     try:
-        _Pickler(_Counting(), protocol=5).dump(value)
+        _written(value, _Counting)
     except Exception as error:  # as in `dumped`
         return error
     return None
 
 
 def _shipped_bytes(value: object) -> int:
-    sink = _Counting()
-    _Pickler(sink, protocol=5).dump(value)
-    return sink.size_bytes
+    return _written(value, _Counting).size_bytes
 
 
 def _cannot_ship_error(pipeline: str, parts: Mapping[str, object], cause: Exception) -> SpecError:

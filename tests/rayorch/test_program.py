@@ -74,6 +74,28 @@ def test_a_function_of_a_user_goes_by_value_with_its_helpers(tmp_path: Path) -> 
     assert result.stdout == "42\n"
 
 
+def test_what_no_code_names_of_a_users_module_stays_behind(tmp_path: Path) -> None:
+    """A helper module may hold a lock or a client that no transform uses."""
+    (tmp_path / "ro_helper_c.py").write_text(
+        "import threading\nimport ro_helper_d as d\nLOCK = threading.Lock()\n"
+        "def add(x):\n    return d.one(x)\n"
+    )
+    (tmp_path / "ro_helper_d.py").write_text(
+        "import ro_helper_c as c\nSTEP = 1\ndef one(x):\n    return x + c.d.STEP\n"
+    )
+    (tmp_path / "ro_user_c.py").write_text(
+        "import ro_helper_c\ndef f(x):\n    return ro_helper_c.add(x)\n"
+        "def g(x):\n    return getattr(ro_helper_c, 'ad' + 'd')(x)\n"
+        "def h(x):\n    return ro_helper_c.LOCK\n"
+    )
+    user = imported(tmp_path, "ro_user_c")
+
+    assert shipped(user.f)(41) == 42
+    with pytest.raises(AttributeError, match=r"ro_helper_c\.add did not come along: no code names"):
+        shipped(user.g)(41)
+    assert "field=ro_helper_c.LOCK, value=_thread.lock" in refusal(lambda: dump(user.h))
+
+
 def test_an_edited_function_is_not_run_as_it_was(tmp_path: Path) -> None:
     """A warm runner has imported the old module: by reference, it would run that."""
     (tmp_path / "ro_user_b.py").write_text("def f(table):\n    return 'old'\n")
