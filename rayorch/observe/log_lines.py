@@ -104,7 +104,7 @@ def state_line(run: Run, before: RunState, cause: EventId, at_s: float) -> Line:
     totals = run.totals
     if run.finished_s:
         message += (
-            f": {run.committed} of {len(run.tasks)} tasks committed, {run.failed} failed, "
+            f": {run.committed} of {sum(run.task_counts)} tasks committed, {run.failed} failed, "
             f"{sum(totals.failures.values())} attempts failed or lost, "
             f"{totals.rows_in} rows in, {totals.rows_out} rows out, "
             f"{run.finished_s - run.submitted_s:.1f} s since submission"

@@ -31,7 +31,7 @@ from rayorch.core.facts import (
     SinkPublished,
 )
 from rayorch.core.machine import Machine
-from rayorch.core.run import ACTIVE, Run, RunState
+from rayorch.core.run import ACTIVE, RUN_KINDS, Run, RunState
 from rayorch.core.task import TaskState
 from rayorch.ids import RunId
 from rayorch.observe.families import (
@@ -51,7 +51,8 @@ STAGES_MAX: Final = 200
 POOLS_MAX: Final = 50
 FLUSH_BOUNDS_S: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 RUN_BOUNDS_S: Final = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 24 * 3600.0)
-ATTEMPT_KINDS: Final = frozenset({AttemptFailed, AttemptLost})
+FRESH: Final = RUN_KINDS | {RunSubmitted, Led}
+"""Rare facts, after which the gauges are read at once."""
 Runs = Mapping[RunId, Run]
 
 logger = logging.getLogger(__name__)
@@ -145,7 +146,7 @@ class Metrics(Collector):
                 count = self._counts.get(type(fact))
                 if count is not None:
                     count(fact, event.at_s, runs)
-                    fresh = fresh or type(fact) not in ATTEMPT_KINDS
+                fresh = fresh or type(fact) in FRESH
             at_s = events[-1].at_s
             # The clock may jump back; a gauge that waits for it would stand still for so long.
             if fresh or not 0.0 <= at_s - self._refreshed_s < REFRESH_S:
@@ -291,7 +292,9 @@ def _tasks_by_state(run: Run, machine: Machine, running: int) -> list[tuple[Task
     flow = machine.flows[run.id]
     cancelled = run.state is RunState.CANCELLED
     failed = 0 if cancelled else run.failed
-    open_tasks = 0 if cancelled else max(0, len(run.tasks) - run.committed - failed)
+    # Not len(run.tasks): a run that was swept has let go of them.
+    total = sum(run.task_counts)
+    open_tasks = 0 if cancelled else max(0, total - run.committed - failed)
     held = min(flow.held, open_tasks)
     waiting = min(len(flow.waiting), open_tasks - held)
     return [
@@ -301,5 +304,5 @@ def _tasks_by_state(run: Run, machine: Machine, running: int) -> list[tuple[Task
         (TaskState.WAITING, waiting),
         (TaskState.COMMITTED, run.committed),
         (TaskState.FAILED, failed),
-        (TaskState.CANCELLED, len(run.tasks) - run.committed if cancelled else 0),
+        (TaskState.CANCELLED, total - run.committed if cancelled else 0),
     ]
