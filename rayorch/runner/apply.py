@@ -17,10 +17,11 @@ from rayorch.runner.conform import checked_names, conformed
 from rayorch.runner.errors import AttemptError, ResultError
 from rayorch.runner.failures import failure_of
 from rayorch.runner.frames import computed, given, taken
-from rayorch.runner.sql import query_result
+from rayorch.runner.sql import limit_duckdb, query_result
 from rayorch.runner.tracebacks import message_of, traceback_of, where_of
 
 MASK_NAME: Final = "keep"
+DUCKDB_SHARE: Final = 2  # the other half is for the batches themselves and the writers
 DECLARED: Final = "its declared schema"
 FIRST_BATCH: Final = "the schema of its first batch"
 
@@ -65,6 +66,8 @@ class StepRun:
         """Call the function."""
         code = self.step.code
         assert isinstance(code, MapCode)
+        if code.takes == "duckdb":
+            limit_duckdb(self._limits.memory_bytes // DUCKDB_SHARE)
         rows = given(table, code.takes)
         try:
             result = computed(code.function(rows))
@@ -101,8 +104,7 @@ class StepRun:
         code = self.step.code
         assert isinstance(code, SqlCode)
         try:
-            # The other half is for the batches themselves and the writers.
-            return query_result(table, code.query, self._limits.memory_bytes // 2)
+            return query_result(table, code.query, self._limits.memory_bytes // DUCKDB_SHARE)
         except ResultError:
             raise
         except BaseException as error:

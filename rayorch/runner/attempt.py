@@ -146,6 +146,8 @@ class Attempt:
 
     def _flow(self, point: StepId | None, table: pa.Table) -> None:
         """Write one batch to the sinks at this point of the tree, and send it down its branches."""
+        # Here a batch and what was made of it are alive: the high-water mark is near.
+        self._spent.memory_bytes = max(self._spent.memory_bytes, pa.total_allocated_bytes())
         branches = self._loaded.branches[point]
         for sink in branches.sinks:
             self._write(sink, table)
@@ -184,13 +186,10 @@ class Attempt:
     def _apply(self, run: StepRun, table: pa.Table) -> pa.Table:
         self._doing = "hand rows to", run.step.name
         try:
-            made = run.apply(table)
+            return run.apply(table)
         except AttemptError as error:
             info = msgspec.structs.replace(error.info, source=self._source("apply"))
             raise AttemptError(error.kind, info) from error.__cause__
-        # Here a batch and what was made of it are alive: the high-water mark is near.
-        self._spent.memory_bytes = max(self._spent.memory_bytes, pa.total_allocated_bytes())
-        return made
 
     def _open_writers(self) -> None:
         token = token_of(self._lease)

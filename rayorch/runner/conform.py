@@ -1,5 +1,7 @@
 """What a transform returned, in the schema that it declared or that its first batch had."""
 
+from collections import Counter
+
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
@@ -38,8 +40,8 @@ def checked_names(schema: pa.Schema) -> None:
     """
     names = schema.names
     if len(set(names)) != len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise ResultError(f"column {twice[0]!r} is there twice", "rename one of the two")
+        twice, _ = Counter(names).most_common(1)[0]
+        raise ResultError(f"column {twice!r} is there twice", "rename one of the two")
 
 
 def _refuse_other_names(schema: pa.Schema, wanted: pa.Schema, whose: str) -> None:

@@ -24,9 +24,10 @@ from rayorch.ids import Epoch, RunId, TaskId
 
 LeaseKey = tuple[RunId, TaskId, int, Epoch]
 
-TICKETS_AHEAD_MAX: Final = 16
-"""Read for no more tickets than this beside the one that runs: tiny files fill no limit of bytes,
-and each one that is read and then revoked was read for nothing."""
+TICKETS_AHEAD_MAX: Final = 2
+"""Read for no more tickets than this beside the one that runs: one hides the reading, a second one
+evens out unlike splits; more are memory, cold in the caches when its turn comes, and are read for
+nothing when they are revoked."""
 
 
 def key_of(lease: Lease) -> LeaseKey:

@@ -29,8 +29,8 @@ from rayorch.runner.errors import AttemptError
 from rayorch.runner.programs import LoadedStage, Programs
 from rayorch.runner.reporter import Reporter, ReportSettings
 
-AHEAD_SHARE: Final = 4
-"""Of the runner's memory, one part in so many may hold batches that are read ahead."""
+BATCHES_AHEAD: Final = 2
+"""So many batches may be read ahead: one is computed with meanwhile, one more evens out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class RunnerEngine:
         self._clock = clock
         self._is_logged = log is not None
         self._programs = Programs(home, settings.memory_bytes)
-        self._desk = Desk(settings.memory_bytes // AHEAD_SHARE)
+        self._desk = Desk(BATCHES_AHEAD * batch_bytes_of(settings.memory_bytes))
         self._reporter = Reporter(runner, offer, log, clock, settings.report)
         self._threads = [
             threading.Thread(target=body, name=f"rayorch-{name}-{runner}", daemon=True)
@@ -92,7 +92,8 @@ class RunnerEngine:
             started.append(key_of(running))
         return (
             *(Held(*key, started=True) for key in started),
-            *(Held(*key_of(lease)) for lease in queued),
+            # One that was taken and ended while we asked is not queued any more.
+            *(Held(*key_of(lease)) for lease in queued if key_of(lease) not in ended),
         )
 
     def drain(self) -> None:

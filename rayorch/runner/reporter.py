@@ -217,7 +217,8 @@ class Reporter:
                     self._is_urgent = False
                 retry_s = min(retry_s * 2, self._settings.retry_s_max)
                 continue
-            failpoint("runner.after_report")
+            if any(isinstance(fact, AttemptFinished) for fact in self._in_flight):
+                failpoint("runner.after_report")
             with self._news:
                 self._in_flight = []
             return

@@ -36,7 +36,12 @@ def this_threads_duckdb() -> "duckdb.DuckDBPyConnection":
         # Left alone, it would spill into the current directory.
         spill = Path(tempfile.gettempdir()) / f"rayorch-duckdb-{os.getpid()}"
         _connections.connection = duckdb.connect(
-            config={"threads": "1", "temp_directory": str(spill)}
+            config={
+                "threads": "1",
+                "temp_directory": str(spill),
+                # A query could name our local variables: an unknown table must be an error.
+                "python_enable_replacements": "false",
+            }
         )
     return _connections.connection
 
