@@ -22,7 +22,7 @@ from rayorch.authoring import (
 from rayorch.closures import source_place
 from rayorch.conventions import convention_of
 from rayorch.draft import Draft
-from rayorch.errors import SpecError
+from rayorch.errors import SpecError, near_miss
 from rayorch.program import FilterCode, MapCode, SelectCode, SqlCode, StepCode
 from rayorch.spec import (
     FilterSpec,
@@ -67,9 +67,9 @@ class Pipeline:
             "name": name,
             "owner": owner,
             "objective": objective,
-            "tags": dict(tags or {}),
+            "tags": tags or {},
             "retry": retry or RetryPolicy(),
-            "params": dict(params or {}),
+            "params": params or {},
         }
         with located(str(name), "", caller_place()):
             self._draft = Draft(PipelineHead.of(str(name), "", head))
@@ -119,7 +119,7 @@ class Pipeline:
                 "columns": columns,
                 "split": split,
                 "split_bytes": split_bytes,
-                "options": dict(options or {}),
+                "options": options or {},
             }
         self._draft.reads.append(self._draft.part(ReadSpec, name, **fields))
         return Dataset(self._draft, name)
@@ -264,7 +264,7 @@ class Dataset:
             "format": format,
             "mode": mode,
             "partition_by": (partition_by,) if isinstance(partition_by, str) else partition_by,
-            "options": dict(options or {}),
+            "options": options or {},
         }
         self.draft.add_write(self.name, name, url, fields)
         return self
@@ -278,7 +278,7 @@ class Dataset:
 def _resources(
     memory: int | str | None, cores: float | None, labels: Mapping[str, str] | None
 ) -> Resources:
-    fields = {"memory_bytes": memory, "cores": cores, "labels": dict(labels or {})}
+    fields = {"memory_bytes": memory, "cores": cores, "labels": labels or {}}
     return Resources.of("", "", fields)
 
 
@@ -296,15 +296,22 @@ class MapOptions(TypedDict, total=False):
 def _mapper(
     draft: Draft, input_given: Dataset | str, **options: Unpack[MapOptions]
 ) -> Callable[[Callable[..., object]], Dataset]:
+    unknown = next(iter(options.keys() - MapOptions.__annotations__.keys()), None)
+    if unknown is not None:
+        hint = near_miss(unknown, MapOptions.__annotations__)
+        raise SpecError(
+            "map takes no such option", draft.name, "", unknown, "", caller_place(), hint
+        )
+
     def decorated(function: Callable[..., object]) -> Dataset:
         output = options.get("output")
         name = output if output is not None else getattr(function, "__name__", "")
         where = source_place(function) or caller_place()
         with located(draft.name, name, where):
+            takes = convention_of(function)
             if name in {"", "<lambda>"}:
                 fix = 'for example .map(lambda table: table, output="same")'
                 raise SpecError("a function without a name needs output=", fix=fix)
-            takes = convention_of(function)
             schema = checked_schema(options.get("schema"))
             resources = _resources(
                 options.get("memory"), options.get("cores"), options.get("labels")

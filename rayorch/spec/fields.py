@@ -27,6 +27,19 @@ _UNITS: Final = {
 _SIZE: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
 
 
+# What pydantic says of these is about Python's types, not about what the user wrote.
+_PLAIN: Final = {
+    "extra_forbidden": "unknown field",
+    "missing": "required field is missing",
+    "too_short": "at least {min_length} needed, {actual_length} given",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "string_type": "must be text",
+    "model_attributes_type": "must be an objective: Deadline, Budget or Weighted",
+}
+_MEMBERS: Final = (("bool",), ("int",), ("float",), ("str",))
+
+
 class SpecModel(BaseModel):
     """Base of what a user writes: frozen, and nothing unknown in it."""
 
@@ -124,20 +137,21 @@ def spec_error(error: ValidationError, pipeline: str, transform: str) -> SpecErr
         error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden"
     )
     first = details[0]
-    field = ".".join(str(part) for part in first["loc"])
     kind = first["type"]
+    # Of a union, pydantic names the member that refused: no field that a user knows.
+    loc = first["loc"] if first["loc"][-1:] not in _MEMBERS else first["loc"][:-1]
+    field = ".".join(str(part) for part in loc)
     valueless = kind in {"extra_forbidden", "missing"} or not field
     hint = _hint(kind, first.get("ctx", {}), first["input"], field.rpartition(".")[2])
-    problem = _problem(kind, str(first["msg"]))
+    problem = _problem(kind, str(first["msg"]), first.get("ctx", {}))
+    problem = problem if loc == first["loc"] else "must be text, a number, or true or false"
     value = "" if valueless else shown(first["input"])
     return SpecError(problem, pipeline, transform, field, value, "", hint)
 
 
-def _problem(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return "unknown field"
-    if kind == "missing":
-        return "required field is missing"
+def _problem(kind: str, message: str, ctx: Mapping[str, object]) -> str:
+    if kind in _PLAIN:
+        return _PLAIN[kind].format(**ctx)
     text = message.removeprefix("Value error, ")
     return text[:1].lower() + text[1:]
 

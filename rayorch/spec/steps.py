@@ -116,7 +116,7 @@ class WriteSpec(SpecModel):
     url: Url
     format: str = "delta"
     mode: Literal["overwrite", "append"] = "overwrite"
-    partition_by: DistinctColumns | tuple[()] = ()
+    partition_by: Annotated[tuple[str, ...], AfterValidator(_distinct)] = ()
     options: dict[str, OptionValue] = Field(default_factory=dict)
     where: str = ""
 

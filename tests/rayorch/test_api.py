@@ -17,6 +17,8 @@ import rayorch as ro
 from rayorch.program import MapCode
 from tests.rayorch.refusals import refusal
 
+WRONG: Any = 3
+
 
 def pipeline() -> tuple[ro.Pipeline, ro.Dataset]:
     """A pipeline that reads one dataset."""
@@ -211,7 +213,7 @@ def test_a_union_of_one_is_refused() -> None:
     nightly, lines = pipeline()
 
     assert refusal(lambda: nightly.union("all", lines)) == (
-        "tuple should have at least 2 items after validation, not 1. "
+        "at least 2 needed, 1 given. "
         "pipeline=nightly, transform=all, field=inputs, value=('lines',)\n"
         "  at FILE:LINE"
     )
@@ -348,6 +350,69 @@ def test_what_cannot_be_called_with_a_table_is_refused(function: Any, problem: s
     output = None if "name" in problem else "made"
 
     assert refusal(lambda: lines.map(function, output=output)).startswith(problem)
+
+
+def test_a_misspelt_option_of_map_gets_a_near_miss() -> None:
+    _, lines = pipeline()
+    misspelt: dict[str, Any] = {"outptu": "made"}
+
+    assert refusal(lambda: lines.map(same, **misspelt)) == (
+        "map takes no such option. pipeline=nightly, field=outptu\n"
+        "  at FILE:LINE\n"
+        "  did you mean 'output'?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("build", "text"),
+    [
+        (
+            lambda p, _: ro.Pipeline("p", tags=WRONG),
+            "must be a mapping. pipeline=p, field=tags, value=3",
+        ),
+        (
+            lambda p, _: ro.Pipeline("p", objective=WRONG),
+            (
+                "must be an objective: Deadline, Budget or Weighted. "
+                "pipeline=p, field=objective, value=3"
+            ),
+        ),
+        (
+            lambda p, _: p.read("x", []),
+            "at least 1 needed, 0 given. pipeline=nightly, transform=x, field=urls, value=()",
+        ),
+        (
+            lambda p, _: p.read("x", "/x", columns="ab"),
+            "must be a list. pipeline=nightly, transform=x, field=columns, value='ab'",
+        ),
+        (
+            lambda p, _: p.read("x", "/x", options={"header": 1.5}),
+            (
+                "must be text, a number, or true or false. "
+                "pipeline=nightly, transform=x, field=options.header, value=1.5"
+            ),
+        ),
+        (
+            lambda _, lines: lines.map(same, labels={"zone": 1}),
+            "must be text. pipeline=nightly, transform=same, field=labels.zone, value=1",
+        ),
+        (
+            lambda _, lines: lines.write("/out", partition_by=["a", "a"]),
+            (
+                "'a' is named twice. "
+                "pipeline=nightly, transform=lines, field=partition_by, value=['a', 'a']"
+            ),
+        ),
+        (
+            lambda _, lines: lines.select(["a", "a"], "few"),
+            "a column is selected twice. pipeline=nightly, transform=few, field=columns, value='a'",
+        ),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_in_plain_words(
+    build: Callable[[ro.Pipeline, ro.Dataset], object], text: str
+) -> None:
+    assert refusal(lambda: build(*pipeline())) == f"{text}\n  at FILE:LINE"
 
 
 def test_a_discarded_pipeline_needs_no_write() -> None:
