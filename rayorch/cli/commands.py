@@ -1,0 +1,221 @@
+"""Every command of `rayorch`: its words, its options, and where its work is done."""
+
+from typing import Final
+
+import click
+
+from rayorch.cli.lazy import ExamplesGroup, LazyCommand
+
+# --- options that several commands take ---------------------------------------------------------
+
+_HOME = click.Option(
+    ["--home"],
+    metavar="URL",
+    help="Where runs are kept, a path or a URL; else RAYORCH_HOME, else ~/.rayorch.",
+)
+_EXECUTOR = click.Option(
+    ["--executor"],
+    metavar="ray|in-process",
+    help="What executes; else RAYORCH_EXECUTOR, else ray: the cluster that RAY_ADDRESS or "
+    "`rayorch up` names, else an embedded one.",
+)
+_SLOTS = click.Option(
+    ["--slots"], type=click.IntRange(1, 4096), metavar="N", help="Runners of one core at once."
+)
+_TAKEOVER = click.Option(
+    ["--takeover"],
+    is_flag=True,
+    help="Take the home over from a process that is at work on it; that one stops.",
+)
+_JSON = click.Option(
+    ["--json", "as_json"], is_flag=True, help="Print one JSON document on standard output."
+)
+_SET = click.Option(
+    ["--set", "sets"],
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What rayorch.param(NAME, ...) returns in the file. May be repeated.",
+)
+
+
+def _run_argument() -> click.Argument:
+    return click.Argument(["run"], metavar="RUN")
+
+
+def _file_argument(*, required: bool = True) -> click.Argument:
+    return click.Argument(
+        ["file"], metavar="FILE[:NAME]", required=required, default=None if required else ""
+    )
+
+
+# --- the commands, in the order in which people meet them ---------------------------------------
+
+COMMANDS: Final[tuple[LazyCommand, ...]] = (
+    LazyCommand(
+        "run",
+        work="rayorch.cli.running:run",
+        help="Run the pipeline in a file, show its progress, and end with a report.",
+        examples=(
+            ("rayorch run nightly.py", "the one pipeline in the file"),
+            ("rayorch run etl.py:hourly", "one of several"),
+            ("rayorch run nightly.py --set day=2026-11-22", "with a parameter"),
+            ("rayorch run nightly.py --executor in-process", "without Ray, in this process"),
+            ("rayorch run nightly.py --json > report.json", "the report as a document"),
+        ),
+        params=[_file_argument(), _SET, _HOME, _EXECUTOR, _SLOTS, _TAKEOVER, _JSON],
+    ),
+    LazyCommand(
+        "plan",
+        work="rayorch.cli.planning:plan",
+        help="Show what a run would read, do and write.\n\nStarts nothing and writes nothing.",
+        examples=(
+            ("rayorch plan nightly.py", "stages, files, tasks, what is pushed down"),
+            ("rayorch plan nightly.py --slots 64", "as it would be cut for 64 runners"),
+            ("rayorch plan nightly.py --json", "the same for programs"),
+        ),
+        params=[_file_argument(), _SET, _SLOTS, _JSON],
+    ),
+    LazyCommand(
+        "runs",
+        work="rayorch.cli.looking:runs",
+        help="List the runs of a home, the newest first.",
+        examples=(
+            ("rayorch runs", "the last 20"),
+            ("rayorch runs --limit 500", "more of them"),
+            ("rayorch runs --home s3://lake/_rayorch", "of another home"),
+        ),
+        params=[
+            click.Option(
+                ["--limit"],
+                type=click.IntRange(1),
+                default=20,
+                show_default=True,
+                metavar="N",
+                help="How many.",
+            ),
+            _HOME,
+            _JSON,
+        ],
+    ),
+    LazyCommand(
+        "show",
+        work="rayorch.cli.looking:show",
+        help="Show where a run stands, or how it ended.",
+        examples=(
+            ("rayorch show last", "the newest run"),
+            ("rayorch show nightly-20261122", "by the beginning of its id, if only one has it"),
+            ("rayorch show last --json", "the same for programs"),
+        ),
+        params=[_run_argument(), _HOME, _JSON],
+    ),
+    LazyCommand(
+        "explain",
+        work="rayorch.cli.explaining:explain",
+        help="Say why a run, or one of its tasks, went as it did.",
+        examples=(
+            ("rayorch explain last", "its stages, why so many tasks, what failed and why"),
+            ("rayorch explain last 17", "the input of task 17, its attempts, what it committed"),
+        ),
+        params=[
+            _run_argument(),
+            click.Argument(["task"], metavar="[TASK]", type=click.IntRange(0), required=False),
+            _HOME,
+            _JSON,
+        ],
+    ),
+    LazyCommand(
+        "logs",
+        work="rayorch.cli.logs:logs",
+        help="Print the log of a run: what happened, and what its functions printed.",
+        examples=(
+            ("rayorch logs last", "all of it"),
+            ("rayorch logs last --task 17", "of one task"),
+            ("rayorch logs last --follow", "as it comes, until the run is over"),
+            ("rayorch logs last --json", "JSON lines"),
+        ),
+        params=[
+            _run_argument(),
+            click.Option(
+                ["--task"], type=click.IntRange(0), metavar="N", help="Only lines of this task."
+            ),
+            click.Option(["--follow", "-f"], is_flag=True, help="Wait for more until it is over."),
+            _HOME,
+            click.Option(["--json", "as_json"], is_flag=True, help="Print JSON lines."),
+        ],
+    ),
+    LazyCommand(
+        "resume",
+        work="rayorch.cli.running:resume",
+        help="Go on with a run that failed, was stopped or was interrupted.\n\n"
+        "What is committed stays and is not computed again. With FILE, the run goes on with the "
+        "functions that the file holds now; its sources and outputs must be the same.",
+        examples=(
+            ("rayorch resume last", "as it was"),
+            ("rayorch resume last nightly.py", "after a function was mended"),
+        ),
+        params=[
+            _run_argument(),
+            _file_argument(required=False),
+            _SET,
+            _HOME,
+            _EXECUTOR,
+            _SLOTS,
+            _TAKEOVER,
+            _JSON,
+        ],
+    ),
+    LazyCommand(
+        "cancel",
+        work="rayorch.cli.cancelling:cancel",
+        help="End a run for good and remove what it staged. Nothing of it becomes visible.",
+        examples=(
+            ("rayorch cancel last", "the newest run"),
+            ("rayorch cancel nightly-20261122-031500-7f3a", "by its id"),
+        ),
+        params=[_run_argument(), _HOME, _JSON],
+    ),
+    LazyCommand(
+        "doctor",
+        work="rayorch.cli.doctor:doctor",
+        help="Check Python, Ray, the home's store, credentials and disk; say what to do.",
+        examples=(
+            ("rayorch doctor", "this machine and the usual home"),
+            ("rayorch doctor --home s3://lake/_rayorch", "another home and its credentials"),
+        ),
+        params=[_HOME, _JSON],
+    ),
+    LazyCommand(
+        "up",
+        work="rayorch.cli.cluster:up",
+        help="Keep a local Ray warm, so that each run starts at once.",
+        examples=(
+            ("rayorch up", "with all cores of this machine"),
+            ("rayorch up --slots 8", "with eight slots"),
+        ),
+        params=[_SLOTS, _JSON],
+    ),
+    LazyCommand(
+        "down",
+        work="rayorch.cli.cluster:down",
+        help="End the local Ray that `rayorch up` started.",
+        examples=(("rayorch down", "frees its memory; runs can be resumed"),),
+        params=[_JSON],
+    ),
+)
+
+RAYORCH: Final = ExamplesGroup(
+    "rayorch",
+    context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
+    commands={str(command.name): command for command in COMMANDS},
+    help="Partitioned Arrow transforms on Ray, committed exactly once.",
+    epilog="RUN is a run's id, the beginning of one, or `last`. `rayorch COMMAND --help` has "
+    "examples of each.",
+)
+RAYORCH.examples = (
+    ("rayorch run nightly.py", "run the pipeline in a file"),
+    ("rayorch plan nightly.py", "what it would do; nothing is started"),
+    ("rayorch runs", "what ran, and how it ended"),
+    ("rayorch explain last", "why it went as it did"),
+    ("rayorch resume last", "go on where it stopped"),
+    ("rayorch doctor", "what is wrong with this machine"),
+)

@@ -1,0 +1,85 @@
+"""`runs` and `show`: what the journal of a home says. Leads nothing and needs no Ray."""
+
+from datetime import UTC, datetime
+
+import click
+
+from rayorch.cli.finding import commands_of, find_run, read_origin
+from rayorch.cli.options import Exit, Options
+from rayorch.cli.printing import print_document, print_table
+from rayorch.client import Connection, connection, read_machine
+from rayorch.errors import HomeBusyError
+from rayorch.host.leader import check_free
+from rayorch.host.local import this_process
+from rayorch.observe.figures import count_text, counted, seconds_text
+from rayorch.observe.report import report_data, report_of
+from rayorch.observe.view import RunView, view_of
+
+
+def runs(options: Options) -> int:
+    """Print the runs of a home, the newest first."""
+    at = connection(options.home)
+    machine = read_machine(at)
+    now_s = at.clock.now_s()
+    newest = sorted(machine.runs.values(), key=lambda run: run.submitted_s, reverse=True)
+    views = [view_of(run, machine, now_s) for run in newest[: options.limit]]
+    if options.as_json:
+        print_document({"runs": [report_data(view) for view in views]})
+        return Exit.OK
+    if not views:
+        click.echo(f"no runs yet under {at.home.url}", err=True)
+        return Exit.OK
+    led = is_led(at)
+    print_table(
+        ("run", "state", "tasks>", "rows out>", "began", "took>"),
+        [_row(view, led=led) for view in views],
+    )
+    if len(newest) > len(views):
+        click.echo(f"and {counted(len(newest) - len(views), 'older run')}: --limit N", err=True)
+    return Exit.OK
+
+
+def _row(view: RunView, *, led: bool) -> tuple[str, ...]:
+    began = datetime.fromtimestamp(view.submitted_s, UTC).astimezone()
+    return (
+        view.run,
+        shown_state(view, led=led),
+        f"{count_text(view.committed)}/{count_text(view.tasks)}",
+        count_text(view.totals.rows_out),
+        f"{began:%Y-%m-%d %H:%M:%S}",
+        seconds_text(view.elapsed_s),
+    )
+
+
+def show(options: Options) -> int:
+    """Print where a run stands."""
+    at = connection(options.home)
+    machine = read_machine(at)
+    run = find_run(at, machine, options.run)
+    view = view_of(run, machine, at.clock.now_s())
+    led = is_led(at)
+    commands = commands_of(options, read_origin(at, run).file)
+    if options.as_json:
+        print_document({**report_data(view, commands), "led": led})
+        return Exit.OK
+    click.echo(report_of(view, commands).text())
+    if view.is_active and not led:
+        click.echo(
+            f"  {'note':<10}nobody leads this home, so nothing happens by itself; "
+            f"{commands.resume(view.run)} goes on"
+        )
+    return Exit.OK
+
+
+def shown_state(view: RunView, *, led: bool) -> str:
+    """Return a run's state, as a person should read it when nobody is at work on it."""
+    return "interrupted" if view.is_active and not led else view.state
+
+
+def is_led(at: Connection) -> bool:
+    """Say whether some process is at work on a home, by its own account."""
+    try:
+        check_free(at.home, this_process("look"), at.clock.now_s())
+    except HomeBusyError:
+        return True
+    return False

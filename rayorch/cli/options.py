@@ -1,0 +1,55 @@
+"""What a command line can say, and what an exit code means."""
+
+import shlex
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+
+class Exit(IntEnum):
+    """Exit codes, which scripts rely on."""
+
+    OK = 0
+    FAILED = 1  # the run failed, or something broke
+    USAGE = 2  # the command, the pipeline or a setting is wrong: a person has to change it
+    REFUSED = 3  # policy or contract forbids it: schemas that conflict, input that is corrupt
+    BLOCKED = 4  # a budget or an SLO forbids it
+    INTERRUPTED = 130  # Ctrl-C, as shells have it; the run can be resumed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """All that the commands take; each declares which of these it does."""
+
+    file: str = ""
+    run: str = ""
+    task: int | None = None
+    sets: tuple[str, ...] = ()
+    home: str | None = None
+    executor: str | None = None
+    slots: int | None = None
+    takeover: bool = False
+    as_json: bool = False
+    follow: bool = False
+    limit: int = 0
+
+    @property
+    def file_typed(self) -> str:
+        """The pipeline file as it was typed, fit for a shell."""
+        return shlex.quote(self.file) if self.file else "FILE"
+
+    @property
+    def file_full(self) -> str:
+        """The pipeline file from the root, for whoever reads it from another folder."""
+        # FILE:NAME goes through unchanged: the name is the end of the last part.
+        return str(Path(self.file).expanduser().absolute())
+
+    @property
+    def home_typed(self) -> str:
+        """The option that leads to the same home, as it was typed."""
+        return f" --home {shlex.quote(self.home)}" if self.home else ""
+
+    @property
+    def executor_typed(self) -> str:
+        """The option that names the same executor, as it was typed."""
+        return f" --executor {self.executor}" if self.executor else ""

@@ -1,0 +1,92 @@
+"""`plan`: what a run would read, do and write. No Ray, and nothing is written."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import msgspec
+
+from rayorch.cli.finding import pipeline_of
+from rayorch.cli.options import Exit, Options
+from rayorch.cli.printing import print_document
+from rayorch.client import usable_cores
+from rayorch.compiling import compile_program, pipeline_version
+from rayorch.observe.figures import bytes_text, count_text, counted
+from rayorch.plan.planner import Plan, PlannedStage, make_plan
+
+COLUMNS_SHOWN_MAX = 12
+
+
+def plan(options: Options) -> int:
+    """Print the plan of a file's pipeline."""
+    pipeline = pipeline_of(options)
+    program = compile_program(pipeline)
+    version = pipeline_version(pipeline.spec(), program)
+    slots = options.slots or usable_cores()
+    made = make_plan(program, slots)
+    if options.as_json:
+        print_document(_document(pipeline.name, version, slots, made))
+    else:
+        for line in _lines(pipeline.name, version, slots, made):
+            click.echo(line)
+    return Exit.OK
+
+
+def _document(name: str, version: str, slots: int, made: Plan) -> dict[str, Any]:
+    return {
+        "pipeline": name,
+        "version": version,
+        "slots": slots,
+        "files": made.files,
+        "size_bytes": made.size_bytes,
+        "tasks": sum(made.task_counts),
+        "stages": [msgspec.to_builtins(stage) for stage in made.stages],
+    }
+
+
+def _lines(name: str, version: str, slots: int, made: Plan) -> Iterator[str]:
+    tasks = sum(made.task_counts)
+    yield (
+        f"pipeline {name}, version {version}: {counted(len(made.stages), 'stage')}, "
+        f"{counted(made.files, 'file')}, {bytes_text(made.size_bytes)}, "
+        f"{counted(tasks, 'task')} for {counted(slots, 'slot')}"
+    )
+    for stage in made.stages:
+        yield ""
+        yield f"stage {stage.name}"
+        for label, text in _stage_lines(stage):
+            yield f"  {label:<9} {text}"
+
+
+def _stage_lines(stage: PlannedStage) -> Iterator[tuple[str, str]]:
+    rows = "" if stage.rows is None else f", {counted(stage.rows, 'row')}"
+    yield "reads", f"{stage.url} ({stage.format})"
+    yield "", f"{counted(stage.files, 'file')}, {bytes_text(stage.size_bytes)}{rows}"
+    yield "columns", _columns_text(stage.columns)
+    if stage.predicate:
+        yield "only", f"{stage.predicate}  (pushed down to the reader)"
+    largest = f", the largest {bytes_text(stage.task_bytes_max)}" if stage.task_bytes_max else ""
+    yield "tasks", f"{count_text(stage.tasks)}{largest}"
+    needs = f"{counted_cores(stage.cores)}, {bytes_text(stage.memory_bytes)} of memory"
+    yield "each", needs
+    label = "steps"
+    for step in stage.steps:
+        yield label, step
+        label = ""
+    label = "writes"
+    for sink in stage.sinks:
+        yield label, sink
+        label = ""
+
+
+def counted_cores(cores: float) -> str:
+    """Return a number of cores: `1 core`, `0.5 cores`."""
+    return f"{cores:g} core{'' if cores == 1 else 's'}"
+
+
+def _columns_text(columns: tuple[str, ...] | None) -> str:
+    if columns is None:
+        return "all"
+    shown = ", ".join(columns[:COLUMNS_SHOWN_MAX])
+    more = len(columns) - COLUMNS_SHOWN_MAX
+    return f"{shown} and {more} more" if more > 0 else shown or "none"

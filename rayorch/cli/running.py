@@ -1,0 +1,118 @@
+"""`run` and `resume`: hand a run over, follow it, report."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+import click
+
+from rayorch.cli.finding import (
+    commands_of,
+    find_run,
+    origin_of,
+    pipeline_of,
+    read_origin,
+)
+from rayorch.cli.options import Exit, Options
+from rayorch.cli.printing import print_document
+from rayorch.client import (
+    Connection,
+    Control,
+    connection,
+    open_control,
+    read_machine,
+    resume_run,
+    submit_run,
+    watch,
+)
+from rayorch.ids import RunId
+from rayorch.observe.display import RunDisplay, auto_display
+from rayorch.observe.report import Commands, report_data
+from rayorch.observe.view import RunView
+
+Begin = Callable[[Control], RunId]
+
+ENDS: Final[Mapping[str, Exit]] = {
+    "succeeded": Exit.OK,
+    # Nothing is wrong, and nothing is finished.
+    "stopped": Exit.INTERRUPTED,
+}
+
+
+def run(options: Options) -> int:
+    """Run the pipeline of a file."""
+    # What is wrong with it is said before anything starts.
+    pipeline = pipeline_of(options)
+    at = connection(options.home, options.executor)
+    commands = commands_of(options)
+    display = auto_display(sys.stderr, commands, reports=not options.as_json)
+
+    def begin(control: Control) -> RunId:
+        return submit_run(at, control, pipeline, **origin_of(options))
+
+    return _followed(at, options, display, commands, begin)
+
+
+def resume(options: Options) -> int:
+    """Go on with a run."""
+    at = connection(options.home, options.executor)
+    found = find_run(at, read_machine(at), options.run)
+    origin = read_origin(at, found)
+    pipeline = pipeline_of(options, origin.given) if options.file else None
+    commands = commands_of(options, "" if options.file else origin.file)
+    display = auto_display(sys.stderr, commands, reports=not options.as_json)
+
+    def begin(control: Control) -> RunId:
+        resume_run(at, control, found.id, pipeline)
+        return found.id
+
+    return _followed(at, options, display, commands, begin)
+
+
+def _followed(
+    at: Connection, options: Options, display: RunDisplay, commands: Commands, begin: Begin
+) -> int:
+    """Open a control host, begin, and follow to the end; print the report and return the exit."""
+    run: RunId | None = None
+    try:
+        display.starting(_starting(at))
+        with _opened(at, options) as control:
+            run = begin(control)
+            view = watch(at, control, run, display)
+    except KeyboardInterrupt:
+        display.close()
+        if run is not None:
+            click.echo(f"stopped at once; `{commands.resume(run)}` goes on", err=True)
+        raise
+    finally:
+        display.close()
+    if options.as_json:
+        print_document(report_data(view, commands))
+    return exit_of_run(view)
+
+
+@contextlib.contextmanager
+def _opened(at: Connection, options: Options) -> Iterator[Control]:
+    """Open a control host and close it, but after a Ctrl-C: that waits for nothing."""
+    control = open_control(at, slots=options.slots, takeover=options.takeover)
+    try:
+        yield control
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        control.close()
+        raise
+    control.close()
+
+
+def _starting(at: Connection) -> str:
+    return "starting ..." if at.settings.executor == "in-process" else "starting Ray ..."
+
+
+def exit_of_run(view: RunView) -> Exit:
+    """Return the exit code that says how a run ended."""
+    if view.state in ENDS:
+        return ENDS[view.state]
+    refused = view.error is not None and view.error.kind == "refused"
+    return Exit.REFUSED if refused else Exit.FAILED

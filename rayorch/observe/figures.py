@@ -1,0 +1,49 @@
+"""Numbers as people read them."""
+
+from typing import Final
+
+_STEP: Final = 1024
+_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_PLAIN_SECONDS_MAX: Final = 100
+_MINUTES_MAX: Final = 120
+# Below a limit, so many digits after the point: three that count.
+_DIGITS: Final = ((9.995, 2), (99.95, 1))
+
+
+def bytes_text(size_bytes: float) -> str:
+    """Return a size with its unit: `1.5 GiB`."""
+    if size_bytes < _STEP:
+        return f"{size_bytes:.0f} B"
+    size = float(size_bytes)
+    unit = 0
+    while size >= _STEP and unit + 1 < len(_UNITS):
+        size /= _STEP
+        unit += 1
+    return f"{_three_digits(size)} {_UNITS[unit]}"
+
+
+def count_text(count: float) -> str:
+    """Return a count with its thousands apart: `6,001,215`."""
+    return f"{count:,.0f}"
+
+
+def seconds_text(duration_s: float) -> str:
+    """Return a duration: `0.35 s`, `12.4 s`, `3 min 05 s`, `2 h 05 min`."""
+    if duration_s < _PLAIN_SECONDS_MAX:
+        return f"{_three_digits(duration_s)} s"
+    minutes, seconds = divmod(round(duration_s), 60)
+    if minutes < _MINUTES_MAX:
+        return f"{minutes} min {seconds:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count of things: `1 task`, `16 tasks`."""
+    return f"{count_text(count)} {noun}{'' if count == 1 else 's'}"
+
+
+def _three_digits(number: float) -> str:
+    for limit, digits in _DIGITS:
+        if number < limit:
+            return f"{number:.{digits}f}"
+    return f"{number:.0f}"

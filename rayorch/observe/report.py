@@ -1,0 +1,232 @@
+"""What is said of a run once it is over, or where it stands: for people, and as one document.
+
+`report_of` gives the lines; what they look like on a terminal is the display's business.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from rayorch.core.facts import ErrorInfo, SinkPublished
+from rayorch.core.run import Totals
+from rayorch.ids import RunId
+from rayorch.observe.figures import bytes_text, count_text, counted, seconds_text
+from rayorch.observe.view import RunView
+
+Mood = Literal["good", "bad", "paused", "busy"]
+LABEL_CHARS: Final = 10
+
+MOODS: Final[Mapping[str, Mood]] = {
+    "succeeded": "good",
+    "failed": "bad",
+    "cancelled": "paused",
+    "stopped": "paused",
+    "interrupted": "paused",
+}
+KINDS: Final[Mapping[str, str]] = {
+    "user": "user (the code raised; such errors are not retried)",
+    "transient": "transient (retried with pauses, in vain)",
+    "lost": "lost (its runner died)",
+    "preempted": "preempted (its machine was taken back)",
+    "oom": "oom (out of memory, also with smaller batches)",
+    "timeout": "timeout",
+    "refused": "refused (to try again cannot help)",
+    "poison": "poison (kills its runner each time)",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A title and labelled lines; a label is empty where it is the one above."""
+
+    mood: Mood
+    title: str
+    lines: tuple[tuple[str, str], ...]
+
+    def text(self) -> str:
+        """Return the report as plain text."""
+        shown = [f"  {label:<{LABEL_CHARS}}{line}".rstrip() for label, line in self.lines]
+        return "\n".join([self.title, *shown])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commands:
+    """The commands that a report names, so that they work as they are printed."""
+
+    file: str = "FILE"  # of the pipeline
+    home: str = ""  # the options that lead to the same home, as typed
+    executor: str = ""  # and to the same executor
+
+    def resume(self, run: RunId) -> str:
+        """Return the command that goes on with a run."""
+        return f"rayorch resume {run}{self.home}{self.executor}"
+
+    def resume_mended(self, run: RunId) -> str:
+        """Return the command that goes on with a run after its code was mended."""
+        return f"rayorch resume {run} {self.file}{self.home}{self.executor}"
+
+    def logs(self, run: RunId) -> str:
+        """Return the command that shows a run's log."""
+        return f"rayorch logs {run}{self.home}"
+
+
+def report_of(view: RunView, commands: Commands | None = None) -> Report:
+    """Return what there is to say of a run."""
+    said = commands or Commands()
+    lines: list[tuple[str, str]] = []
+    lines += _error_lines(view.error) if view.error is not None else []
+    lines += _work_lines(view)
+    for done in view.published:
+        lines += _output_lines(view, done)
+    lines += _next_lines(view, said)
+    return Report(mood=MOODS.get(view.state, "busy"), title=_title(view), lines=tuple(lines))
+
+
+def _title(view: RunView) -> str:
+    took = seconds_text(view.elapsed_s)
+    if view.state == "succeeded":
+        return f"{view.run} succeeded in {took}"
+    done = f"{count_text(view.committed)} of {counted(view.tasks, 'task')} committed"
+    if not view.tasks:
+        done = "nothing was committed"
+    elif view.is_resumable and view.committed:
+        done = f"{done}; they stay"
+    if view.state == "cancelled":
+        done = "what it staged is removed"
+    joint = "for" if view.is_active else "after"
+    return f"{view.run} {view.state} {joint} {took}: {done}"
+
+
+def _error_lines(error: ErrorInfo) -> list[tuple[str, str]]:
+    message = error.message
+    if error.kind == "user" and error.error_type and not message.startswith(error.error_type):
+        message = f"{error.error_type}: {message}"
+    first, *rest = message.splitlines() or [""]
+    lines = [("error", first), *(("", line) for line in rest)]
+    named = (
+        ("transform", error.transform),
+        ("where", error.where),
+        ("input", error.source),
+        ("kind", KINDS.get(error.kind or "", "")),
+        ("to do", error.remedy),
+    )
+    for label, text in named:
+        if text:
+            first, *rest = text.splitlines()
+            lines += [(label, first), *(("", line) for line in rest)]
+    return lines
+
+
+def _work_lines(view: RunView) -> list[tuple[str, str]]:
+    totals = view.totals
+    if not view.tasks:
+        return []
+    lines = [
+        ("rows", f"{count_text(totals.rows_in)} in, {count_text(totals.rows_out)} out"),
+        ("bytes", f"{bytes_text(totals.bytes_in)} in, {bytes_text(totals.bytes_out)} out"),
+        ("tasks", _tasks_text(view)),
+    ]
+    if view.committed:
+        lines.append(("seconds", _seconds_text(totals)))
+        lines.append(("memory", f"{bytes_text(totals.memory_bytes_max)} at most in one attempt"))
+    return lines
+
+
+def _tasks_text(view: RunView) -> str:
+    parts = [f"{count_text(view.committed)} of {count_text(view.tasks)} committed"]
+    if view.failed:
+        parts.append(f"{count_text(view.failed)} given up")
+    if view.retries:
+        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(view.totals.failures.items()))
+        parts.append(f"{counted(view.retries, 'failed attempt')} ({kinds})")
+    if view.resumed:
+        parts.append(f"resumed {counted(view.resumed, 'time')}")
+    return ", ".join(parts)
+
+
+def _seconds_text(totals: Totals) -> str:
+    steps = (
+        ("read", totals.read_s),
+        ("compute", totals.compute_s),
+        ("write", totals.write_s),
+        ("wait for input", totals.wait_s),
+    )
+    shown = ", ".join(f"{name} {seconds_text(spent_s)}" for name, spent_s in steps)
+    return f"{shown} (over all runners; CPU {seconds_text(totals.cpu_s)})"
+
+
+def _output_lines(view: RunView, done: SinkPublished) -> list[tuple[str, str]]:
+    size = f"{counted(done.rows, 'row')} in {counted(done.files, 'file')}"
+    lines = [
+        ("wrote", view.sinks[done.sink]),
+        ("", f"{size}, {bytes_text(done.size_bytes)}, version {done.version}"),
+    ]
+    return [*lines, ("", done.how_to_read)] if done.how_to_read else lines
+
+
+def _next_lines(view: RunView, commands: Commands) -> list[tuple[str, str]]:
+    lines: list[tuple[str, str]] = []
+    if view.state == "failed":
+        mended = view.error is not None and view.error.kind in {"user", "poison"}
+        then = commands.resume_mended(view.run) if mended else commands.resume(view.run)
+        lines.append(("go on", f"mend it, then:  {then}"))
+    elif view.is_resumable:
+        lines.append(("go on", commands.resume(view.run)))
+    if view.tasks:
+        lines.append(("logs", commands.logs(view.run)))
+    return lines
+
+
+def report_data(view: RunView, commands: Commands | None = None) -> dict[str, Any]:
+    """Return the report as a document for programs. Units: bytes, seconds, epoch seconds."""
+    said = commands or Commands()
+    totals = view.totals
+    return {
+        "run": view.run,
+        "pipeline": view.pipeline,
+        "version": view.version,
+        "owner": view.owner,
+        "state": view.state,
+        "submitted_s": view.submitted_s,
+        "finished_s": view.finished_s or None,
+        "elapsed_s": round(view.elapsed_s, 3),
+        "tasks": {"total": view.tasks, "committed": view.committed, "failed": view.failed},
+        "rows": {"in": totals.rows_in, "out": totals.rows_out},
+        "bytes": {"in": totals.bytes_in, "out": totals.bytes_out, "planned": view.size_bytes},
+        "seconds": {
+            "read": round(totals.read_s, 3),
+            "compute": round(totals.compute_s, 3),
+            "write": round(totals.write_s, 3),
+            "wait": round(totals.wait_s, 3),
+            "cpu": round(totals.cpu_s, 3),
+        },
+        "memory_bytes_max": totals.memory_bytes_max,
+        "failed_attempts": dict(totals.failures),
+        "resumed": view.resumed,
+        "stages": [_stage_data(view, index) for index in range(len(view.stages))],
+        "outputs": [_output_data(view, done) for done in view.published],
+        "error": None if view.error is None else _error_data(view.error),
+        "resume": said.resume(view.run) if view.is_resumable else None,
+    }
+
+
+def _stage_data(view: RunView, index: int) -> dict[str, Any]:
+    stage = view.stages[index]
+    names = ("name", "tasks", "committed", "running", "leased", "waiting", "failed")
+    return {name: getattr(stage, name) for name in names}
+
+
+def _output_data(view: RunView, done: SinkPublished) -> dict[str, Any]:
+    return {
+        "url": view.sinks[done.sink],
+        "version": done.version,
+        "rows": done.rows,
+        "files": done.files,
+        "bytes": done.size_bytes,
+        "how_to_read": done.how_to_read,
+    }
+
+
+def _error_data(error: ErrorInfo) -> dict[str, Any]:
+    names = ("kind", "error_type", "message", "transform", "where", "source", "remedy")
+    return {name: getattr(error, name) or None for name in names}
