@@ -172,6 +172,18 @@ def test_files_of_others_are_seen_but_hidden_ones_never(tmp_path: Path) -> None:
     unfinished.abort()
 
 
+def test_two_writes_in_one_tick_of_a_coarse_clock_have_two_versions(tmp_path: Path) -> None:
+    """Some file systems count whole seconds: time and size alone do not tell writes apart."""
+    store = open_store(str(tmp_path))
+    versions = set()
+    for body in (b"one", b"two"):
+        store.put("k", body)
+        os.utime(tmp_path / "k", (100, 100))
+        versions.add(store.head("k"))
+
+    assert len(versions) == 2
+
+
 def test_a_loop_of_links_is_listed_once(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "root"))
     store.put("a/k", b"x")
