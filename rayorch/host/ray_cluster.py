@@ -10,7 +10,6 @@ import os
 import secrets
 import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -63,7 +62,8 @@ def set_environment() -> None:
         "RAY_task_events_report_interval_ms": "0",
         # Its memory monitor also kills for what foreign processes use, the control actor first.
         "RAY_memory_monitor_refresh_ms": "0",
-        "RAY_DISABLE_IMPORT_WARNING": "1",
+        # "(raylet) A worker died": a death is ours to tell of, once and in our words.
+        "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
@@ -164,15 +164,14 @@ def start_warm(slots: int | None, clock: Clock) -> WarmCluster:
     command += [f"--port={port}", f"--num-cpus={count}", "--include-dashboard=false"]
     command += [f"--temp-dir={temp_dir()}", f"--object-store-memory={STORE_BYTES}"]
     command += ["--node-ip-address=127.0.0.1", "--disable-usage-stats"]
-    with log.open("wb") as out:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments.
-            command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True
-        )
-    warm = WarmCluster(f"127.0.0.1:{port}", process.pid, clock.now_s(), count, temp_dir())
+    pid = _spawned(command, log)
+    warm = WarmCluster(f"127.0.0.1:{port}", pid, clock.now_s(), count, temp_dir())
     begun_s = clock.monotonic_s()
     while not _answers(port) or b"Ray runtime started" not in log.read_bytes():
-        if process.poll() is not None or clock.monotonic_s() - begun_s > START_S_MAX:
-            process.kill()
+        ended, _ = os.waitpid(pid, os.WNOHANG)
+        if ended or clock.monotonic_s() - begun_s > START_S_MAX:
+            if not ended:
+                os.kill(pid, signal.SIGKILL)
             raise ClusterError(warm.address, log.read_text(errors="replace")[-2000:])
         clock.sleep(0.1)
     _warm_file().write_bytes(msgspec.json.encode(warm))
@@ -194,6 +193,28 @@ def stop_warm() -> bool:
     psutil.wait_procs(alive, timeout=STOP_S_MAX)
     _warm_file().unlink(missing_ok=True)
     return True
+
+
+def _spawned(command: list[str], log: Path) -> int:
+    """Start a process that outlives this one, its output in a file; return its pid."""
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    try:
+        return os.posix_spawn(
+            command[0],
+            command,
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, nothing, 0),
+                (os.POSIX_SPAWN_DUP2, out, 1),
+                (os.POSIX_SPAWN_DUP2, out, 2),
+            ],
+            # Ctrl-C in this terminal is not meant for it.
+            setsid=True,
+        )
+    finally:
+        os.close(out)
+        os.close(nothing)
 
 
 def _warm_file() -> Path:

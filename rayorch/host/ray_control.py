@@ -5,8 +5,9 @@ from typing import Any, Final
 
 import ray
 
+from rayorch.clock import SystemClock
 from rayorch.core.facts import Fact
-from rayorch.errors import FencedError, RayorchError
+from rayorch.errors import ClusterError, FencedError, RayorchError
 from rayorch.host.actors import control_actor
 from rayorch.host.code import library_code
 from rayorch.host.control import ControlActor, ControlInfo, ControlSpec, control_name
@@ -16,6 +17,9 @@ from rayorch.ids import RunId
 from rayorch.observe.view import RunView
 
 ANSWER_S_MAX: Final = 120.0
+RESTART_S_MAX: Final = 120.0
+"""How long Ray may take to restart the control actor, on another node if its own has gone."""
+RETRY_S: Final = 0.2
 
 
 class RayControl:
@@ -24,6 +28,7 @@ class RayControl:
     def __init__(
         self, home_url: str, address: str | None, slots: int | None, *, takeover: bool = False
     ) -> None:
+        self._clock = SystemClock()
         self.where = connect(address, slots)
         self._spec = ControlSpec(
             home_url=home_url, name=control_name(home_url), code=library_code(), takeover=takeover
@@ -72,13 +77,21 @@ class RayControl:
         return self._actor
 
     def _call(self, method: str, *arguments: object) -> Any:  # noqa: ANN401
-        """Call the control actor; while Ray restarts it, wait."""
-        try:
-            return self._answer(method, *arguments)
-        except ray.exceptions.ActorUnavailableError:
-            # It died and comes back from its journal. What we ask for is idempotent: a run has an
-            # id, and a stop that is asked for twice stops once.
-            return self._answer(method, *arguments)
+        """Call the control actor; while Ray restarts it, wait.
+
+        What we ask for is idempotent: a run has an id, and a stop that is asked for twice stops
+        once. So a call whose outcome is unknown is made again.
+        """
+        begun_s = self._clock.monotonic_s()
+        while True:
+            try:
+                return self._answer(method, *arguments)
+            except ray.exceptions.ActorUnavailableError as error:
+                if self._clock.monotonic_s() - begun_s > RESTART_S_MAX:
+                    raise ClusterError(
+                        self.where, "the control actor does not come back"
+                    ) from error
+                self._clock.sleep(RETRY_S)
 
     def _answer(self, method: str, *arguments: object) -> Any:  # noqa: ANN401
         reference = getattr(self._actor, method).remote(*arguments)

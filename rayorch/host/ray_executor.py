@@ -160,8 +160,8 @@ class RayExecutor:
     def _find(self, runner: RunnerId) -> None:
         try:
             handle = ray.get_actor(runner)
-            greeting: Any = handle.hello.remote()
-            hello: Hello = ray.get(greeting, timeout=RECOVER_S_MAX)
+            get: Any = ray.get  # Typed by Ray for references of one method at a time.
+            hello: Hello = get(handle.hello.remote(), timeout=RECOVER_S_MAX)
         except (ValueError, ray.exceptions.RayError):
             # Dead, or hanging: its leases are ready again as far as we know.
             return
