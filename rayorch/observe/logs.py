@@ -28,6 +28,7 @@ from rayorch.core.facts import (
     AttemptLost,
     Event,
     Fact,
+    Led,
     RunSwept,
 )
 from rayorch.core.machine import Machine
@@ -113,6 +114,9 @@ class RunLogs:
         touched: dict[RunId, Event] = {}
         for event in events:
             kind = type(event.fact)
+            if kind is Led:
+                # What a replay found is where the next change starts from.
+                self._states = {run.id: run.state for run in machine.runs.values()}
             if kind in EVERYBODYS:
                 active = [run.id for run in machine.runs.values() if run.state in ACTIVE]
                 lines.extend(line_of(event, run_id) for run_id in active)
@@ -148,7 +152,7 @@ class RunLogs:
         before = self._states.get(run_id)
         self._states[run_id] = run.state
         if isinstance(event.fact, RunSwept):
-            del self._states[run_id]
+            del self._states[run_id]  # Nothing more happens to it.
         if before is None or before is run.state:
             return None
         return state_line(run, before, event.id, event.at_s)
@@ -221,6 +225,8 @@ class RunLogs:
         """Turn the lines that wait into objects, one for each run."""
         with self._wake:
             lines, self._pending = self._pending, []
+            # Still in memory while they are encoded; counted anew when they are objects.
+            self._unsent_bytes += self._pending_bytes
             self._pending_bytes, self._urgent = 0, False
             dropped = {line.run: 0 for line in lines}
             for run in self._dropped.keys() & (self._dropped if self._closing else dropped).keys():
@@ -262,6 +268,7 @@ class RunLogs:
     def _count_unsent(self) -> None:
         with self._wake:
             self._unsent_bytes = sum(len(unsent.data) for unsent in self._unsent)
+            self._wake.notify_all()
 
     def _gap(self, run: RunId, count: int) -> Line:
         return Line(
