@@ -6,9 +6,10 @@ or a host in this process.
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -227,12 +228,27 @@ class Display(Protocol):
         """Show the report."""
         ...
 
+    def close(self) -> None:
+        """Give the terminal back. May be called twice."""
+        ...
+
 
 def watch(at: Connection, control: Control, run: RunId, display: Display | None) -> RunView:
     """Follow a run to its end; Ctrl-C stops it so that it can be resumed, a second one at once.
 
     Raises: KeyboardInterrupt, at the second.
     """
+    try:
+        view = _watched(at, control, run, display)
+        if display is not None:
+            display.finish(view)
+    finally:
+        if display is not None:
+            display.close()
+    return view
+
+
+def _watched(at: Connection, control: Control, run: RunId, display: Display | None) -> RunView:
     asked = False
     view = control.view(run)
     while not view.is_settled:
@@ -247,8 +263,6 @@ def watch(at: Connection, control: Control, run: RunId, display: Display | None)
             control.submit([RunStopRequested(run=run, reason="interrupted from the keyboard")])
             if display is not None:
                 display.stopping(control.view(run))
-    if display is not None:
-        display.finish(view)
     return view
 
 
@@ -275,13 +289,18 @@ def run(
     *,
     home: str | None = None,
     executor: str | None = None,
-    display: Display | None = None,
+    display: Display | Literal["auto"] | None = "auto",
 ) -> RunReport:
-    """Run a pipeline to its end and return the report.
+    """Run a pipeline to its end and return the report; show progress on standard error.
 
     Raises: SpecError; RunFailedError, when it did not succeed.
     """
     pipeline.spec()  # What is wrong with it is said before anything starts.
+    if display == "auto":
+        # Rich takes 0.1 s to import: only who looks on pays.
+        from rayorch.observe.display import auto_display  # noqa: PLC0415
+
+        display = auto_display(sys.stderr)
     at = connection(home, executor)
     control = open_control(at)
     try:
