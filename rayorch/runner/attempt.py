@@ -8,6 +8,7 @@ what is made of it. Nothing that an attempt writes is visible: it ends with a sm
 files, and the journal decides whether they count.
 """
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,9 +25,10 @@ from rayorch.core.facts import AttemptOutput, ErrorInfo, SinkResult, StepSeconds
 from rayorch.failpoints import failpoint
 from rayorch.program import MapCode, Step, StepId
 from rayorch.runner.apply import StepRun
-from rayorch.runner.errors import AttemptError
+from rayorch.runner.errors import AttemptError, AttemptHaltedError
 from rayorch.runner.failures import BUG, failure_of
 from rayorch.runner.programs import LoadedStage
+from rayorch.runner.sources import split_of_rows
 from rayorch.runner.tracebacks import message_of, traceback_of
 
 BATCH_BYTES_MAX: Final = 64 << 20
@@ -71,31 +73,39 @@ class Attempt:
     """The execution of one lease, used once, by one thread."""
 
     def __init__(
-        self, lease: Lease, split: Split, loaded: LoadedStage, clock: Clock, spent: Spent
+        self,
+        lease: Lease,
+        split: Split,
+        loaded: LoadedStage,
+        clock: Clock,
+        spent: Spent,
+        halted: threading.Event,
     ) -> None:
         self._lease = lease
         self._split = split
         self._loaded = loaded
         self._clock = clock
         self._spent = spent
+        self._halted = halted
         self._runs: dict[StepId, StepRun] = {}
         self._writers: dict[int, SinkWriter] = {}
         # Steps that have been given no row so far, with the empty table that they would get.
         self._untried: dict[StepId, tuple[Step, pa.Table]] = {}
         self._doing = ("read", loaded.stage.name)
+        self._batch_rows = 0
         self.progress = Progress()
 
     def execute(self, batches: Iterator[pa.Table]) -> AttemptOutput:
         """Stage the attempt's output and return the record of it.
 
-        Raises: AttemptError; what was written is aborted then.
+        Raises: AttemptError, AttemptHaltedError; what was written is aborted then.
         """
         began_s, cpu_s = self._clock.monotonic_s(), time.thread_time()
         try:
             self._open_writers()
             self._flow_all(batches)
             results = self._close_writers()
-        except AttemptError:
+        except (AttemptError, AttemptHaltedError):
             self._abort_writers()
             raise
         # Exception: readers and writers raise what their libraries raise. The table of failures
@@ -131,13 +141,17 @@ class Attempt:
             self._doing = "read", self._loaded.stage.name
             table = next(batches, None)
             self._spent.wait_s += clock.monotonic_s() - asked_s
+            if self._halted.is_set():
+                raise AttemptHaltedError
             if table is None:
                 break
             failpoint("runner.computing")
+            self._batch_rows = table.num_rows
             self._flow(None, table)
             self.progress.rows += table.num_rows
             self.progress.size_bytes += table.nbytes
             # Or it would be alive beside the next one while that is read.
+            self._batch_rows = 0
             del table
         if not self.progress.rows:
             self._flow(None, self._loaded.reader.schema.empty_table())
@@ -217,7 +231,13 @@ class Attempt:
             writer.abort()
 
     def _source(self, doing: str) -> str:
-        return "" if doing == "write" else self._loaded.reader.describe(self._split)
+        """Say which input was being read, or computed with, as exactly as is known."""
+        if doing == "write":
+            return ""
+        split = self._split
+        if self._loaded.stage.predicate is None:
+            split = split_of_rows(split, self.progress.rows, self._batch_rows)
+        return self._loaded.reader.describe(split)
 
 
 def engine_failure(

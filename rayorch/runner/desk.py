@@ -223,10 +223,9 @@ class Desk:
         with self._room:
             # One batch may always be read, or a batch above the limit would never be.
             while ticket.wanted and self._read_bytes > max(0, self._ahead_bytes - batch_bytes):
-                if self._closed:
-                    return False
                 self._room.wait()
-            return ticket.wanted and not self._closed
+            # Closed or not: the attempt that runs is read for to its end.
+            return ticket.wanted
 
     def put_batch(self, ticket: Ticket, table: pa.Table) -> None:
         """Hand one batch over."""

@@ -25,7 +25,7 @@ from rayorch.ids import RunnerId
 from rayorch.runner.attempt import Attempt, Spent, batch_bytes_of, engine_failure
 from rayorch.runner.capture import AttemptCapture, LogLine, begin_capture, end_capture
 from rayorch.runner.desk import Desk, LeaseKey, Ticket, key_of
-from rayorch.runner.errors import AttemptError
+from rayorch.runner.errors import AttemptError, AttemptHaltedError
 from rayorch.runner.programs import LoadedStage, Programs
 from rayorch.runner.reporter import Reporter, ReportSettings
 
@@ -58,6 +58,7 @@ class RunnerEngine:
         self.runner = runner
         self._clock = clock
         self._is_logged = log is not None
+        self._halted = threading.Event()
         self._programs = Programs(home, settings.memory_bytes)
         self._desk = Desk(BATCHES_AHEAD * batch_bytes_of(settings.memory_bytes))
         self._reporter = Reporter(runner, offer, log, clock, settings.report)
@@ -100,6 +101,15 @@ class RunnerEngine:
         """Take in nothing more, give back what has not started, and let the rest end."""
         self._reporter.returned([ticket.lease for ticket in self._desk.drain()])
 
+    def halt(self) -> None:
+        """Stop for good: the running attempt at its next batch, and no word of it.
+
+        For a runner that cannot be killed, because the process is not its own. Returns at once.
+        """
+        self._halted.set()
+        self._reporter.fall_silent()
+        self._desk.close()
+
     def close(self, *, wait_s: float = 10.0) -> None:
         """End: the running attempt comes to its end if it does so in time; its report is made."""
         self._desk.close()
@@ -134,6 +144,8 @@ class RunnerEngine:
         lease = ticket.lease
         try:
             fact: AttemptFinished | AttemptFailed = self._finished(ticket)
+        except AttemptHaltedError:
+            return
         except AttemptError as error:
             fact = AttemptFailed(
                 lease.run,
@@ -152,7 +164,7 @@ class RunnerEngine:
         lease = ticket.lease
         spent = Spent()
         loaded = self._loaded(lease)
-        attempt = Attempt(lease, ticket.split, loaded, self._clock, spent)
+        attempt = Attempt(lease, ticket.split, loaded, self._clock, spent, self._halted)
         self._reporter.started(lease, attempt.progress)
         if self._is_logged:
             key = (lease.run, lease.stage, lease.task, lease.attempt)
@@ -194,6 +206,7 @@ class RunnerEngine:
             while (ticket := self._desk.next_to_read()) is not None:
                 self._read_ahead(ticket)
         except BaseException:
+            # As above: without its reader, the runner would wait for ever.
             self._reporter.fall_silent()
             raise
 
@@ -207,7 +220,11 @@ class RunnerEngine:
                 return
             batch_bytes = batch_bytes_of(loaded.limits.memory_bytes, ticket.lease.shrink)
             batches = loaded.reader.batches(ticket.split, batch_bytes)
-            while self._desk.wait_for_room(ticket, batch_bytes):
+            while True:
+                if not self._desk.wait_for_room(ticket, batch_bytes):
+                    # An error, so that half a split can never pass for a whole one.
+                    self._desk.end_reading(ticket, AttemptHaltedError())
+                    return
                 began_s = self._clock.monotonic_s()
                 table = next(batches, None)
                 ticket.read_s += self._clock.monotonic_s() - began_s

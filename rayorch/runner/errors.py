@@ -1,8 +1,9 @@
 """The errors of executing attempts.
 
 RayorchError
-├── AttemptError       an attempt ended; carries its failure kind and what a person should read
-└── ResultError        what a transform returned cannot be used (becomes an AttemptError `refused`)
+├── AttemptError         an attempt ended; carries its failure kind and what a person should read
+├── AttemptHaltedError   an attempt was told to stop, and nobody waits for what comes of it
+└── ResultError          what a transform returned cannot be used (an AttemptError `refused`)
 """
 
 from typing import ClassVar
@@ -23,6 +24,12 @@ class AttemptError(RayorchError):
 
     def __str__(self) -> str:
         return f"{self.info.message}. kind={self.kind}, transform={self.info.transform}"
+
+
+class AttemptHaltedError(RayorchError):
+    """An attempt was told to stop between two batches."""
+
+    remedy: ClassVar[Remedy] = "stop"
 
 
 class ResultError(RayorchError):

@@ -3,12 +3,14 @@
 import errno
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
 from connectors.schema import load_schema
+from connectors.splits import FilePart
 from connectors.stores.memory import MemoryStore
 from rayorch import failpoints
 from rayorch.core.facts import AttemptFailed
@@ -243,3 +245,20 @@ def test_read_seconds_and_wait_seconds_are_told_apart(tmp_path: Path) -> None:
     assert seconds.read_s > 0
     assert seconds.write_s > 0
     assert seconds.cpu_s > 0
+
+
+def test_of_several_files_the_failing_batchs_one_is_named(tmp_path: Path) -> None:
+    """A split of two files, each larger than a batch: the second one holds the bad row."""
+    rows = BATCH_BYTES_MIN // 8
+    tables = [pa.table({"group": np.full(rows, fill)}) for fill in (1, 7)]
+    url = make.parquet_files(tmp_path, tables)
+    plan = make.planned(make.stage(url, make.chain(raise_on_row_group_7), memory_bytes=1), slots=1)
+    plan.splits = [msgspec.structs.replace(plan.splits[0], parts=_all_parts(plan))]
+
+    (end,) = make.executed(plan)
+
+    assert make.error_of(end).source == f"{url}/part-001.parquet"
+
+
+def _all_parts(plan: make.Planned) -> tuple[FilePart, ...]:
+    return tuple(part for split in plan.splits for part in split.parts)

@@ -4,6 +4,7 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -11,6 +12,7 @@ from rayorch.core.facts import AttemptFinished, AttemptStarted, Fact, Held, Leas
 from rayorch.ids import Epoch, TaskId
 from rayorch.program import MapCode
 from rayorch.runner import programs
+from rayorch.runner.attempt import BATCH_BYTES_MIN
 from rayorch.runner.capture import install_tee, remove_tee
 from rayorch.runner.engine import RunnerEngine
 from tests.rayorch.runner import make
@@ -324,6 +326,49 @@ def test_closing_waits_for_the_attempt_that_runs() -> None:
         GATE.open()
 
     assert [fact.task for fact in control.facts if isinstance(fact, AttemptFinished)] == [0]
+
+
+def test_closing_does_not_cut_the_input_of_the_attempt_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first batch is computed when the runner closes; the reader has three more to read.
+
+    Were they not read, half a split would be committed as a whole one.
+    """
+    monkeypatch.setattr(programs, "INLINE_BYTES_MAX", 0)
+    rows = 4 * BATCH_BYTES_MIN // 8
+    table = pa.table({"id": np.arange(rows)})
+    url = make.parquet_files(tmp_path, [table], row_group_rows=rows // 4)
+    plan = make.planned(make.stage(url, make.chain(gated), split="file", memory_bytes=1))
+    control = make.Control()
+
+    with make.engine(plan, control, memory_bytes=1) as runner:
+        runner.enqueue(plan.leases())
+        GATE.wait_for_call()
+        runner._desk.close()
+        GATE.open(times=100)
+
+    (end,) = control.ends(1)
+    assert make.output_of(end).results[0].rows == rows
+    assert len(GATE.seen) > 1
+
+
+def test_a_halted_runner_stops_at_its_next_batch_and_says_nothing(tmp_path: Path) -> None:
+    rows = 4 * BATCH_BYTES_MIN // 8
+    table = pa.table({"id": np.arange(rows)})
+    url = make.parquet_files(tmp_path, [table], row_group_rows=rows // 4)
+    plan = make.planned(make.stage(url, make.chain(gated), split="file", memory_bytes=1))
+    control = make.Control()
+
+    with make.engine(plan, control, memory_bytes=1) as runner:
+        runner.enqueue(plan.leases())
+        GATE.wait_for_call()
+        runner.halt()
+        GATE.open(times=100)
+        runner._threads[0].join(timeout=30)
+
+    assert GATE.seen == [0]
+    assert not any(isinstance(fact, AttemptFinished) for fact in control.facts)
 
 
 def test_a_frame_function_runs_on_the_worker() -> None:
