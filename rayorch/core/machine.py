@@ -9,6 +9,7 @@ live in `RunnerSlot` and `Flow` and die with the process.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from rayorch.core import attempts, granting, lifecycle, settling
@@ -41,6 +42,7 @@ from rayorch.core.facts import (
 from rayorch.core.leasing import RunnerSlot
 from rayorch.core.run import Flow, Run, RunState, Snapshot
 from rayorch.core.task import HELD
+from rayorch.errors import InvalidTransitionError, UnknownRunError
 from rayorch.ids import Epoch, EventId, RunId, RunnerId
 
 Commands = tuple[Command, ...]
@@ -107,19 +109,36 @@ class Machine:
         self.through = event.id
         return commands
 
+    def fold(self, event: Event) -> None:
+        """Apply an event of the journal again.
+
+        The live machine refused some events only after they were journaled: a report about a run
+        that this home does not know, an impossible pair. They change nothing this time either.
+        """
+        # A refusal was answered when the event was new (its run was failed, by a later event).
+        with suppress(UnknownRunError, InvalidTransitionError):
+            self.handle(event)
+        self.through = event.id
+
     def admits(self, fact: Fact) -> bool:
         """Say whether a fact is news. The host drops the others before they are stamped.
 
         A failure that a runner reports for a lease which it no longer holds says nothing about
-        the attempt that holds it now. (Finished work is always welcome.)
+        the attempt that holds it now. (Finished work is always welcome.) One that it does hold
+        ends, also when its task was committed by another or cancelled meanwhile.
         """
         if not isinstance(fact, AttemptFailed | AttemptLost):
             return True
         run = self.runs.get(fact.run)
         if run is None or fact.task >= len(run.tasks):
             return False
+        reported = (fact.attempt, fact.epoch)
+        slot = self.runners.get(fact.runner)
+        lease = slot.queue.get((fact.run, fact.task)) if slot is not None else None
+        if lease is not None and (lease.attempt, lease.epoch) == reported:
+            return True
         task = run.tasks[fact.task]
-        return task.state in HELD and (task.attempt, task.epoch) == (fact.attempt, fact.epoch)
+        return task.state in HELD and (task.attempt, task.epoch) == reported
 
     def outstanding(self, cause: EventId, at_s: float) -> Commands:
         """Return what a new leader has to ask for again: plans, publications, sweeps, runners."""

@@ -19,7 +19,7 @@ Safety rests on exclusive create alone: no clock, no rename, no compare-and-swap
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from connectors.errors import ObjectMissingError, StoreUnsureError
+from connectors.errors import ObjectMissingError, StoreUnavailableError, StoreUnsureError
 from connectors.store import Store
 from rayorch.clock import Clock
 from rayorch.core.facts import Event
@@ -55,8 +55,7 @@ class Journal:
         self._next = 1
         self._prev = GENESIS
         self._fenced_by = Epoch(0)  # the epoch of the last fence that was replayed
-        self._checked_s = 0.0
-        self._snapshots: list[int] = []
+        self._checked_s = self._checked_at_s = 0.0
         self.epoch = Epoch(0)
         self.segments_since_snapshot = 0
 
@@ -102,7 +101,6 @@ class Journal:
     def _restore(self, restore: Callable[[Snapshot], None]) -> None:
         damaged: JournalDamagedError | None = None
         infos = list(self._store.list(SNAP))
-        self._snapshots = sorted({_covered(info.key) for info in infos})
         for info in reversed(infos):
             try:
                 found = decode_snapshot(info.key, self._store.get(info.key))
@@ -158,11 +156,36 @@ class Journal:
         n = self._next
         data = encode_segment(n, self.epoch, self._new_nonce(), self._prev, events)
         if not self._create(n, data):
-            taken = decode_segment(segment_key(n), n, self._store.get(segment_key(n)))
-            raise FencedError(self.epoch, taken.header.epoch)
+            raise FencedError(self.epoch, self._epoch_of(n))
         self._advance(data)
-        if self._clock.monotonic_s() - self._checked_s > CHECK_S:
+        if self._slept_s() > CHECK_S:
             self._check(n)
+
+    def check_lead(self) -> None:
+        """Make sure that nobody has taken over. For a leader that has had nothing to append.
+
+        Raises: FencedError.
+        """
+        if self._store.head(segment_key(self._next)) is not None:
+            raise FencedError(self.epoch, self._epoch_of(self._next))
+        self._check(self._next)
+
+    def _epoch_of(self, n: int) -> Epoch:
+        """Return the epoch of whoever wrote a segment that should have been ours."""
+        try:
+            data = self._store.get(segment_key(n))
+        except ObjectMissingError:
+            return Epoch(n)  # Collected since: its writer is at least so new.
+        return decode_segment(segment_key(n), n, data).header.epoch
+
+    def _slept_s(self) -> float:
+        """Return the seconds since the last post-check, by the clock that says more.
+
+        The monotonic one stands still while a machine is suspended, the other one may be set back.
+        """
+        return max(
+            self._clock.monotonic_s() - self._checked_s, self._clock.now_s() - self._checked_at_s
+        )
 
     def _create(self, n: int, data: bytes) -> bool:
         """Create a segment; return False when another one has its number."""
@@ -171,7 +194,7 @@ class Journal:
         while True:
             try:
                 return self._store.put_if_absent(segment_key(n), data) == "won"
-            except StoreUnsureError as error:
+            except (StoreUnsureError, StoreUnavailableError) as error:
                 # The same bytes to the same key, until the key is taken by them or by others.
                 if self._clock.monotonic_s() - begun_s > UNSURE_S_MAX:
                     raise JournalStuckError(segment_key(n), str(error)) from error
@@ -185,7 +208,7 @@ class Journal:
 
     def _check(self, n: int) -> None:
         """Make sure that number `n` had not been used and collected before we created it."""
-        self._checked_s = self._clock.monotonic_s()
+        self._checked_s, self._checked_at_s = self._clock.monotonic_s(), self._clock.now_s()
         covered = max((_covered(info.key) for info in self._store.list(SNAP)), default=0)
         if covered >= n:
             raise FencedError(self.epoch, Epoch(covered))
@@ -200,7 +223,6 @@ class Journal:
         self._store.put(key, data)
         if self._store.get(key) != data:
             raise JournalDamagedError(key, "it reads back differently from what was written")
-        self._snapshots.append(n)
         self.segments_since_snapshot = 0
         return key
 
@@ -214,7 +236,11 @@ class Journal:
             return 0
         oldest_kept = snapshots[-SNAPSHOTS_KEPT]
         before_s = self._clock.now_s() - RETENTION_S
-        covered = _covered(oldest_kept.key)
+        try:
+            covered = decode_snapshot(oldest_kept.key, self._store.get(oldest_kept.key)).n
+        except (JournalDamagedError, ObjectMissingError):
+            # It covers nothing. What it should have covered stays until the next snapshots do.
+            return 0
         doomed = [
             info.key
             for info in self._store.list(LOG)
