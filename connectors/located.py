@@ -61,8 +61,21 @@ def located(spec: SourceSpec) -> Located:
         for url, one in zip(spec.urls, found, strict=True)
         if one.schema is not None
     ]
-    listing = Listing(stores.all(), tuple(files.values()))
+    listing = _compact(Listing(stores.all(), tuple(files.values())))
     return Located(listing, formats.pop(), tuple(declared), len(declared) == len(found))
+
+
+def _compact(listing: Listing) -> Listing:
+    """Leave out the stores that were only looked into: a reader would open them all."""
+    used = sorted({file.root for file in listing.files})
+    number = {root: index for index, root in enumerate(used)}
+    files = tuple(
+        file
+        if number[file.root] == file.root
+        else msgspec.structs.replace(file, root=number[file.root])
+        for file in listing.files
+    )
+    return Listing(tuple(listing.stores[root] for root in used), files)
 
 
 def _told(urls: tuple[str, ...], found: _Found) -> str:

@@ -7,6 +7,7 @@ other writer got in front of is not repeated blindly but looked up again.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from itertools import chain
 from typing import TYPE_CHECKING, Final
@@ -19,7 +20,9 @@ from connectors.data_errors import (
     PublishConflictError,
     TableFaultError,
 )
-from connectors.formats.delta_log import open_table, table_options, table_uri
+from connectors.errors import StoreUnsureError
+from connectors.formats.delta_create import FIRST_VERSION_KEY, first_version
+from connectors.formats.delta_log import open_table, table_uri
 from connectors.formats.delta_stats import delta_stats
 from connectors.formats.delta_types import delta_schema, delta_table
 from connectors.formats.files import store_options
@@ -129,8 +132,11 @@ class DeltaSink:
         faults = 0
         for _ in range(PUBLISH_TRIES_MAX):
             table = open_table(self._spec.url, self._options)
-            version = None if table is None else table.transaction_version(app_id)
-            if table is not None and version is not None and version >= generation:
+            if table is None:
+                self._create(schema, actions, app_id, generation)
+                continue
+            version = table.transaction_version(app_id)
+            if version is not None and version >= generation:
                 return published(files, str(table.version()), self._how_to_read())
             # The snapshot is pinned: a commit of the same application since then conflicts.
             properties = CommitProperties(app_transactions=[Transaction(app_id, generation)])
@@ -151,30 +157,33 @@ class DeltaSink:
     def _how_to_read(self) -> str:
         return f'deltalake.DeltaTable("{self._uri}").to_pyarrow_table()'
 
+    def _create(
+        self, schema: pa.Schema, actions: list[AddAction], app_id: str, generation: int
+    ) -> None:
+        """Try to create the table with the files in it; what came of it, the next look tells."""
+        data = first_version(
+            _declared(schema),
+            self._spec.partition_by,
+            actions,
+            app_id=app_id,
+            generation=generation,
+            at_ms=_now_ms(),
+        )
+        with contextlib.suppress(StoreUnsureError):
+            self._store.put_if_absent(FIRST_VERSION_KEY, data)
+
     def _commit(
         self,
-        table: DeltaTable | None,
+        table: DeltaTable,
         actions: list[AddAction],
         schema: pa.Schema,
         properties: CommitProperties,
     ) -> None:
-        """Try one transaction: create the table, replace what it holds, or add to it."""
+        """Try one transaction: replace what the table holds, or add to it."""
         # Imported late for the reason in `publish`.
         from deltalake import Schema  # noqa: PLC0415
-        from deltalake.transaction import create_table_with_add_actions  # noqa: PLC0415
 
         partition_by = list(self._spec.partition_by)
-        if table is None:
-            create_table_with_add_actions(
-                self._uri,
-                Schema.from_arrow(_declared(schema)),
-                actions,
-                mode="error",
-                partition_by=partition_by,
-                storage_options=table_options(self._options),
-                commit_properties=properties,
-            )
-            return
         self._check(table)
         append = self._spec.mode == "append"
         declared = self._evolved(table, schema) if append else _declared(schema)
@@ -239,7 +248,12 @@ def _add_action(file: OutputFile) -> AddAction:
         # An empty text is no value, by Delta's own rule.
         partition_values={name: value or None for name, value in (file.values or {}).items()},
         # When it became part of the table; nothing is decided by it.
-        modification_time=int(time.time() * 1000),  # noqa: TID251
+        modification_time=_now_ms(),
         data_change=True,
         stats=file.stats or "{}",
     )
+
+
+def _now_ms() -> int:
+    # Connectors sit below the clock that the rest of the project shares; no decision rests on it.
+    return int(time.time() * 1000)  # noqa: TID251

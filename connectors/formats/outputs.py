@@ -32,6 +32,11 @@ PENDING_BYTES_MAX: Final = 128 << 20
 PARTITIONS_MAX: Final = 10_000
 
 
+# Stands in for the columns where every one is left out, or readers would see no rows. No schema
+# names it.
+ROWS_FIELD: Final = pa.field("__rows__", pa.bool_())
+
+
 class OutputObject(Protocol):
     """An object being written, hashed on its way."""
 
@@ -275,7 +280,7 @@ class FilesWriter:
             partition.output = output
             partition.schema = schema
             partition.file = self._format.open_file(output.file, schema, self._options)
-        partition.file.write(table if table.schema.equals(schema) else table.select(schema.names))
+        partition.file.write(_stored(table, schema))
         partition.rows += rows
         assert partition.output is not None
         if partition.output.size_bytes >= self._file_bytes:
@@ -289,7 +294,7 @@ class FilesWriter:
                 for field in schema
                 if not pa.types.is_null(field.type) and field.name not in self._partition_by
             ]
-            self._stored = (schema, pa.schema(fields))
+            self._stored = (schema, pa.schema(fields or [ROWS_FIELD]))
         return self._stored[1]
 
     def _finish(self, partition: _OpenPartition) -> None:
@@ -310,6 +315,14 @@ class FilesWriter:
         )
         partition.file = partition.output = partition.schema = None
         partition.rows = 0
+
+
+def _stored(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    if table.schema.equals(schema):
+        return table
+    if schema.names == [ROWS_FIELD.name]:
+        return pa.Table.from_arrays([pa.repeat(True, table.num_rows)], schema=schema)
+    return table.select(schema.names)
 
 
 def _one_table(tables: list[pa.Table], schema: pa.Schema) -> pa.Table:

@@ -104,7 +104,7 @@ def read_footer(store: Store, file: FoundFile, url: str) -> pq.FileMetaData:
 def row_group_units(footer: pq.FileMetaData, size_bytes: int) -> tuple[Unit, ...]:
     """Return the row groups as units, the file's size on disk shared out among them."""
     groups = footer.num_row_groups
-    if groups == 0:
+    if footer.num_rows == 0:
         return ()
     if groups == 1:
         return (Unit(size_bytes, footer.num_rows, 0),)
