@@ -13,7 +13,7 @@ import pyarrow.acero as ac
 
 from rayorch.core.facts import ErrorInfo
 from rayorch.program import FilterCode, MapCode, SelectCode, SqlCode, Step
-from rayorch.runner.conform import checked_names, conformed
+from rayorch.runner.conform import checked_names, conformed, learnt
 from rayorch.runner.errors import AttemptError, ResultError
 from rayorch.runner.failures import failure_of
 from rayorch.runner.frames import computed, given, taken
@@ -58,9 +58,12 @@ class StepRun:
                 checked_names(result.schema)
                 self._schema = result.schema
                 return result
+            if self._whose is FIRST_BATCH and not result.schema.equals(self._schema):
+                self._schema = learnt(self._schema, result.schema)
             return conformed(result, self._schema, self._whose)
         except ResultError as error:
-            raise AttemptError("refused", self._refusal(error)) from error
+            kind = failure_of(error, "engine").kind
+            raise AttemptError(kind, self._refusal(error)) from error
 
     def call_map(self, table: pa.Table) -> pa.Table:
         """Call the function."""

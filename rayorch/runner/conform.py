@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from connectors.schema import nulls_typed
 from rayorch.errors import near_miss
 from rayorch.runner.errors import ResultError
 
@@ -31,6 +32,16 @@ def conformed(table: pa.Table, wanted: pa.Schema, whose: str) -> pa.Table:
             )
         columns.append(column)
     return pa.Table.from_arrays(columns, schema=wanted)
+
+
+def learnt(schema: pa.Schema, later: pa.Schema) -> pa.Schema:
+    """Return the schema with the types that a later batch gives to columns of nothing but nulls."""
+    fields = []
+    for field in schema:
+        index = later.get_field_index(field.name)
+        typed = nulls_typed(field.type, later.field(index).type) if index >= 0 else None
+        fields.append(field if typed is None else field.with_type(typed))
+    return pa.schema(fields, schema.metadata)
 
 
 def checked_names(schema: pa.Schema) -> None:

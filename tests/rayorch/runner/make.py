@@ -237,7 +237,7 @@ def error_of(end: AttemptFinished | AttemptFailed) -> ErrorInfo:
 
 
 def staged(plan: Planned, results: Sequence[SinkResult]) -> pa.Table:
-    """The rows that these results staged, in their order."""
+    """The rows that these results staged, in their order; a column of nulls is not in its file."""
     tables = []
     for result in results:
         store = MemoryStore(plan.sink_urls[result.sink].removeprefix("memory://").strip("/"))
@@ -245,7 +245,7 @@ def staged(plan: Planned, results: Sequence[SinkResult]) -> pa.Table:
             pq.read_table(pa.BufferReader(store.get(file.key)))
             for file in sink_output(result).files
         ]
-    return pa.concat_tables(tables)
+    return pa.concat_tables(tables, promote_options="default")
 
 
 def sink_output(result: SinkResult) -> SinkOutput:

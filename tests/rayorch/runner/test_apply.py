@@ -332,7 +332,6 @@ def test_a_later_batch_takes_the_first_ones_schema_where_nothing_is_lost() -> No
         (pa.array([1]), pa.array([1.5])),
         (pa.array([1], pa.int8()), pa.array([1000])),
         (pa.array([1.5], pa.float32()), pa.array([0.1])),
-        (pa.array([None]), pa.array([1])),
     ],
 )
 def test_a_later_batch_that_would_lose_something_is_refused(
@@ -344,6 +343,15 @@ def test_a_later_batch_that_would_lose_something_is_refused(
     assert "'x'" in error.info.message
     assert str(first.type) in error.info.message
     assert str(later.type) in error.info.message
+
+
+def test_a_column_of_nulls_takes_the_type_of_a_later_batch() -> None:
+    """A sparse column of a pandas frame has no type until it has a value."""
+    null, text = pa.table({"x": pa.array([None])}), pa.table({"x": ["a"]})
+
+    assert apply(_as_given, null, text).schema == text.schema
+    assert apply(_as_given, null, text, null).schema == text.schema
+    assert "'x'" in refusal(_as_given, null, text, pa.table({"x": [1]})).info.message
 
 
 def test_a_later_batch_with_another_column_is_refused() -> None:

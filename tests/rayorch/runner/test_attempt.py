@@ -262,3 +262,25 @@ def test_of_several_files_the_failing_batchs_one_is_named(tmp_path: Path) -> Non
 
 def _all_parts(plan: make.Planned) -> tuple[FilePart, ...]:
     return tuple(part for split in plan.splits for part in split.parts)
+
+
+def sparse(frame: object) -> pa.Table:
+    """The column has a value in the last of the batches alone."""
+    assert isinstance(frame, pa.Table)
+    last = frame["id"].to_pylist()[-1] == LAST_ROW
+    return frame.append_column("note", pa.array(["last" if last else None] * len(frame)))
+
+
+LAST_ROW = 4 * BATCH_BYTES_MIN // 8 - 1
+
+
+def test_a_column_that_gets_its_type_late_is_written_whole() -> None:
+    plan = make.planned(
+        make.stage(f"range://{LAST_ROW + 1}?splits=1", make.chain(sparse), memory_bytes=1)
+    )
+
+    output = make.output_of(make.executed(plan)[0])
+
+    table = make.staged(plan, output.results)
+    assert table["id"].to_pylist() == list(range(LAST_ROW + 1))
+    assert set(table["note"].to_pylist()) == {None, "last"}

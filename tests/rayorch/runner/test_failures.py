@@ -9,6 +9,7 @@ from connectors import errors as store_errors
 from connectors.data_errors import CorruptFileError, FileChangedError, MissingColumnError
 from connectors.errors import ConnectorError
 from rayorch.core.facts import FAILURE_KINDS, FailureKind
+from rayorch.runner.errors import ResultError
 from rayorch.runner.failures import BUG, FAILURES, MADE_ELSEWHERE, Origin, failure_of
 
 duckdb = pytest.importorskip("duckdb")
@@ -47,6 +48,7 @@ EXAMPLES: list[tuple[str, BaseException, Origin, FailureKind]] = [
         "engine",
         "transient",
     ),
+    ("a person must act", ResultError("returned None", "return"), "engine", "refused"),
     ("no room", OSError(errno.ENOSPC, "full"), "engine", "refused"),
     ("no room", OSError(errno.EDQUOT, "quota"), "engine", "refused"),
     ("may not write", OSError(errno.EROFS, "read-only"), "engine", "refused"),

@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pytest
 
+from rayorch.runner import frames
 from rayorch.runner.frames import computed, given, record_batch, taken
 
 NESTED = pa.table(
@@ -32,6 +33,18 @@ def test_text_of_pandas_is_narrowed() -> None:
     made = taken(given(table, "pandas"))
 
     assert made.schema.equals(table.schema, check_metadata=True)
+    assert made.to_pylist() == table.to_pylist()
+
+
+def test_a_large_text_is_narrowed_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk whose text is above 2 GiB has no 32-bit offsets: here the limit is 100 bytes."""
+    pytest.importorskip("polars")
+    monkeypatch.setattr(frames, "_NARROW_BYTES_MAX", 100)
+    table = pa.table({"s": [f"row {number}" for number in range(100)]})
+
+    made = taken(given(table, "polars"))
+
+    assert made["s"].num_chunks > 1
     assert made.to_pylist() == table.to_pylist()
 
 
