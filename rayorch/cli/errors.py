@@ -4,7 +4,8 @@ RayorchError
 ├── AmbiguousRunError   the beginning of an id that several runs share
 ├── NoRunsError         `last`, where there is none
 ├── NoTaskError         a task number that the run does not have
-├── CancelError         a run that cannot be cancelled, or not now
+├── CancelError         a run that cannot be cancelled any more
+├── UnansweredError     a leader that does not take up a request
 └── SetError            a `--set` that is no NAME=VALUE
 """
 
@@ -68,7 +69,7 @@ class NoTaskError(RayorchError):
 
 
 class CancelError(RayorchError):
-    """A run cannot be cancelled, or not now."""
+    """A run cannot be cancelled any more."""
 
     remedy: ClassVar[Remedy] = "fix"
 
@@ -80,6 +81,24 @@ class CancelError(RayorchError):
 
     def __str__(self) -> str:
         return f"run {self.run} is not cancelled: {self.why}\n  {self.fix}"
+
+
+class UnansweredError(RayorchError):
+    """The leader of a home has not taken up a request yet."""
+
+    remedy: ClassVar[Remedy] = "check"
+
+    def __init__(self, run: str, leader: str, waited_s: float) -> None:
+        super().__init__(run, leader, waited_s)
+        self.run = run
+        self.leader = leader
+        self.waited_s = waited_s
+
+    def __str__(self) -> str:
+        return (
+            f"the request is left under the home, and not obeyed within {self.waited_s:g} s. "
+            f"run={self.run}, leader={self.leader}"
+        )
 
 
 class SetError(RayorchError):

@@ -30,6 +30,7 @@ from rayorch.ids import RunId
 from rayorch.observe.display import RunDisplay, auto_display
 from rayorch.observe.report import Commands, report_data
 from rayorch.observe.view import RunView
+from rayorch.runner.capture import install_tee, remove_tee
 
 Begin = Callable[[Control], RunId]
 
@@ -95,6 +96,9 @@ def _followed(
 @contextlib.contextmanager
 def _opened(at: Connection, options: Options) -> Iterator[Control]:
     """Open a control host and close it, but after a Ctrl-C: that waits for nothing."""
+    if at.settings.executor == "in-process":
+        # What functions print goes to the run's log, as from runners that are processes.
+        install_tee(echo=False)
     control = open_control(at, slots=options.slots, takeover=options.takeover)
     try:
         yield control
@@ -103,6 +107,8 @@ def _opened(at: Connection, options: Options) -> Iterator[Control]:
     except BaseException:
         control.close()
         raise
+    finally:
+        remove_tee()
     control.close()
 
 

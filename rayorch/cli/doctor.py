@@ -1,0 +1,265 @@
+"""`doctor`: what this machine and a home can do, and what to do about what they cannot.
+
+Each check is a function that yields findings. None starts a run, and what the checks write under
+the home they remove again.
+"""
+
+import platform
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, Literal
+
+import click
+import msgspec
+
+from connectors.errors import (
+    ConnectorError,
+    StoreDeniedError,
+    StoreError,
+    StoreUnavailableError,
+    UnsafeStoreError,
+)
+from connectors.probe import probe_exclusive_create
+from rayorch.cli.options import Exit, Options
+from rayorch.cli.printing import print_document
+from rayorch.cli.reading import HomeReader
+from rayorch.client import Connection, connection, usable_cores
+from rayorch.core.run import ACTIVE
+from rayorch.errors import HomeBusyError, RayorchError
+from rayorch.host.leader import check_free
+from rayorch.host.local import this_process
+from rayorch.host.ray_cluster import STORE_BYTES, import_ray, temp_dir, warm_cluster
+from rayorch.ids import new_nonce
+from rayorch.observe.figures import bytes_text, counted
+
+Status = Literal["ok", "warn", "fail"]
+
+PYTHON_MIN: Final = (3, 11)
+PYTHON_MAX: Final = (3, 13)
+CORE_PACKAGES: Final = ("ray", "pyarrow", "deltalake", "fsspec")
+EXTRAS: Final[Mapping[str, str]] = {
+    "duckdb": "sql",
+    "pandas": "pandas",
+    "polars": "polars",
+    "obstore": "s3",
+    "s3fs": "s3",
+    "gcsfs": "gcs",
+    "adlfs": "azure",
+}
+DISK_BYTES_LOW: Final = 5 << 30
+DISK_BYTES_MIN: Final = 500 << 20
+CONNECT_S_MAX: Final = 3.0
+SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - only looked at.
+CREDENTIALS: Final[Mapping[str, str]] = {
+    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE), AWS_REGION, and "
+    "AWS_ENDPOINT_URL for a server that is not Amazon's",
+    "gs": "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
+MARKS: Final[Mapping[Status, tuple[str, str]]] = {
+    "ok": ("ok  ", "green"),
+    "warn": ("warn", "yellow"),
+    "fail": ("FAIL", "red"),
+}
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What one look has found, and what to do about it."""
+
+    check: str
+    status: Status
+    found: str
+    fix: str = ""
+
+
+Findings = Iterator[Finding]
+
+
+def doctor(options: Options) -> int:
+    """Print what was found; the exit code is 1 if anything would keep a run from working."""
+    at = connection(options.home)
+    findings: list[Finding] = []
+    for check in CHECKS:
+        for finding in check(at):
+            findings.append(finding)
+            if not options.as_json:
+                _print(finding)
+    failed = sum(finding.status == "fail" for finding in findings)
+    if options.as_json:
+        print_document({"ok": not failed, "findings": findings})
+    elif failed:
+        click.echo(f"{counted(failed, 'thing')} to mend before a run can work", err=True)
+    return Exit.FAILED if failed else Exit.OK
+
+
+def _print(finding: Finding) -> None:
+    mark, colour = MARKS[finding.status]
+    click.echo(f"{click.style(mark, fg=colour)}  {finding.check:<14} {finding.found}")
+    for line in finding.fix.splitlines():
+        click.echo(f"      {'':<14} {line}")
+
+
+# --- this process -------------------------------------------------------------------------------
+
+
+def check_python(_at: Connection) -> Findings:
+    """Python is one that we support."""
+    said = f"{platform.python_version()} at {sys.executable}"
+    if PYTHON_MIN <= sys.version_info[:2] <= PYTHON_MAX:
+        yield Finding("python", "ok", said)
+    else:
+        yield Finding("python", "fail", said, "make a virtual environment of Python 3.11 to 3.13")
+
+
+def check_packages(_at: Connection) -> Findings:
+    """What must be installed is, and what may be."""
+    for name in CORE_PACKAGES:
+        try:
+            yield Finding("package", "ok", f"{name} {version(name)}")
+        except PackageNotFoundError:
+            yield Finding("package", "fail", f"{name} is missing", "pip install rayorch")
+    present = [name for name in EXTRAS if find_spec(name) is not None]
+    missing = {name: extra for name, extra in EXTRAS.items() if name not in present}
+    shown = ", ".join(f"{name} {version(name)}" for name in present) or "none"
+    fixes = "\n".join(f"for {name}:  pip install 'rayorch[{e}]'" for name, e in missing.items())
+    yield Finding("extras", "ok", shown, fixes)
+
+
+def check_ray(at: Connection) -> Findings:
+    """Ray can be imported, and the cluster that would be used answers."""
+    try:
+        ray = import_ray()
+    except (ImportError, OSError) as error:
+        yield Finding("ray", "fail", f"cannot be imported: {error}", "pip install --force ray")
+        return
+    yield Finding("ray", "ok", f"version {ray.__version__}, {counted(usable_cores(), 'core')} here")
+    address = at.settings.ray_address
+    if address:
+        yield _reached("RAY_ADDRESS", address, "unset RAY_ADDRESS for a Ray of our own")
+    warm = warm_cluster()
+    if warm is not None:
+        yield _reached("up", warm.address, "`rayorch down`, then `rayorch up`")
+    else:
+        yield Finding("up", "ok", "no Ray is kept warm: `rayorch up` makes runs start at once")
+
+
+def _reached(check: str, address: str, fix: str) -> Finding:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return Finding(check, "warn", f"{address} names no host and port: not tried")
+    try:
+        with socket.create_connection((host, int(port)), CONNECT_S_MAX):
+            return Finding(check, "ok", f"{address} answers")
+    except OSError as error:
+        return Finding(check, "fail", f"{address} does not answer: {error}", fix)
+
+
+# --- the home -----------------------------------------------------------------------------------
+
+
+def check_home(at: Connection) -> Findings:
+    """The home can be written, read, and raced for; then, its journal folds."""
+    store = at.home.store
+    key, data = f".probe/doctor-{new_nonce()}", b"rayorch doctor"
+    try:
+        store.put(key, data)
+        same = store.get(key) == data
+        store.delete([key])
+    except ConnectorError as error:
+        yield Finding("home", "fail", str(error), _store_fix(store.url, error))
+        return
+    if not same:
+        fix = "keep the home on a local disk, s3://, gs:// or az://"
+        yield Finding("home", "fail", f"{store.url} does not return what was written", fix)
+        return
+    yield Finding("home", "ok", f"{store.url} can be written and read")
+    yield from _race(at)
+    promises = store.promises
+    if not promises.durable:
+        fix = "fine for tests; a run cannot be resumed after a power cut"
+        yield Finding("durable", "warn", f"writes may be lost with the machine: {store.url}", fix)
+    if promises.note:
+        yield Finding("note", "ok", promises.note)
+    yield from _journal(at)
+
+
+def _race(at: Connection) -> Findings:
+    try:
+        report = probe_exclusive_create(at.home.store)
+    except StoreError as error:
+        yield Finding("race", "fail", str(error), _store_fix(at.home.url, error))
+        return
+    said = f"{report.contenders} contenders, {counted(report.rounds, 'round')}"
+    if report.atomic:
+        yield Finding("race", "ok", f"one winner for each key ({said})")
+    else:
+        yield Finding("race", "fail", f"{report.reason} ({said})", UnsafeStoreError.advice)
+
+
+def _store_fix(url: str, error: ConnectorError) -> str:
+    scheme = url.partition("://")[0]
+    if isinstance(error, StoreDeniedError | StoreUnavailableError) and scheme in CREDENTIALS:
+        return CREDENTIALS[scheme]
+    return str(getattr(error, "advice", "")) or "choose another home: --home or RAYORCH_HOME"
+
+
+def _journal(at: Connection) -> Findings:
+    try:
+        runs = HomeReader(at).look().runs.values()
+        active = sum(run.state in ACTIVE for run in runs)
+        yield Finding("journal", "ok", f"{counted(len(runs), 'run')}, {active} active")
+        check_free(at.home, this_process("doctor"), at.clock.now_s())
+    except HomeBusyError as busy:
+        yield Finding("leader", "ok", f"{busy.leader} is at work on {busy.run}")
+    except (RayorchError, ConnectorError) as error:
+        fix = "keep a copy of the home, then start with another one: --home"
+        yield Finding("journal", "fail", str(error), fix)
+
+
+# --- disk and memory ----------------------------------------------------------------------------
+
+
+def check_room(at: Connection) -> Findings:
+    """There is room where we write."""
+    inside = at.home.store.local_path("x")
+    if inside is not None:
+        yield _room("home disk", Path(inside).parent)
+    yield _room("temp disk", Path(tempfile.gettempdir()))
+    yield _room("ray disk", Path(temp_dir()))
+    if SHARED_MEMORY.is_dir():
+        yield _shared_memory(shutil.disk_usage(SHARED_MEMORY).free)
+
+
+def _room(check: str, folder: Path) -> Finding:
+    while not folder.exists():
+        folder = folder.parent
+    free_bytes = shutil.disk_usage(folder).free
+    said = f"{bytes_text(free_bytes)} free at {folder}"
+    if free_bytes < DISK_BYTES_MIN:
+        return Finding(check, "fail", said, "free some space there")
+    if free_bytes < DISK_BYTES_LOW:
+        return Finding(check, "warn", said, "large outputs and spilled rows may fill it")
+    return Finding(check, "ok", said)
+
+
+def _shared_memory(free_bytes: int) -> Finding:
+    said = f"{bytes_text(free_bytes)} free in {SHARED_MEMORY}"
+    if free_bytes >= STORE_BYTES:
+        return Finding("shared memory", "ok", said)
+    fix = f"Ray wants {bytes_text(STORE_BYTES)}; in a container: --shm-size=512m"
+    return Finding("shared memory", "warn", said, fix)
+
+
+CHECKS: Final[tuple[Callable[[Connection], Findings], ...]] = (
+    check_python,
+    check_packages,
+    check_ray,
+    check_home,
+    check_room,
+)
