@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 
 from connectors.data_errors import CorruptFileError
-from connectors.formats.file_format import FileFacts, conformed, rows_of_nulls
-from connectors.formats.text import check_options, corrupt, for_each_file, translated
+from connectors.formats.file_format import FileFacts, conformed, read_failure, rows_of_nulls
+from connectors.formats.text import check_options, for_each_file, translated
 from connectors.splitting import Unit
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _facts(listing: Listing, file: FoundFile) -> FileFacts:
                 return FileFacts(schema=schema, rows=None, units=(Unit(file.size_bytes),))
             reader = pa.ipc.open_file(source)
         except (pa.ArrowInvalid, OSError) as error:
-            raise corrupt(url, ARROW, error) from error
+            raise read_failure(url, ARROW, error) from error
         count = reader.num_record_batches
         units = tuple(Unit(file.size_bytes // count, part=index) for index in range(count))
         return FileFacts(schema=reader.schema, rows=None if count else 0, units=units)

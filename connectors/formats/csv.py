@@ -12,13 +12,12 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from connectors.data_errors import UnsupportedTypeError
-from connectors.formats.file_format import FileFacts, conformed
+from connectors.formats.file_format import FileFacts, conformed, read_failure
 from connectors.formats.text import (
     LOOK_BYTES,
     agreed_types,
     block_bytes,
     check_options,
-    corrupt,
     for_each_file,
     opened_text,
     told_types,
@@ -100,7 +99,7 @@ def _guessed(
         except (pa.ArrowInvalid, OSError) as error:
             if "Empty CSV" in str(error):
                 return None
-            raise corrupt(listing.url(file), CSV, error) from error
+            raise read_failure(listing.url(file), CSV, error) from error
 
 
 def _tables(read: PartRead) -> Iterator[pa.Table]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import pyarrow as pa
 
-from connectors.data_errors import SchemaConflictError
+from connectors.data_errors import CorruptFileError, SchemaConflictError
+from connectors.errors import ConnectorError, StoreUnavailableError
 from connectors.hive import value_array
+from connectors.url import split_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from connectors.splits import FilePart, OptionValue
     from connectors.splitting import Unit
     from connectors.store import Store
+
+
+_CLIENTS: Final = ("AWS Error", "google::cloud", "Azure Error", "curlCode")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +96,21 @@ class FileFormat(Protocol):
     ) -> TableFile:
         """Start a file. Raises: UnsupportedTypeError, OptionError."""
         ...
+
+
+def read_failure(url: str, format_name: str, error: Exception) -> ConnectorError:
+    """Return what a failed read was: the store's fault, or the file's.
+
+    Arrow says both as OSError. Only a store's has an error number, or its client's name.
+    """
+    text = str(error).strip()
+    if isinstance(error, OSError) and (error.errno or any(name in text for name in _CLIENTS)):
+        folder, key = split_url(url)
+        return StoreUnavailableError(folder, key, text)
+    reason = text.partition("\n")[0]
+    if "onversion error" in reason:
+        reason += " (types were guessed from the beginning; option types says them)"
+    return CorruptFileError(url, format_name, reason)
 
 
 def rows_of_nulls(rows: int, schema: pa.Schema) -> pa.Table:

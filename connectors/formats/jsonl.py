@@ -16,13 +16,17 @@ import pyarrow.json as pajson
 import pyarrow.types as pt
 
 from connectors.data_errors import UnsupportedTypeError
-from connectors.formats.file_format import FileFacts, conformed, rows_without_columns
+from connectors.formats.file_format import (
+    FileFacts,
+    conformed,
+    read_failure,
+    rows_without_columns,
+)
 from connectors.formats.text import (
     LOOK_BYTES,
     agreed_types,
     block_bytes,
     check_options,
-    corrupt,
     for_each_file,
     is_compressed,
     opened_text,
@@ -85,7 +89,7 @@ def _guessed(listing: Listing, file: FoundFile) -> pa.Schema | None:
             block = next(line_blocks(source, 0, 0, LOOK_BYTES), b"")
             return _parsed(block, None).schema if block.strip() else None
         except (pa.ArrowInvalid, OSError) as error:
-            raise corrupt(listing.url(file), JSONL, error) from error
+            raise read_failure(listing.url(file), JSONL, error) from error
 
 
 def _units(file: FoundFile) -> tuple[Unit, ...]:

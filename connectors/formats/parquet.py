@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from connectors.data_errors import CorruptFileError, OptionError, UnsupportedTypeError
-from connectors.formats.file_format import FileFacts, conformed, rows_of_nulls
+from connectors.formats.file_format import FileFacts, conformed, read_failure, rows_of_nulls
 from connectors.splitting import Unit
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class ParquetFormat:
         try:
             yield from _tables(read)
         except (pa.ArrowInvalid, OSError) as error:
-            raise CorruptFileError(read.url, "Parquet", str(error).strip()) from error
+            raise read_failure(read.url, "Parquet", error) from error
 
     def open_file(
         self, output: Output, schema: pa.Schema, options: Mapping[str, OptionValue]

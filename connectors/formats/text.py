@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import pyarrow as pa
 import pyarrow.types as pt
 
-from connectors.data_errors import CorruptFileError, OptionError, near_miss
+from connectors.data_errors import OptionError, near_miss
+from connectors.formats.file_format import read_failure
 from connectors.schema import common_type
 
 if TYPE_CHECKING:
@@ -116,16 +117,8 @@ def with_types(schema: pa.Schema | None, agreed: Mapping[str, pa.DataType]) -> p
 
 
 def translated(batches: Iterator[T], url: str, format_name: str) -> Iterator[T]:
-    """Pass on what is read; a parser's error becomes a CorruptFileError."""
+    """Pass on what is read; a parser's error becomes ours."""
     try:
         yield from batches
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
-        raise corrupt(url, format_name, error) from error
-
-
-def corrupt(url: str, format_name: str, error: Exception) -> CorruptFileError:
-    """Return the error for a file that a parser refuses."""
-    reason = str(error).strip().partition("\n")[0]
-    if "onversion error" in reason:
-        reason += " (types were guessed from the beginning; option types says them)"
-    return CorruptFileError(url, format_name, reason)
+        raise read_failure(url, format_name, error) from error

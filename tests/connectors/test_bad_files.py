@@ -17,6 +17,7 @@ from connectors.data_errors import (
     UnknownFormatError,
 )
 from connectors.errors import BadUrlError
+from connectors.formats.file_format import read_failure
 from connectors.formats.tables import forget_table, register_table
 from connectors.source import discover, open_reader
 from tests.connectors.datasets import options, read, sink, source, write
@@ -64,6 +65,19 @@ def test_pages_of_garbage_are_refused_when_they_are_read(tmp_path: Path) -> None
 
     with pytest.raises(CorruptFileError, match=r"bad\.parquet"):
         read(source(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (OSError(5, "Input/output error"), "retry"),
+        (OSError("When reading key 'k': AWS Error NETWORK_CONNECTION during GetObject"), "retry"),
+        (OSError("Couldn't deserialize thrift"), "fix"),
+        (pa.ArrowInvalid("Corrupt snappy compressed data"), "fix"),
+    ],
+)
+def test_a_store_that_fails_is_not_taken_for_a_corrupt_file(error: Exception, remedy: str) -> None:
+    assert read_failure("s3://bucket/a/k", "Parquet", error).remedy == remedy
 
 
 def test_another_format_under_the_name_of_parquet_is_refused(tmp_path: Path) -> None:

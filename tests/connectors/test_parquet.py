@@ -1,3 +1,4 @@
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from connectors.data_errors import (
     SchemaConflictError,
 )
 from connectors.dataset import read_dataset
-from connectors.sink import open_sink
+from connectors.sink import SinkOutput, open_sink
 from connectors.source import discover, open_reader
 from tests.connectors.datasets import options, publish, read, sink, source, write
 
@@ -294,6 +295,27 @@ def test_two_applications_take_turns_at_one_place(tmp_path: Path) -> None:
         publish(spec, write(spec, pa.table({"a": [app]}), name=app), app=app)
 
     assert sorted(read(source(spec.url))["a"].to_pylist()) == ["one", "two"]
+
+
+def test_of_many_threads_that_publish_one_generation_one_manifest_is_made(tmp_path: Path) -> None:
+    spec = sink(tmp_path / "o", mode="append")
+    ours = [write(spec, pa.table({"a": ["ours"]}), name=f"ours{n}") for n in range(4)]
+    theirs = [write(spec, pa.table({"a": ["theirs"]}), name=f"theirs{n}") for n in range(4)]
+    start = threading.Barrier(8)
+
+    def run(output: SinkOutput, app: str) -> None:
+        start.wait(10)
+        publish(spec, output, app=app)
+
+    threads = [threading.Thread(target=run, args=(o, "app")) for o in ours]
+    threads += [threading.Thread(target=run, args=(o, f"app{n}")) for n, o in enumerate(theirs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    rows = read(source(spec.url))["a"].to_pylist()
+    assert sorted(rows) == ["ours", "theirs", "theirs", "theirs", "theirs"]
 
 
 def test_sweeping_deletes_what_no_commit_names_and_nothing_else(tmp_path: Path) -> None:
