@@ -26,16 +26,19 @@ from rayorch.failpoints import failpoint
 from rayorch.program import MapCode, Step, StepId
 from rayorch.runner.apply import StepRun
 from rayorch.runner.errors import AttemptError, AttemptHaltedError
-from rayorch.runner.failures import BUG, failure_of
+from rayorch.runner.failures import BUG, LOAD, Origin, failure_of
 from rayorch.runner.programs import LoadedStage
 from rayorch.runner.sources import split_of_rows
-from rayorch.runner.tracebacks import message_of, traceback_of
+from rayorch.runner.tracebacks import message_of, traceback_of, where_of
 
 BATCH_BYTES_MAX: Final = 64 << 20
 BATCH_BYTES_MIN: Final = 64 << 10
 BATCHES_IN_MEMORY: Final = 8
 """Shares of its memory in which an attempt counts: the batch, what steps make of it (each may
 copy), what writers hold back, and two batches that are read ahead."""
+
+WITH_TRACEBACK: Final = (BUG, LOAD)
+"""Of these a person needs the frames; all other errors name their place by themselves."""
 
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -108,9 +111,10 @@ class Attempt:
         except (AttemptError, AttemptHaltedError):
             self._abort_writers()
             raise
-        # Exception: readers and writers raise what their libraries raise. The table of failures
-        # sorts it, and a runner that reports a bug is better than one that dies of it.
-        except Exception as error:
+        # Readers and writers raise what their libraries raise, the panics of Rust included. The
+        # table of failures sorts it: a runner that reports a bug is better than one that dies of
+        # it.
+        except BaseException as error:
             self._abort_writers()
             doing, what = self._doing
             raise engine_failure(
@@ -241,19 +245,25 @@ class Attempt:
 
 
 def engine_failure(
-    doing: str, error: BaseException, *, transform: str = "", source: str = ""
+    doing: str,
+    error: BaseException,
+    *,
+    origin: Origin = "engine",
+    transform: str = "",
+    source: str = "",
 ) -> AttemptError:
     """Return what an exception outside of user code means for its attempt."""
-    row = failure_of(error, "engine")
+    row = failure_of(error, origin)
     return AttemptError(
         row.kind,
         ErrorInfo(
             message=f"{doing}: {message_of(error)}",
             error_type=type(error).__qualname__,
             transform=transform,
+            where=where_of(error) if origin == "load" else "",
             source=source,
             remedy=row.advice,
-            traceback=traceback_of(error, ours=True) if row is BUG else "",
+            traceback=traceback_of(error, ours=row is BUG) if row in WITH_TRACEBACK else "",
         ),
     )
 

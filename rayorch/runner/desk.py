@@ -63,7 +63,7 @@ class Ticket:
         self.batches: deque[tuple[pa.Table, int]] = deque()
         self.size_bytes = 0  # of `batches`
         self.is_read = False  # nothing more comes, or `error`
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.read_s = 0.0
         self.cpu_s = 0.0
 
@@ -237,7 +237,7 @@ class Desk:
                 self._read_bytes += size_bytes
                 self._work.notify()
 
-    def end_reading(self, ticket: Ticket, error: Exception | None = None) -> None:
+    def end_reading(self, ticket: Ticket, error: BaseException | None = None) -> None:
         """Say that nothing more comes, or what went wrong."""
         with self._work:
             ticket.error = error

@@ -186,8 +186,8 @@ class RunnerEngine:
         try:
             return self._stage(lease)
         # Unpickling runs code of the user's modules: anything can come out of it.
-        except Exception as error:
-            raise engine_failure("cannot load the program", error) from error
+        except BaseException as error:
+            raise engine_failure("cannot load the program", error, origin="load") from error
 
     def _inline(self, ticket: Ticket, loaded: LoadedStage, spent: Spent) -> Iterator[pa.Table]:
         batch_bytes = batch_bytes_of(loaded.limits.memory_bytes, ticket.lease.shrink)
@@ -233,7 +233,7 @@ class RunnerEngine:
                 self._desk.put_batch(ticket, table)
                 del table
         # Whatever it is, the attempt that wants the batches reports it, not this thread.
-        except Exception as error:
+        except BaseException as error:
             self._desk.end_reading(ticket, error)
             return
         ticket.cpu_s = time.thread_time() - cpu_s

@@ -18,6 +18,7 @@ from rayorch.core.facts import FailureKind
 
 Origin = Literal[
     "code",  # the user's function, expression or query
+    "load",  # fetching and unpickling a program, which runs the user's modules
     "engine",  # our reading, checking and writing
 ]
 
@@ -63,6 +64,12 @@ _NETWORK: Final = frozenset(
     }
 )
 
+LOAD: Final = FailureRow(
+    name="a program that does not load",
+    kind="refused",
+    origin="load",
+    advice="make its modules importable where the runners are, in the versions used here",
+)
 BUG: Final = FailureRow(
     name="a bug of ours",
     kind="refused",
@@ -121,28 +128,19 @@ FAILURES: Final[tuple[FailureRow, ...]] = (
     FailureRow(
         name="the network or a disk hiccuped",
         kind="transient",
-        origin="engine",
         classes=frozenset({"ConnectionError", "TimeoutError"}),
     ),
-    FailureRow(name="I/O that may pass", kind="transient", origin="engine", errnos=_NETWORK),
+    FailureRow(name="I/O that may pass", kind="transient", errnos=_NETWORK),
     # pyarrow's own clients for object stores raise OSError without an errno, for all of it.
     FailureRow(
         name="I/O without a number",
         kind="transient",
-        origin="engine",
         classes=frozenset({"OSError"}),
     ),
-    FailureRow(
-        name="a program that does not load",
-        kind="refused",
-        origin="engine",
-        classes=frozenset({"ImportError"}),
-        advice="install the module where the runners are, or define the function in the file",
-    ),
+    LOAD,
     FailureRow(
         name="bytes or values that Arrow refuses",
         kind="refused",
-        origin="engine",
         classes=frozenset({"pyarrow.lib.ArrowException"}),
         advice="look at the input file named here",
     ),
@@ -173,7 +171,7 @@ def failure_of(error: BaseException, origin: Origin, transient: Iterable[str] = 
             (row.origin is None or row.origin == origin)
             and (not row.classes or not names.isdisjoint(row.classes))
             and (not row.errnos or number in row.errnos)
-            and (not row.remedies or (origin == "engine" and remedy in row.remedies))
+            and (not row.remedies or (origin != "code" and remedy in row.remedies))
         ):
             return row
     raise AssertionError("the last row matches everything")

@@ -1,6 +1,8 @@
 """One attempt: rows through a tree of steps into sinks, all of it or nothing."""
 
 import errno
+import pickle
+import sys
 from pathlib import Path
 
 import msgspec
@@ -204,6 +206,49 @@ def test_a_program_that_is_gone_is_an_error_of_its_attempts() -> None:
     assert [make.error_of(end).message.startswith("cannot load the program") for end in ends] == [
         True
     ] * 2
+
+
+class Unloadable:
+    """A function of a module that calls sys.exit when it is imported."""
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        return table
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return sys.exit, ("no licence",)
+
+
+def test_a_program_that_does_not_load_is_an_error_of_its_attempts() -> None:
+    """And not the end of the runner's thread."""
+    plan = make.planned(make.stage("range://10?splits=2"))
+    program = make.program_of(make.stage("range://10?splits=2", make.chain(Unloadable())), ["m://"])
+    plan.home.store.put(f"runs/{make.RUN}/program-{make.VERSION}.pkl", pickle.dumps(program))
+
+    ends = make.executed(plan)
+
+    assert [make.error_of(end).message for end in ends] == [
+        "cannot load the program: called sys.exit('no licence')"
+    ] * 2
+    assert "importable" in make.error_of(ends[0]).remedy
+
+
+class PanicException(BaseException):
+    """A panic of a library in Rust."""
+
+
+def test_a_panic_of_a_writer_is_reported_as_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make.planned(make.stage("range://10?splits=2"))
+
+    def panic(*_args: object) -> None:
+        raise PanicException("index out of bounds")
+
+    monkeypatch.setattr(MemoryStore, "put", panic)
+    ends = make.executed(plan)
+
+    error = make.error_of(ends[1])
+    assert "index out of bounds" in error.message
+    assert "report" in error.remedy
+    assert "panic" in error.traceback
 
 
 def test_batches_are_a_share_of_the_memory_and_shrink() -> None:

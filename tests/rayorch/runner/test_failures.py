@@ -58,9 +58,14 @@ EXAMPLES: list[tuple[str, BaseException, Origin, FailureKind]] = [
     ("the network or a disk hiccuped", ConnectionRefusedError(), "engine", "transient"),
     ("I/O that may pass", OSError(errno.EIO, "disk"), "engine", "transient"),
     ("I/O without a number", OSError("AWS Error SLOW_DOWN"), "engine", "transient"),
-    ("a program that does not load", ModuleNotFoundError("no module"), "engine", "refused"),
+    ("a program that does not load", ModuleNotFoundError("no module"), "load", "refused"),
+    ("a program that does not load", AttributeError("no attribute 'f'"), "load", "refused"),
+    ("a program that does not load", SystemExit(1), "load", "refused"),
+    ("worth another try", store_errors.StoreUnavailableError("u", "k", "503"), "load", "transient"),
+    ("I/O that may pass", OSError(errno.EIO, "disk"), "load", "transient"),
     ("bytes or values that Arrow refuses", pa.ArrowInvalid("bad"), "engine", "refused"),
     ("a bug of ours", KeyError("x"), "engine", "refused"),
+    ("a bug of ours", ModuleNotFoundError("no module"), "engine", "refused"),
 ]
 
 
