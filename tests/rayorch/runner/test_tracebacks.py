@@ -13,7 +13,7 @@ from rayorch.runner.tracebacks import (
 )
 
 
-def caught(code: str, filename: str = "/home/user/flow.py") -> BaseException:
+def caught(code: str, filename: str = "/srv/flow.py") -> BaseException:
     """The exception that code of a user's file raises."""
     with pytest.raises(BaseException) as info:  # noqa: PT011 - any at all
         exec(compile(code, filename, "exec"), {"json": json})  # noqa: S102 - a user's file
@@ -23,7 +23,7 @@ def caught(code: str, filename: str = "/home/user/flow.py") -> BaseException:
 def test_the_deepest_line_of_the_user_is_named_though_a_library_raised() -> None:
     error = caught("def parse():\n    json.loads('{')\nparse()")
 
-    assert where_of(error) == "/home/user/flow.py:2"
+    assert where_of(error) == "/srv/flow.py:2"
 
 
 def test_a_chain_of_exceptions_is_told_without_our_frames() -> None:
@@ -58,5 +58,5 @@ def test_nothing_is_told_without_end() -> None:
 def test_an_endless_recursion_is_told_shortly() -> None:
     error = caught("def f():\n    f()\nf()")
 
-    assert where_of(error) == "/home/user/flow.py:2"
+    assert where_of(error) == "/srv/flow.py:2"
     assert "more times" in traceback_of(error)
