@@ -6,7 +6,14 @@ from typing import Final
 
 from rayorch.core import settling
 from rayorch.core.book import Book, ensure_runners
-from rayorch.core.commands import Command, CompareSchemas, Lease, Record, RevokeLeases
+from rayorch.core.commands import (
+    Command,
+    CompareSchemas,
+    KillRunner,
+    Lease,
+    Record,
+    RevokeLeases,
+)
 from rayorch.core.facts import (
     AttemptFailed,
     AttemptFinished,
@@ -95,6 +102,9 @@ def attempt_started(book: Book, fact: AttemptStarted, event: Event) -> Iterable[
         return ()
     book.put(run, step(book.task(run, fact), fact, run.retry, event.at_s))
     run.first_start_s = run.first_start_s or event.at_s
+    slot = book.runners.get(fact.runner)
+    if slot is not None:
+        slot.begin((fact.run, fact.task), fact.attempt, fact.epoch, event.at_s)
     return ()
 
 
@@ -129,15 +139,26 @@ def runner_joined(book: Book, fact: RunnerJoined, event: Event) -> Iterable[Comm
         run = book.runs.get(held.run)
         task = run.tasks[held.task] if run and held.task < len(run.tasks) else None
         lease = Lease(held.run, held.task, held.attempt, held.epoch, task.stage if task else 0)
-        if run is None or task is None or not _adoptable(book, run, task, held):
+        if run is None or task is None:
+            stale.append(lease)
+            # Nobody can wait for the end of an attempt whose run is forgotten.
+            slot.dying = slot.dying or held.started
+            continue
+        if _adoptable(book, run, task, held):
+            leased = TaskLeased(held.run, held.task, held.attempt, held.epoch, fact.runner)
+            task = step(task, leased, run.retry, event.at_s)
+        elif not held.started:
             stale.append(lease)
             continue
-        leased = TaskLeased(held.run, held.task, held.attempt, held.epoch, fact.runner)
-        after = step(task, leased, run.retry, event.at_s)
+        # What has started cannot be taken back: it is queued even if its task has moved on, so
+        # that its runner is not taken for idle, and the run's files are not swept under its feet.
+        book.hold(run, slot, lease, task)
         if held.started:
-            after = step(after, _started(held, fact), run.retry, event.at_s)
-        book.hold(run, slot, lease, after)
-    if stale:
+            book.put(run, step(task, _started(held, fact), run.retry, event.at_s))
+            slot.begin((held.run, held.task), held.attempt, held.epoch, event.at_s)
+    if slot.dying:
+        yield KillRunner(event.id, fact.runner, "it works for a run that is over")
+    elif stale:
         yield RevokeLeases(event.id, fact.runner, tuple(stale))
     for run_id in dict.fromkeys(run_id for run_id, _ in before.queue) if before else ():
         yield from settle(book, book.runs[run_id], event.id, event.at_s)

@@ -103,6 +103,8 @@ class Book:
         lease = slot.queue.get(key)
         if lease is not None and (lease.attempt, lease.epoch) == (fact.attempt, fact.epoch):
             del slot.queue[key]
+            if lease is slot.started:
+                slot.started = None
             self.flows[fact.run].held -= 1
             slot.alone = slot.alone and bool(slot.queue)
         slot.revoking.discard(key)

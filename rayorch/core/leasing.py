@@ -10,7 +10,7 @@ from typing import Final
 
 from rayorch.core.commands import Lease, RevokeLeases
 from rayorch.core.facts import RunnerJoined
-from rayorch.ids import EventId, RunId, RunnerId, TaskId
+from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId
 
 WINDOW_S: Final = 0.25
 """Work queued on a runner, so that it never waits for the scheduler."""
@@ -34,6 +34,8 @@ class RunnerSlot:
         "pool",
         "queue",
         "revoking",
+        "started",
+        "started_s",
     )
 
     def __init__(self, joined: RunnerJoined) -> None:
@@ -43,6 +45,8 @@ class RunnerSlot:
         self.memory_bytes = joined.memory_bytes
         self.queue: dict[Key, Lease] = {}
         self.revoking: set[Key] = set()
+        self.started: Lease | None = None  # what the runner said it began last
+        self.started_s = 0.0
         self.dying = False  # we ended it: nothing more for it, and no blame on what it runs
         self.alone = False  # runs a suspect: give it nothing else
 
@@ -50,6 +54,15 @@ class RunnerSlot:
     def head(self) -> Lease | None:
         """The lease that runs now, or will next."""
         return next(iter(self.queue.values()), None)
+
+    def begin(self, key: Key, attempt: int, epoch: Epoch, at_s: float) -> None:
+        """Note that the runner began a lease: whatever order we thought of, it is the head."""
+        lease = self.queue.get(key)
+        if lease is None or (lease.attempt, lease.epoch) != (attempt, epoch):
+            return
+        self.started, self.started_s = lease, at_s
+        if lease is not self.head:
+            self.queue = {key: lease, **self.queue}
 
     def room(self, expected_s: float | None) -> int:
         """Return how many more leases to send, 0 until half of the queue is worked off."""

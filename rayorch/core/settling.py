@@ -23,7 +23,7 @@ from rayorch.core.facts import (
 )
 from rayorch.core.leasing import RunnerSlot
 from rayorch.core.run import ENDED, Flow, Run, RunState
-from rayorch.core.task import Task, TaskState
+from rayorch.core.task import Task
 from rayorch.ids import EventId
 
 DRAIN_S: Final = {RunState.STOPPED: 5.0, RunState.FAILED: 60.0}
@@ -82,11 +82,10 @@ def overdue(run: Run, flow: Flow, slot: RunnerSlot, event: Event) -> Iterable[Co
     head = slot.head
     if head is None or head.run != run.id or slot.dying:
         return
-    task = run.tasks[head.task]
-    # Only what the runner said it started: a lease that waits for its input is not late.
-    runs = task.state is TaskState.RUNNING and task.runner == slot.id
     timeout_s = run.stages[head.stage].timeout_s
-    if runs and timeout_s and event.at_s - task.since_s > timeout_s:
+    # Only what the runner said it started: a lease that waits for its input is not late. Its task
+    # may be committed by another meanwhile: work without a use must end, too.
+    if timeout_s and slot.started is head and event.at_s - slot.started_s > timeout_s:
         slot.dying = True
         yield Record(event.id, _timed_out(run, slot, timeout_s))
         yield KillRunner(event.id, slot.id, f"task {head.task} ran longer than {timeout_s:g} s")

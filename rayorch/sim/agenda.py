@@ -1,0 +1,41 @@
+"""Virtual time: what is to happen when, in one order that the seed decides."""
+
+import heapq
+from collections.abc import Callable
+from typing import Final
+
+from rayorch.clock import ManualClock
+
+BEGIN_S: Final = 1_800_000_000.0
+
+Action = Callable[[], None]
+
+
+class Agenda(ManualClock):
+    """A clock that jumps to the next thing that is to happen."""
+
+    def __init__(self) -> None:
+        super().__init__(BEGIN_S)
+        self._due: list[tuple[float, int, Action]] = []
+        self._count = 0
+
+    @property
+    def elapsed_s(self) -> float:
+        """Virtual seconds since the beginning."""
+        return self.now_s() - BEGIN_S
+
+    def after(self, delay_s: float, action: Action) -> None:
+        """Do something later. What is due at the same time happens in the order it was asked."""
+        assert delay_s >= 0.0
+        self._count += 1
+        heapq.heappush(self._due, (self.now_s() + delay_s, self._count, action))
+
+    def step(self) -> bool:
+        """Do what is due next; return False when nothing is."""
+        if not self._due:
+            return False
+        at_s, _, action = heapq.heappop(self._due)
+        # Somebody may have slept past it (a journal that repeats an append).
+        self.advance(max(0.0, at_s - self.now_s()))
+        action()
+        return True

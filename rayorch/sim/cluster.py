@@ -1,0 +1,150 @@
+"""The simulated executor: runners on pools, a network that is late and says things twice."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rayorch.core.commands import Command, EnsureRunners, KillRunner, RevokeLeases, SendLeases
+from rayorch.core.facts import Fact, FailureKind, RunnerLost
+from rayorch.ids import RunnerId
+from rayorch.sim.config import SimPool
+from rayorch.sim.runner import SimRunner
+
+if TYPE_CHECKING:
+    from rayorch.sim.control import SimControl
+    from rayorch.sim.world import World
+
+
+class SimCluster:
+    """Where runners live. It outlives control actors, and may die as a whole."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.runners: dict[RunnerId, SimRunner] = {}
+        self._starting: dict[str, int] = {}
+        self._count = 0
+
+    def living(self) -> list[SimRunner]:
+        """Return the runners that are alive, silent or not."""
+        return [runner for runner in self.runners.values() if runner.alive]
+
+    # --- what a control actor asks for -----------------------------------------------------------
+
+    def execute(self, command: Command) -> None:
+        """Begin to carry out a command about runners."""
+        match command:
+            case EnsureRunners():
+                for pool in self._world.config.pools:
+                    self._ensure(pool, command)
+            case SendLeases():
+                self._tell(command.runner, lambda runner: runner.enqueue(command.leases))
+            case RevokeLeases():
+                self._tell(command.runner, lambda runner: runner.revoke(command.leases))
+            case KillRunner():
+                self._tell(command.runner, self.crash)
+            case _:
+                raise AssertionError(command)
+
+    def attach(self, control: "SimControl") -> None:
+        """Tell a new control actor of the runners that live already."""
+        for runner in self.living():
+            if runner.silent:
+                # It is found when it speaks again.
+                runner.disowned = True
+            else:
+                self._introduce(runner, control)
+
+    def _ensure(self, pool: SimPool, asked: EnsureRunners) -> None:
+        if asked.cores > pool.cores or asked.memory_bytes > pool.memory_bytes:
+            return
+        mine = [each for each in self.living() if each.pool is pool and not each.disowned]
+        starting = self._starting.get(pool.name, 0)
+        wanted = min(pool.runners, asked.count_max)
+        for _ in range(wanted - len(mine) - starting):
+            self._starting[pool.name] = self._starting.get(pool.name, 0) + 1
+            self._world.agenda.after(pool.startup_s, partial(self._start, pool))
+
+    def _start(self, pool: SimPool) -> None:
+        self._starting[pool.name] -= 1
+        self._count += 1
+        runner = SimRunner(self._world, RunnerId(f"{pool.name}-{self._count}"), pool)
+        self.runners[runner.id] = runner
+        self._introduce(runner, self._world.leader)
+
+    def _tell(self, runner_id: RunnerId, act: "partial[None] | Act") -> None:
+        """Reach a runner over the network; a silent one hears it when it wakes."""
+        runner = self.runners.get(runner_id)
+        if runner is None or not runner.alive:
+            return
+        late_s = max(0.0, runner.silent_until_s - self._world.agenda.now_s())
+        self._world.agenda.after(late_s + self._world.latency_s(), lambda: act(runner))
+
+    # --- what runners say ------------------------------------------------------------------------
+
+    def report(self, runner: SimRunner, facts: tuple[Fact, ...]) -> None:
+        """Bring a runner's facts to whoever leads, late, and now and then twice."""
+        heard = partial(runner.heard, facts)
+        self._world.agenda.after(self._world.latency_s(), partial(self._offer, facts, heard))
+        if self._world.happens(self._world.faults.report_doubled):
+            again_s = self._world.luck.uniform(0.0, 20.0)
+            self._world.agenda.after(again_s, partial(self._offer, facts))
+
+    def _offer(self, facts: tuple[Fact, ...], heard: "Heard | None" = None) -> None:
+        self._world.leader.offer(facts, heard)
+
+    def _introduce(self, runner: SimRunner, control: "SimControl") -> None:
+        """Say who it is, and again what nobody has made durable, in either order."""
+        runner.newest = max(runner.newest, control.journal.epoch)
+        unheard = tuple(runner.unheard)
+        first = self._world.coin(0.5)
+        if unheard and first:
+            control.offer(unheard, partial(runner.heard, unheard))
+        control.offer((runner.joined(),), None)
+        if unheard and not first:
+            control.offer(unheard, partial(runner.heard, unheard))
+
+    # --- what goes wrong -------------------------------------------------------------------------
+
+    def crash(self, runner: SimRunner, kind: FailureKind = "lost") -> None:
+        """End a runner; whoever leads hears of it a little later."""
+        if not runner.alive:
+            return
+        runner.die()
+        lost = RunnerLost(runner=runner.id, kind=kind, reason="its process is gone")
+        self._world.agenda.after(self._world.luck.uniform(0.0, 0.5), partial(self._offer, (lost,)))
+
+    def pause(self, runner: SimRunner, duration_s: float) -> None:
+        """Stop a runner for a while. Longer than the silence that is tolerated, and it is lost."""
+        agenda = self._world.agenda
+        runner.silent_until_s = agenda.now_s() + duration_s
+        silence_s = self._world.config.silence_s
+        if duration_s > silence_s:
+            agenda.after(silence_s, partial(self._disown, runner))
+        agenda.after(duration_s, partial(self._wake, runner))
+
+    def die(self) -> None:
+        """Lose every runner at once, with nobody left to tell."""
+        for runner in self.living():
+            runner.die()
+
+    def _disown(self, runner: SimRunner) -> None:
+        if runner.alive and runner.silent:
+            runner.disowned = True
+            self._offer((RunnerLost(runner=runner.id, kind="lost", reason="it is silent"),))
+
+    def _wake(self, runner: SimRunner) -> None:
+        """A disowned runner comes back with what it holds, or reports once more and ends."""
+        if not runner.alive or not runner.disowned:
+            return
+        if self._world.coin(0.5):
+            runner.disowned = False
+            self._introduce(runner, self._world.leader)
+        else:
+            later_s = self._world.luck.uniform(0.0, 2.0)
+            self._world.agenda.after(later_s, partial(self.crash, runner))
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Act = Callable[[SimRunner], None]
+    Heard = Callable[[], None]

@@ -1,0 +1,69 @@
+"""What a simulation is made of: the pools, the work, and how much goes wrong."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from rayorch.core.facts import FailureKind
+
+GIB: Final = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimPool:
+    """Machines that are alike."""
+
+    name: str = "local"
+    runners: int = 3
+    cores: float = 2.0
+    memory_bytes: int = 4 * GIB
+    speed: float = 1.0  # how many seconds of work one second does
+    startup_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimFaults:
+    """How often what goes wrong, until `until_s`; after it nothing does."""
+
+    until_s: float = 25.0
+    every_s: float = 3.0  # mean time between two of the following, which are chosen by weight
+    runner_crash: int = 6
+    runner_pause: int = 5
+    control_crash: int = 3
+    control_usurped: int = 2  # a second control actor starts while the first is frozen
+    cluster_death: int = 1
+    person: int = 2  # stops a run, or now and then cancels it
+    # Each of these is a chance.
+    attempt_fails: float = 0.08  # with one of the kinds below
+    attempt_kinds: tuple[FailureKind, ...] = ("transient", "transient", "oom")
+    attempt_hangs: float = 0.01  # until it is timed out
+    attempt_kills: float = 0.02  # its runner
+    poisoned: float = 0.01  # of the tasks kill every runner until they are mended
+    broken: float = 0.02  # of the tasks raise until they are mended
+    report_doubled: float = 0.1
+    crash_in_turn: float = 0.002  # of the control actor, at each of the places where it matters
+    publish_fails: float = 0.2
+    store_unsure: float = 0.05  # of the creates leave their outcome unknown
+    long_sleep: float = 0.1  # of pauses and of people's absences last longer than the retention
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimConfig:
+    """One simulation but for its seed."""
+
+    pools: tuple[SimPool, ...] = (SimPool(),)
+    runs: int = 2
+    stages: int = 2
+    tasks_max: int = 25  # a stage
+    sinks: int = 2
+    task_s: float = 1.0  # median of the log-normal seconds of one attempt
+    task_sigma: float = 0.8
+    timeout_s: float = 15.0
+    network_s: float = 0.01
+    silence_s: float = 3.0  # of a runner until its leases are given away
+    snapshot_segments: int = 25
+    faults: SimFaults = SimFaults()
+    patience_s: float = 600.0  # after the last fault; who is not done by then never will be
+
+
+CALM: Final = SimFaults(until_s=0.0, poisoned=0.0, broken=0.0)
+"""Nothing goes wrong."""

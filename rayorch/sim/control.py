@@ -1,0 +1,218 @@
+"""A simulated control actor: the host's turn, over the real machine and the real journal."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from rayorch.core import invariants
+from rayorch.core.commands import (
+    Command,
+    CompareSchemas,
+    MakePlan,
+    PublishSink,
+    Record,
+    SweepRun,
+)
+from rayorch.core.facts import (
+    AttemptFinished,
+    ErrorInfo,
+    Event,
+    Fact,
+    Led,
+    PlanReady,
+    PublishFailed,
+    RunSwept,
+    SinkPublished,
+    Ticked,
+    is_durable,
+)
+from rayorch.core.machine import Machine
+from rayorch.core.run import ACTIVE
+from rayorch.ids import EventId
+from rayorch.journal.log import Journal
+
+if TYPE_CHECKING:
+    from rayorch.sim.world import World
+
+TICK_S: Final = 0.25
+IDLE_TICK_S: Final = 60.0
+CHECK_TICKS: Final = 20
+TURN_S: Final = 0.01
+"""A turn begins at most so long after the first fact that waits for it."""
+
+Heard = Callable[[], None]
+
+
+class CrashedError(Exception):
+    """The simulated control actor died here. Not an error of the product: the world catches it."""
+
+
+class SimControl:
+    """One incarnation of the control actor."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.machine = Machine()
+        self.journal = Journal(world.store, world.agenda, world.new_nonce)
+        self.alive = True
+        self.frozen_until_s = 0.0
+        self.clean = True  # every event in the journal has been applied
+        self._ticks = 0
+        self._inbox: list[tuple[tuple[Fact, ...], Heard | None]] = []
+        self._next_id = 1
+        self._turn_due = False
+
+    def start(self, *, interrupts: bool) -> None:
+        """Replay, take the lead, ask for what is outstanding."""
+        self.journal.replay(self.machine.fold, self.machine.restore)
+        epoch = self.journal.lead(self.machine.fold)
+        self._world.oracle.compare(self.machine)
+        self._next_id = self.machine.through + 1
+        self._apply([Led(epoch=epoch, interrupts=interrupts)])
+        self._world.cluster.attach(self)
+        self._execute(self.machine.outstanding(self.machine.through, self._world.agenda.now_s()))
+        self._tick()
+
+    def offer(self, facts: tuple[Fact, ...], heard: Heard | None) -> None:
+        """Queue facts; `heard` is called when they are durable and applied."""
+        if not self.alive:
+            return
+        self._inbox.append((facts, heard))
+        if not self._turn_due:
+            self._turn_due = True
+            delay_s = self._world.luck.uniform(0.0, TURN_S)
+            self._world.agenda.after(delay_s, partial(self._world.guard, self, self._turn))
+
+    def is_active(self) -> bool:
+        """Say whether a run needs anybody."""
+        return any(run.state in ACTIVE for run in self.machine.runs.values())
+
+    # --- one turn ------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        self.offer((), None)
+        delay_s = TICK_S if self.is_active() else IDLE_TICK_S
+        self._ticks += 1
+        if self.alive:
+            self._world.agenda.after(delay_s, self._tick)
+
+    def _turn(self) -> None:
+        agenda = self._world.agenda
+        if agenda.now_s() < self.frozen_until_s:
+            wait_s = self.frozen_until_s - agenda.now_s()
+            agenda.after(wait_s, partial(self._world.guard, self, self._turn))
+            return
+        self._turn_due = False
+        if self._ticks >= CHECK_TICKS:
+            # A zombie that nobody talks to has nothing to append, and must find out, too.
+            self._ticks = 0
+            self.journal.check_lead()
+        inbox, self._inbox = self._inbox, []
+        self._apply([fact for facts, _ in inbox for fact in facts])
+        for _, heard in inbox:
+            if heard is not None:
+                heard()
+        if self.journal.segments_since_snapshot >= self._world.config.snapshot_segments:
+            self.journal.write_snapshot(self.machine.snapshot())
+            self._may_crash()
+            self.journal.collect()
+
+    def _apply(self, facts: Sequence[Fact]) -> None:
+        """Stamp, journal, apply, execute; and again for what the machine decides to record."""
+        news = [fact for fact in facts if self.machine.admits(fact)]
+        while news:
+            events = self._stamped(news)
+            durable = [event for event in events if is_durable(event.fact)]
+            if durable:
+                self._append(durable)
+            news = self._handled(events)
+        if news := self._handled(self._stamped([Ticked()])):
+            self._apply(news)
+
+    def _append(self, events: list[Event]) -> None:
+        self._may_crash()
+        self.clean = False
+        self.journal.append(events)
+        self._may_crash()
+
+    def _stamped(self, facts: Sequence[Fact]) -> list[Event]:
+        first = self._next_id
+        self._next_id += len(facts)
+        now_s = self._world.agenda.now_s()
+        return [Event(EventId(first + i), now_s, fact) for i, fact in enumerate(facts)]
+
+    def _handled(self, events: Sequence[Event]) -> list[Fact]:
+        commands: list[Command] = []
+        for event in events:
+            commands.extend(self.machine.handle(event))
+            self._world.events += 1
+            invariants.check(self.machine)
+            if isinstance(event.fact, AttemptFinished):
+                self._world.oracle.committed(self.machine, event.fact)
+        self.clean = True
+        return self._execute(commands)
+
+    def _execute(self, commands: Sequence[Command]) -> list[Fact]:
+        recorded: list[Fact] = []
+        for command in commands:
+            self._may_crash()
+            match command:
+                case Record():
+                    recorded.append(command.fact)
+                case MakePlan():
+                    self._later(1.0, partial(self._plan, command))
+                case PublishSink():
+                    outputs = tuple(sorted(self.machine.runs[command.run].outputs.items()))
+                    self._later(0.5, partial(self._publish, command, outputs))
+                case SweepRun():
+                    outputs = tuple(self.machine.runs[command.run].outputs.items())
+                    self._later(0.5, partial(self._sweep, command, outputs))
+                case CompareSchemas():
+                    pass  # All simulated schemas are one.
+                case _:
+                    self._world.cluster.execute(command)
+        return recorded
+
+    def _may_crash(self) -> None:
+        if self._world.happens(self._world.faults.crash_in_turn):
+            raise CrashedError
+
+    # --- slow work, in threads of the control actor -----------------------------------------------
+
+    def _later(self, mean_s: float, work: Callable[[], tuple[Fact, ...]]) -> None:
+        def answer() -> None:
+            # Of a dead process's work some was done already, and nobody hears of it.
+            if self.alive or self._world.coin(0.5):
+                self.offer(work(), None)
+
+        self._world.agenda.after(self._world.luck.expovariate(1.0 / mean_s), answer)
+
+    def _plan(self, command: MakePlan) -> tuple[Fact, ...]:
+        counts = self._world.task_counts[command.run]
+        return (PlanReady(run=command.run, task_counts=counts),)
+
+    def _publish(
+        self, command: PublishSink, outputs: "tuple[tuple[int, object], ...]"
+    ) -> tuple[Fact, ...]:
+        if self._world.happens(self._world.faults.publish_fails):
+            again = self._world.coin(0.8)
+            retry_at_s = self._world.agenda.now_s() + 1.0 if again else 0.0
+            error = ErrorInfo(message="simulated: the sink does not answer")
+            failed = PublishFailed(
+                run=command.run, sink=command.sink, error=error, retry_at_s=retry_at_s
+            )
+            if self._world.coin(0.5):
+                return (failed,)
+            self._world.oracle.publish(command, outputs)
+            return (failed,)
+        self._world.oracle.publish(command, outputs)
+        return (
+            SinkPublished(
+                run=command.run, sink=command.sink, version="1", rows=0, files=0, size_bytes=0
+            ),
+        )
+
+    def _sweep(
+        self, command: SweepRun, outputs: "tuple[tuple[int, object], ...]"
+    ) -> tuple[Fact, ...]:
+        return (RunSwept(run=command.run, files=self._world.oracle.sweep(command.run, outputs)),)

@@ -1,0 +1,129 @@
+"""What really happened, kept apart from what the control plane believes, and compared with it."""
+
+from typing import TYPE_CHECKING, Any
+
+from rayorch.core import invariants
+from rayorch.core.commands import PublishSink
+from rayorch.core.facts import AttemptFinished, SinkResult
+from rayorch.core.machine import Machine
+from rayorch.core.run import RunState
+from rayorch.core.task import Task, TaskState
+from rayorch.errors import InvariantError
+from rayorch.ids import RunId, TaskId
+from rayorch.sim.runner import Token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Oracle:
+    """Files, tables and the first commit of each task, by the simulated world itself."""
+
+    def __init__(self) -> None:
+        self.begun: set[Token] = set()
+        self.staged: set[Token] = set()
+        self.commits: dict[tuple[RunId, TaskId], Token] = {}
+        self.tables: dict[tuple[RunId, int], tuple[int, frozenset[str]]] = {}
+        self.swept: set[RunId] = set()
+        self.orphans = 0  # staged after their run was swept: invisible, but they lie there
+        self._view: dict[str, Any] | None = None
+
+    def begin(self, token: Token) -> None:
+        """Note that an attempt begins: under a name that nobody has used."""
+        if token in self.begun:
+            raise InvariantError("an attempt's name is used once", str(token))
+        self.begun.add(token)
+
+    def stage(self, token: Token) -> None:
+        """Note that an attempt has written its files."""
+        self.staged.add(token)
+        self.orphans += token[0] in self.swept
+
+    def committed(self, machine: Machine, fact: AttemptFinished) -> None:
+        """Compare a task after a report with the commit that the world has seen first."""
+        run = machine.runs[fact.run]
+        if not run.swept:
+            self._check_commit(run.id, run.tasks[fact.task])
+
+    def _check_commit(self, run: RunId, task: Task) -> None:
+        if task.state is not TaskState.COMMITTED:
+            return
+        token = (run, task.id, task.attempt, task.epoch)
+        first = self.commits.setdefault((run, task.id), token)
+        if token != first:
+            raise InvariantError("the first commit of a task stays", f"{first}, then {token}")
+        if token not in self.staged:
+            raise InvariantError("what is committed is staged", str(token))
+
+    def publish(self, command: PublishSink, outputs: "Iterable[tuple[int, Any]]") -> None:
+        """Make a sink visible. Twice is once, if it is the same."""
+        results: list[SinkResult] = [
+            result for _, some in outputs for result in some if result.sink == command.sink
+        ]
+        content = frozenset(result.payload for result in results)
+        table = (command.generation, content)
+        known = self.tables.setdefault((command.run, command.sink), table)
+        if known != table:
+            raise InvariantError("a sink is published once", f"{known}, then {table}")
+        files = {"/".join(map(str, token)) for token in self.staged}
+        if not content <= files:
+            raise InvariantError("what is published is there", str(sorted(content - files)))
+
+    def sweep(self, run: RunId, outputs: "Iterable[tuple[int, Any]]") -> int:
+        """Delete what no commit names; return how many attempts' files that were."""
+        keep = {result.payload for _, some in outputs for result in some}
+        doomed = {
+            token
+            for token in self.staged
+            if token[0] == run and "/".join(map(str, token)) not in keep
+        }
+        self.staged -= doomed
+        self.swept.add(run)
+        return len(doomed)
+
+    def remember(self, machine: Machine) -> None:
+        """Keep what a control actor knew when it fell, with all of its journal applied."""
+        self._view = invariants.durable_view(machine)
+
+    def compare(self, machine: Machine) -> None:
+        """Compare a replay with what was known before. Raises: InvariantError."""
+        before, self._view = self._view, None
+        if before is not None and before != (after := invariants.durable_view(machine)):
+            raise InvariantError("a replay ends where the live machine was", _apart(before, after))
+        for run in machine.runs.values():
+            for task in run.tasks:
+                # Some may be news: journaled by a leader that died before it could apply them.
+                self._check_commit(run.id, task)
+
+    def check_end(self, machine: Machine) -> None:
+        """Look at what is visible in the end: each row once, nothing lost, nothing left."""
+        for run in machine.runs.values():
+            if run.state is not RunState.SUCCEEDED:
+                continue
+            seen = [
+                payload
+                for sink in range(len(run.sinks))
+                for payload in self.tables[run.id, sink][1]
+            ]
+            tasks = sorted(int(payload.split("/")[1]) for payload in seen)
+            if tasks != list(range(run.task_count)):
+                raise InvariantError("each task is visible once", f"{run.id}: {tasks}")
+            committed = {
+                "/".join(map(str, token))
+                for (owner, _), token in self.commits.items()
+                if owner == run.id
+            }
+            if set(seen) != committed:
+                raise InvariantError("what is visible is what was committed first", run.id)
+            if not set(seen) <= {"/".join(map(str, token)) for token in self.staged}:
+                raise InvariantError("what is visible is there", run.id)
+
+
+def _apart(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Return the first fields in which two views differ."""
+    for run in before.keys() | after.keys():
+        one, other = before.get(run, {}), after.get(run, {})
+        for field in one.keys() | other.keys():
+            if one.get(field) != other.get(field):
+                return f"{run}.{field}: {one.get(field)!r:.500}, then {other.get(field)!r:.500}"
+    return "nothing"

@@ -1,0 +1,148 @@
+"""A simulated runner: works its queue first in, first out, and dies or falls silent when told."""
+
+from typing import TYPE_CHECKING, Literal
+
+from rayorch.core.commands import Lease
+from rayorch.core.facts import (
+    AttemptFailed,
+    AttemptFinished,
+    AttemptOutput,
+    AttemptStarted,
+    ErrorInfo,
+    Fact,
+    FailureKind,
+    Held,
+    LeaseReturned,
+    RunnerJoined,
+    SinkResult,
+    StepSeconds,
+)
+from rayorch.ids import Epoch, RunId, RunnerId, TaskId
+from rayorch.sim.config import SimPool
+
+if TYPE_CHECKING:
+    from rayorch.sim.world import World
+
+End = Literal["finishes", "hangs", "kills"]
+Fate = FailureKind | End
+"""How an attempt ends."""
+About = tuple[RunId, TaskId, int, Epoch, RunnerId]
+Token = tuple[RunId, TaskId, int, int]
+"""Run, task, attempt, epoch: the name under which an attempt stages its files."""
+
+
+def token_of(lease: Lease | AttemptFinished) -> Token:
+    """Return the name under which an attempt stages its files."""
+    return (lease.run, lease.task, lease.attempt, lease.epoch)
+
+
+class SimRunner:
+    """One incarnation of a runner."""
+
+    def __init__(self, world: "World", runner: RunnerId, pool: SimPool) -> None:
+        self._world = world
+        self.id = runner
+        self.pool = pool
+        self.queue: list[Lease] = []
+        self.running: Lease | None = None
+        self.alive = True
+        self.newest = 0  # the epoch of the newest leader that it has met
+        self.disowned = False  # declared lost while it was silent
+        self.silent_until_s = 0.0
+        self.unheard: list[Fact] = []  # reports that no control actor has made durable
+
+    @property
+    def silent(self) -> bool:
+        """Whether it is stopped, or behind a partition."""
+        return self._world.agenda.now_s() < self.silent_until_s
+
+    def joined(self) -> RunnerJoined:
+        """Say who it is and what it holds."""
+        held = [self.running] if self.running is not None else []
+        return RunnerJoined(
+            runner=self.id,
+            pool=self.pool.name,
+            cores=self.pool.cores,
+            memory_bytes=self.pool.memory_bytes,
+            held=tuple(
+                Held(each.run, each.task, each.attempt, each.epoch, each is self.running)
+                for each in (*held, *self.queue)
+            ),
+        )
+
+    def enqueue(self, leases: tuple[Lease, ...]) -> None:
+        """Take leases."""
+        # A leader that was superseded may still speak: what the newer one does not know of, and
+        # cannot time out, is not begun.
+        self.newest = max(self.newest, *(lease.epoch for lease in leases))
+        if self.alive:
+            self.queue.extend(lease for lease in leases if lease.epoch == self.newest)
+            self._next()
+
+    def revoke(self, leases: tuple[Lease, ...]) -> None:
+        """Give back what has not started."""
+        tokens = {token_of(lease) for lease in leases}
+        back = [lease for lease in self.queue if token_of(lease) in tokens]
+        self.queue = [lease for lease in self.queue if token_of(lease) not in tokens]
+        if self.alive and back:
+            self._report(*(LeaseReturned(*self._about(lease)) for lease in back))
+
+    def die(self) -> None:
+        """Be gone, with everything that was not reported."""
+        self.alive = False
+        self.queue.clear()
+        self.running = None
+
+    def heard(self, facts: tuple[Fact, ...]) -> None:
+        """Forget reports that are durable."""
+        self.unheard = [fact for fact in self.unheard if not any(fact is each for each in facts)]
+
+    def _next(self) -> None:
+        if self.running is None and self.queue:
+            lease = self.running = self.queue.pop(0)
+            self._world.begin(token_of(lease))
+            self._report(AttemptStarted(*self._about(lease)))
+            duration_s = self._world.duration_s(self.pool)
+            fate = self._world.fate_of(lease)
+            if fate != "hangs":
+                self._world.agenda.after(duration_s, lambda: self._end(lease, fate, duration_s))
+
+    def _end(self, lease: Lease, fate: Fate, duration_s: float) -> None:
+        """Come to the end of an attempt, unless it died meanwhile; a silent one ends it later."""
+        if not self.alive or self.running is not lease:
+            return
+        if self.silent:
+            wait_s = self.silent_until_s - self._world.agenda.now_s()
+            self._world.agenda.after(wait_s, lambda: self._end(lease, fate, duration_s))
+            return
+        if fate == "kills":
+            self._world.cluster.crash(self)
+            return
+        self.running = None
+        if fate == "finishes":
+            self._world.stage(token_of(lease), duration_s)
+            output = self._output(lease, duration_s)
+            self._report(AttemptFinished(*self._about(lease), output))
+        elif fate != "hangs":
+            error = ErrorInfo(message=f"simulated: {fate}")
+            self._report(AttemptFailed(*self._about(lease), fate, error))
+        self._next()
+
+    def _output(self, lease: Lease, duration_s: float) -> AttemptOutput:
+        result = SinkResult(
+            sink=self._world.sink_of(lease.stage),
+            rows=int(lease.task) + 1,
+            size_bytes=8,
+            schema_fp="one",
+            payload="/".join(map(str, token_of(lease))),
+        )
+        return AttemptOutput(
+            rows_in=1, results=(result,), seconds=StepSeconds(compute_s=duration_s)
+        )
+
+    def _about(self, lease: Lease) -> About:
+        return (lease.run, lease.task, lease.attempt, lease.epoch, self.id)
+
+    def _report(self, *facts: Fact) -> None:
+        self.unheard.extend(facts)
+        self._world.cluster.report(self, facts)

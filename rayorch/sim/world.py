@@ -1,0 +1,292 @@
+"""The simulated world: one seed decides every duration, every fault and every order."""
+
+import random
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from connectors.store import Store
+from rayorch.core.commands import Lease
+from rayorch.core.facts import (
+    Fact,
+    RetryLimits,
+    RunCancelRequested,
+    RunResumed,
+    RunStopRequested,
+    RunSubmitted,
+    StageShape,
+)
+from rayorch.core.run import ENDED, RESUMABLE, Run, RunState
+from rayorch.errors import FencedError
+from rayorch.ids import RunId
+from rayorch.sim.agenda import Agenda
+from rayorch.sim.cluster import SimCluster
+from rayorch.sim.config import SimConfig, SimFaults, SimPool
+from rayorch.sim.control import CrashedError, SimControl
+from rayorch.sim.oracle import Oracle
+from rayorch.sim.runner import Fate, Token
+from rayorch.sim.store import Mishap, UnsureStore
+
+LONG_S: Final = 3 * 3600.0
+"""Longer than the journal's retention."""
+WATCH_S: Final = 1.0
+"""How often the simulated person looks at the runs while something is left to do."""
+
+MISHAPS: Final[tuple[Mishap, ...]] = ("request lost", "reply lost", "late")
+
+
+class World:
+    """Everything but the control plane under test, and the seed that moves it."""
+
+    def __init__(self, seed: int, config: SimConfig, store: Callable[[Agenda], Store]) -> None:
+        self.config = config
+        self.faults: SimFaults = config.faults
+        self.luck = random.Random(seed)  # noqa: S311 - luck that can be had again.
+        self.agenda = Agenda()
+        self.store = UnsureStore(store(self.agenda), self._mishap)
+        self.oracle = Oracle()
+        self.cluster = SimCluster(self)
+        self.leader = SimControl(self)
+        self.frozen: list[SimControl] = []
+        self.events = 0
+        self.work_s = 0.0
+        self.asleep_until_s = 0.0
+        self.task_counts: dict[RunId, tuple[int, ...]] = {}
+        self._versions: dict[RunId, int] = {}
+        self._flawed: dict[tuple[RunId, int], Fate] = {}
+        self._asked: dict[RunId, float] = {}
+
+    # --- luck --------------------------------------------------------------------------------
+
+    @property
+    def faulty(self) -> bool:
+        """Whether things still go wrong."""
+        return self.agenda.elapsed_s < self.faults.until_s
+
+    def happens(self, chance: float) -> bool:
+        """Say whether a fault of this chance happens now."""
+        return self.faulty and self.luck.random() < chance
+
+    def coin(self, chance: float) -> bool:
+        """Toss a coin that is no fault: an order, a choice that both are right."""
+        return self.luck.random() < chance
+
+    def new_nonce(self) -> str:
+        """Return what makes a segment unlike any other."""
+        return f"{self.luck.getrandbits(64):016x}"
+
+    def latency_s(self) -> float:
+        """Return how long a message takes."""
+        return self.luck.expovariate(1.0 / self.config.network_s)
+
+    def duration_s(self, pool: SimPool) -> float:
+        """Return how long an attempt takes on a pool."""
+        seconds = self.config.task_s * self.luck.lognormvariate(0.0, self.config.task_sigma)
+        return min(seconds, self.config.timeout_s / 2) / pool.speed
+
+    def fate_of(self, lease: Lease) -> Fate:
+        """Decide how an attempt ends: by its task, then by luck."""
+        flaw = self._flawed.get((lease.run, lease.task))
+        if flaw is not None and lease.version == "v0":
+            return flaw
+        faults = self.faults
+        if self.happens(faults.attempt_fails):
+            return self.luck.choice(faults.attempt_kinds)
+        if self.happens(faults.attempt_hangs):
+            return "hangs"
+        return "kills" if self.happens(faults.attempt_kills) else "finishes"
+
+    def _mishap(self, _key: str) -> Mishap | None:
+        return self.luck.choice(MISHAPS) if self.happens(self.faults.store_unsure) else None
+
+    # --- what happens --------------------------------------------------------------------------
+
+    def begin(self, token: Token) -> None:
+        """Note that an attempt begins."""
+        self.oracle.begin(token)
+
+    def stage(self, token: Token, duration_s: float) -> None:
+        """Note that an attempt has written its files."""
+        self.work_s += duration_s
+        self.oracle.stage(token)
+
+    @staticmethod
+    def sink_of(stage: int) -> int:
+        """Return the sink that a stage writes: its own."""
+        return stage
+
+    def guard(self, control: SimControl, act: Callable[[], None]) -> None:
+        """Let a control actor act; bury it when it dies of it."""
+        if not control.alive:
+            return
+        try:
+            act()
+        except CrashedError:
+            self._fell(control)
+        except FencedError:
+            control.alive = False
+            if control is self.leader:
+                raise
+
+    # --- control actors ------------------------------------------------------------------------
+
+    def lead(self, *, interrupts: bool) -> None:
+        """Start a control actor; it may die while it starts, and is then started again."""
+        control = self.leader = SimControl(self)
+
+        def begin() -> None:
+            control.start(interrupts=interrupts)
+            for run in self.task_counts:
+                self._ensure_submitted(run)
+
+        self.guard(control, begin)
+
+    def _fell(self, control: SimControl) -> None:
+        control.alive = False
+        if control is not self.leader:
+            return
+        if control.clean:
+            self.oracle.remember(control.machine)
+        self.agenda.after(self.luck.uniform(0.1, 3.0), partial(self.lead, interrupts=False))
+
+    def _usurp(self) -> None:
+        """Freeze the control actor and start another; the first wakes later and goes on."""
+        old = self.leader
+        old.frozen_until_s = self.agenda.now_s() + self._absence_s(0.5, 8.0)
+        self.frozen.append(old)
+        if old.clean:
+            self.oracle.remember(old.machine)
+        self.lead(interrupts=False)
+
+    # --- the run of things ---------------------------------------------------------------------
+
+    def begin_all(self) -> None:
+        """Start the control plane, submit the runs, and let things go wrong."""
+        for i in range(self.config.runs):
+            run = RunId(f"run-{i}")
+            counts = [self.luck.randint(1, self.config.tasks_max) for _ in range(self.stages)]
+            self.task_counts[run] = tuple(counts)
+            self._versions[run] = 0
+            for task in range(sum(counts)):
+                if self.happens(self.faults.poisoned):
+                    self._flawed[run, task] = "kills"
+                elif self.happens(self.faults.broken):
+                    self._flawed[run, task] = "user"
+        self.lead(interrupts=True)
+        self._watch()
+        self._wreck()
+
+    @property
+    def stages(self) -> int:
+        """How many stages each run has."""
+        return self.config.stages
+
+    def overdue(self) -> bool:
+        """Say whether everything should have ended long ago."""
+        quiet_s = max(self.faults.until_s, self.asleep_until_s)
+        return self.agenda.elapsed_s > quiet_s + self.config.patience_s
+
+    def done(self) -> bool:
+        """Say whether every run has ended and been swept, and every control actor has woken."""
+        runs = [self._known(run) for run in self.task_counts]
+        ended = all(run is not None and run.state in ENDED and run.swept for run in runs)
+        awake = all(self.agenda.now_s() > each.frozen_until_s + 1.0 for each in self.frozen)
+        return ended and awake and not self.faulty
+
+    def _known(self, run: RunId) -> Run | None:
+        return self.leader.machine.runs.get(run) if self.leader.alive else None
+
+    def _watch(self) -> None:
+        """Be the person: submit what is unknown, resume what has stopped."""
+        for run_id in self.task_counts:
+            run = self._known(run_id)
+            if run is None:
+                self._ensure_submitted(run_id)
+            elif run.state in RESUMABLE and self.agenda.now_s() >= self._asked.get(run_id, 0.0):
+                pause_s = self._absence_s(0.5, 5.0)
+                self._asked[run_id] = self.agenda.now_s() + pause_s + 5.0
+                self.agenda.after(pause_s, partial(self._resume, run_id))
+        self.agenda.after(WATCH_S if not self._idle() else 60.0, self._watch)
+
+    def _idle(self) -> bool:
+        """Whether everything that is left is somebody's long sleep."""
+        known = [self._known(run) for run in self.task_counts]
+        over = ENDED | RESUMABLE
+        return not self.faulty and all(run is not None and run.state in over for run in known)
+
+    def _ensure_submitted(self, run: RunId) -> None:
+        if self.leader.alive and run not in self.leader.machine.runs:
+            stages = tuple(
+                StageShape(name=f"stage-{i}", timeout_s=self.config.timeout_s, sinks=(i,))
+                for i in range(self.stages)
+            )
+            sinks = tuple(f"sink-{i}" for i in range(self.stages))
+            retry = RetryLimits(attempts_max=4, backoff_s=0.2, backoff_s_max=2.0)
+            self._ask(RunSubmitted(run, run, "v0", stages, sinks, retry=retry))
+
+    def _resume(self, run: RunId) -> None:
+        self._versions[run] += 1
+        self._ask(RunResumed(run=run, version=f"v{self._versions[run]}"))
+
+    def _ask(self, fact: Fact) -> None:
+        self.leader.offer((fact,), None)
+
+    def _absence_s(self, low_s: float, high_s: float) -> float:
+        if not self.happens(self.faults.long_sleep):
+            return self.luck.uniform(low_s, high_s)
+        self.asleep_until_s = self.agenda.elapsed_s + LONG_S
+        return LONG_S
+
+    # --- what goes wrong -----------------------------------------------------------------------
+
+    def _wreck(self) -> None:
+        """Let one thing go wrong, and plan the next."""
+        if not self.faulty:
+            return
+        faults = self.faults
+        choices: list[tuple[int, Callable[[], None]]] = [
+            (faults.runner_crash, self._crash_runner),
+            (faults.runner_pause, self._pause_runner),
+            (faults.control_crash, lambda: self.guard(self.leader, _crash)),
+            (faults.control_usurped, self._usurp),
+            (faults.cluster_death, self._kill_cluster),
+            (faults.person, self._meddle),
+        ]
+        weights = [weight for weight, _ in choices]
+        _, act = self.luck.choices(choices, weights)[0]
+        if self.leader.alive:
+            act()
+        self.agenda.after(self.luck.expovariate(1.0 / faults.every_s), self._wreck)
+
+    def _crash_runner(self) -> None:
+        if living := self.cluster.living():
+            preempted = self.coin(0.3)
+            self.cluster.crash(self.luck.choice(living), "preempted" if preempted else "lost")
+
+    def _pause_runner(self) -> None:
+        if living := [runner for runner in self.cluster.living() if not runner.silent]:
+            self.cluster.pause(self.luck.choice(living), self._absence_s(0.5, 12.0))
+
+    def _kill_cluster(self) -> None:
+        self.cluster.die()
+        control = self.leader
+        control.alive = False
+        if control.clean:
+            self.oracle.remember(control.machine)
+        self.agenda.after(self._absence_s(0.5, 3.0), partial(self.lead, interrupts=True))
+
+    def _meddle(self) -> None:
+        run = self.luck.choice(list(self.task_counts))
+        if self._known(run) is None:
+            return
+        cancels = self.coin(0.1)
+        self._ask(RunCancelRequested(run=run) if cancels else RunStopRequested(run=run))
+
+    def succeeded(self) -> int:
+        """Return how many runs have come to a good end."""
+        runs = self.leader.machine.runs.values()
+        return sum(run.state is RunState.SUCCEEDED for run in runs)
+
+
+def _crash() -> None:
+    raise CrashedError
