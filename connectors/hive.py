@@ -37,8 +37,7 @@ def path_of(values: Mapping[str, str | None]) -> str:
 def _encoded(text: str | None) -> str:
     if text is None or text == "":
         return HIVE_NULL
-    # A name of dots alone would climb; everything else that is unsafe, quote knows.
-    return "%2E" * len(text) if set(text) == {"."} else quote(text, safe=_SAFE)
+    return quote(text, safe=_SAFE)
 
 
 def value_fields(values: Sequence[Mapping[str, str | None]]) -> list[pa.Field]:

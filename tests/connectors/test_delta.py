@@ -125,20 +125,26 @@ def test_of_many_processes_that_publish_one_generation_one_commits(tmp_path: Pat
     assert DeltaTable(str(tmp_path / "t")).to_pyarrow_table()["a"].to_pylist() == [1]
 
 
-def test_publishers_of_different_applications_all_get_in(tmp_path: Path) -> None:
+def test_publishers_of_different_applications_that_create_one_table_all_get_in(
+    tmp_path: Path,
+) -> None:
     spec = delta(tmp_path / "t", mode="append")
-    outputs = [write(spec, pa.table({"a": [n]}), name=f"t{n}") for n in range(6)]
+    outputs = [write(spec, pa.table({"a": [n]}), name=f"t{n}") for n in range(8)]
+    start = threading.Barrier(len(outputs))
+
+    def run(output: SinkOutput, app: str) -> None:
+        start.wait(10)
+        publish(spec, output, app=app)
 
     threads = [
-        threading.Thread(target=publish, args=(spec, output), kwargs={"app": f"app{n}"})
-        for n, output in enumerate(outputs)
+        threading.Thread(target=run, args=(output, f"app{n}")) for n, output in enumerate(outputs)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
 
-    assert sorted(read(source(spec.url))["a"].to_pylist()) == list(range(6))
+    assert sorted(read(source(spec.url))["a"].to_pylist()) == list(range(8))
 
 
 ODD = pa.table(
