@@ -108,6 +108,7 @@ class Attempt:
             self._open_writers()
             self._flow_all(batches)
             results = self._close_writers()
+            failpoint("runner.after_stage")
         except (AttemptError, AttemptHaltedError):
             self._abort_writers()
             raise
@@ -120,7 +121,6 @@ class Attempt:
             raise engine_failure(
                 f"cannot {doing} {what!r}", error, transform=what, source=self._source(doing)
             ) from error
-        failpoint("runner.after_stage")
         total_s = self._clock.monotonic_s() - began_s
         spent = self._spent
         return AttemptOutput(

@@ -146,7 +146,9 @@ class Reporter:
                 closed = self._closed
                 self._in_flight = self._taken()
                 lines, self._lines = self._lines, []
-            self._deliver(lines)
+            # The log first: who sees that an attempt failed can read what it printed.
+            self._send(lines)
+            self._deliver()
             if closed and not self._has_news():
                 return
 
@@ -196,15 +198,21 @@ class Reporter:
             )
         ]
 
-    def _deliver(self, lines: list[LogLine]) -> None:
+    def _send(self, lines: list[LogLine]) -> None:
+        if not lines or self._log is None:
+            return
+        try:
+            self._log(lines)
+        # Whatever a log may raise: lines wait for the next round, facts do not wait for lines.
+        except Exception:
+            with self._news:
+                self._lines = [*lines, *self._lines][:LINES_KEPT_MAX]
+
+    def _deliver(self) -> None:
         """Offer what is in flight until somebody takes it, or nobody will wait for it."""
         retry_s = self._settings.retry_s
         while True:
             try:
-                # The log first: who sees that an attempt failed can read what it printed.
-                if lines and self._log is not None:
-                    self._log(lines)
-                    lines = []
                 self._offer(self._in_flight)
             # Exception: how a call to the control actor fails is the host's affair (Ray has many
             # ways), and a runner that outlives its control actor is what recovery builds on.

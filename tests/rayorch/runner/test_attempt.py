@@ -187,9 +187,12 @@ def test_a_full_disk_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch)
     assert "resume" in end.error.remedy
 
 
-def test_a_broken_read_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("place", ["before_read", "computing", "after_stage"])
+def test_a_fault_at_any_place_is_worth_another_try(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = make.planned(make.stage("range://10?splits=1"))
-    monkeypatch.setattr(failpoints, "_armed", failpoints_of("runner.before_read=raise"))
+    monkeypatch.setattr(failpoints, "_armed", failpoints_of(f"runner.{place}=raise"))
 
     (end,) = make.executed(plan)
 

@@ -191,7 +191,7 @@ def test_returned_leases_are_said_at_once() -> None:
 
 def test_printed_lines_come_before_the_end_of_their_attempt() -> None:
     order: list[object] = []
-    line = LogLine(make.RUN, 0, TaskId(0), 0, "stdout", "hello", 1.0)
+    line = line_of("hello")
 
     with reporting(order.extend, log=order.extend) as reporter:
         reporter.line(line)
@@ -200,10 +200,36 @@ def test_printed_lines_come_before_the_end_of_their_attempt() -> None:
     assert order == [line, finished(0)]
 
 
+def test_a_log_that_fails_holds_no_fact_back() -> None:
+    """And gets its lines with the next round."""
+    control = make.Control()
+    failures = [OSError("the disk of the log")]
+
+    def log(lines: list[LogLine]) -> None:
+        if failures:
+            raise failures.pop()
+        control.log(lines)
+
+    with reporting(control.offer, log=log) as reporter:
+        reporter.line(line_of("first"))
+        reporter.ended(finished(0), urgent=True)
+        control.ends(1)
+        assert control.lines == []
+        reporter.line(line_of("second"))
+        reporter.ended(finished(1), urgent=True)
+        control.ends(2)
+
+    assert [line.text for line in control.lines] == ["first", "second"]
+
+
+def line_of(text: str) -> LogLine:
+    return LogLine(make.RUN, 0, TaskId(0), 0, "stdout", text, 1.0)
+
+
 def test_lines_are_not_kept_without_end() -> None:
     control = make.Control()
     reporter = Reporter(make.RUNNER, control.offer, control.log, SystemClock(), QUIET)
-    line = LogLine(make.RUN, 0, TaskId(0), 0, "stdout", "hello", 1.0)
+    line = line_of("hello")
 
     for _ in range(LINES_KEPT_MAX + 5):
         reporter.line(line)
