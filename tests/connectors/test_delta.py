@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import threading
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +19,7 @@ from connectors.data_errors import (
     UnsupportedTypeError,
 )
 from connectors.dataset import read_dataset
+from connectors.formats.delta_log import open_table
 from connectors.sink import SinkOutput, SinkSpec, open_sink
 from connectors.source import discover
 from tests.connectors.datasets import publish, read, sink, source, write
@@ -145,6 +147,25 @@ def test_publishers_of_different_applications_that_create_one_table_all_get_in(
         thread.join(60)
 
     assert sorted(read(source(spec.url))["a"].to_pylist()) == list(range(8))
+
+
+def test_a_table_that_appears_between_the_look_and_the_creation_is_added_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The window that threads seldom hit: another publisher creates the table just after our look."""
+    spec = delta(tmp_path / "t", mode="append")
+    publish(spec, write(spec, pa.table({"a": [1]}), name="theirs"), app="theirs")
+    looks = []
+
+    def blind_once(url: str, options: Mapping[str, str]) -> DeltaTable | None:
+        looks.append(url)
+        return None if len(looks) == 1 else open_table(url, options)
+
+    monkeypatch.setattr("connectors.formats.delta.open_table", blind_once)
+
+    publish(spec, write(spec, pa.table({"a": [2]}), name="ours"), app="ours")
+
+    assert sorted(read(source(spec.url))["a"].to_pylist()) == [1, 2]
 
 
 ODD = pa.table(
