@@ -3,6 +3,7 @@
 from rayorch.client import Connection
 from rayorch.core.facts import Event
 from rayorch.core.machine import Machine
+from rayorch.core.run import Snapshot
 from rayorch.ids import new_nonce
 from rayorch.journal.log import Journal
 
@@ -16,13 +17,18 @@ class HomeReader:
     def __init__(self, at: Connection, *, keep: bool = False) -> None:
         self.machine = Machine()
         self.events: list[Event] = []
+        self.is_folded = False  # the first events are in a snapshot, and not among `events`
         self._keep = keep
         self._journal = Journal(at.home.store, at.clock, new_nonce)
 
     def look(self) -> Machine:
         """Return the machine as it is by now. Raises: JournalDamagedError, StoreError."""
-        self._journal.replay(self._fold, self.machine.restore)
+        self._journal.replay(self._fold, self._restore)
         return self.machine
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        self.is_folded = True
+        self.machine.restore(snapshot)
 
     def _fold(self, event: Event) -> None:
         self.machine.handle(event)

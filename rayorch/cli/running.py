@@ -83,9 +83,11 @@ def _followed(
             view = watch(at, control, run, display)
     except KeyboardInterrupt:
         display.close()
-        if run is not None:
+        if run is None:
+            click.echo("stopped before the run began", err=True)
+        else:
             click.echo(f"stopped at once; `{commands.resume(run)}` goes on", err=True)
-        raise
+        return Exit.INTERRUPTED
     finally:
         display.close()
     if options.as_json:

@@ -109,8 +109,11 @@ class Pace:
         open_tasks = view.tasks - view.committed - view.failed
         if view.state != "running" or open_tasks <= 0:
             return None
-        work_s = sum(_open(stage) * stage.expected_s for stage in view.stages)
-        if work_s > 0.0 and view.runners:
+        known_s = [stage.expected_s for stage in view.stages if stage.expected_s > 0.0]
+        if known_s and view.runners:
+            # A stage that has not begun is thought to be like the others.
+            usual_s = sum(known_s) / len(known_s)
+            work_s = sum(_open(stage) * (stage.expected_s or usual_s) for stage in view.stages)
             return work_s / min(view.runners, open_tasks)
         tasks_a_second = self.rates[0]
         return open_tasks / tasks_a_second if tasks_a_second > 0.0 else None
@@ -133,7 +136,7 @@ def pace_text(view: RunView, pace: Pace) -> str:
         parts.append(rate)
     left_s = pace.left_s(view)
     if left_s is not None:
-        parts.append(f"about {seconds_text(left_s)} left")
+        parts.append(f"about {seconds_text(max(1.0, left_s), whole=True)} left")
     if view.is_active and view.runners:
         running = sum(stage.running for stage in view.stages)
         parts.append(f"{running} running on {counted(view.runners, 'runner')}")

@@ -27,10 +27,10 @@ def count_text(count: float) -> str:
     return f"{count:,.0f}"
 
 
-def seconds_text(duration_s: float) -> str:
-    """Return a duration: `0.35 s`, `12.4 s`, `3 min 05 s`, `2 h 05 min`."""
+def seconds_text(duration_s: float, *, whole: bool = False) -> str:
+    """Return a duration: `0.35 s`, `12.4 s`, `3 min 05 s`, `2 h 05 min`; `12 s` when `whole`."""
     if duration_s < _PLAIN_SECONDS_MAX:
-        return f"{_three_digits(duration_s)} s"
+        return f"{duration_s:.0f} s" if whole else f"{_three_digits(duration_s)} s"
     minutes, seconds = divmod(round(duration_s), 60)
     if minutes < _MINUTES_MAX:
         return f"{minutes} min {seconds:02d} s"

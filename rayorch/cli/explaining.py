@@ -1,0 +1,271 @@
+"""`explain`: why a run, or one of its tasks, went as it did. The journal and the plan say it."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import click
+import msgspec
+
+from connectors.errors import ObjectMissingError
+from connectors.splits import Discovery, FilePart, Split
+from rayorch.cli.errors import NoTaskError
+from rayorch.cli.finding import commands_of, find_run, read_origin
+from rayorch.cli.options import Exit, Options
+from rayorch.cli.printing import print_document
+from rayorch.cli.reading import HomeReader
+from rayorch.client import Connection, connection
+from rayorch.core.facts import AttemptFinished, Event, Led, RunSwept, SinkResult
+from rayorch.core.run import Run
+from rayorch.core.task import Task
+from rayorch.home import RunPlan, StagePlan, decode_split
+from rayorch.ids import RunId
+from rayorch.observe.figures import bytes_text, count_text, counted, seconds_text
+from rayorch.observe.log_lines import SAYINGS
+from rayorch.observe.report import report_data, report_of
+from rayorch.observe.view import RunView, view_of
+
+FAILURES_SHOWN_MAX: Final = 20
+PARTS_SHOWN_MAX: Final = 20
+LABEL: Final = 10
+
+Lines = Iterator[tuple[str, str]]
+
+
+def explain(options: Options) -> int:
+    """Explain a run, or one of its tasks."""
+    at = connection(options.home)
+    reader = HomeReader(at, keep=True)
+    machine = reader.look()
+    run = find_run(at, machine, options.run)
+    plan = _plan(at, run)
+    if options.task is not None:
+        code = _explain_task(options, run, plan, reader.events)
+        _note_folded(reader)
+        return code
+    view = view_of(run, machine, at.clock.now_s())
+    commands = commands_of(options, read_origin(at, run).file)
+    story = _run_story(run.id, reader.events)
+    if options.as_json:
+        stages = _stage_documents(run, plan)
+        print_document({**report_data(view, commands), "plan": stages, "story": list(story)})
+        return Exit.OK
+    click.echo(report_of(view, commands).text())
+    _print("tasks, and why so many", _stage_lines(run, plan))
+    _print("failed attempts", _failure_lines(view))
+    _print("what happened", _story_lines(story, run.submitted_s))
+    _note_folded(reader)
+    return Exit.OK
+
+
+def _note_folded(reader: HomeReader) -> None:
+    if reader.is_folded:
+        click.echo("what is older than the journal's last snapshot is not told here", err=True)
+
+
+def _print(title: str, lines: Lines) -> None:
+    shown = [f"  {label:<{LABEL}}{text}".rstrip() for label, text in lines]
+    if shown:
+        click.echo("\n".join(["", title, *shown]))
+
+
+def _plan(at: Connection, run: Run) -> RunPlan | None:
+    try:
+        return at.home.get_plan(run.id)
+    except ObjectMissingError:
+        # It has not been planned, or its planning failed.
+        return None
+
+
+# --- a run --------------------------------------------------------------------------------------
+
+
+def _stage_lines(run: Run, plan: RunPlan | None) -> Lines:
+    for shape, stage in zip(run.stages, plan.stages if plan else (), strict=False):
+        yield shape.name, _why(stage)
+
+
+def _why(stage: StagePlan) -> str:
+    """Return how many tasks a stage has, and what made it so many."""
+    found, tasks = stage.discovery, len(stage.splits)
+    if not tasks:
+        return "no tasks: its source is empty"
+    sizes = sorted(decode_split(split).size_bytes for split in stage.splits)
+    files = len(found.files)
+    if not files:
+        return f"{counted(tasks, 'task')}, as the source asks"
+    if tasks < files:
+        how = f"small files share a task, about {files / tasks:.0f} in each"
+    elif tasks == files:
+        how = "one for each file"
+    else:
+        how = "large files are cut at their row groups or lines"
+    size = f"{bytes_text(sizes[0])} to {bytes_text(sizes[-1])} each"
+    whole = f"{counted(files, 'file')}, {bytes_text(found.size_bytes)}"
+    return f"{counted(tasks, 'task')} of {whole}: {how}; {size}"
+
+
+def _stage_documents(run: Run, plan: RunPlan | None) -> list[dict[str, Any]]:
+    return [
+        {
+            "stage": shape.name,
+            "format": stage.discovery.format,
+            "roots": list(stage.discovery.roots),
+            "files": len(stage.discovery.files),
+            "size_bytes": stage.discovery.size_bytes,
+            "tasks": len(stage.splits),
+            "why": _why(stage),
+        }
+        for shape, stage in zip(run.stages, plan.stages if plan else (), strict=False)
+    ]
+
+
+def _failure_lines(view: RunView) -> Lines:
+    for failure in view.failures[:FAILURES_SHOWN_MAX]:
+        said = failure.error.message.partition("\n")[0]
+        where = f" ({failure.error.where})" if failure.error.where else ""
+        yield f"task {failure.task}", f"attempt {failure.attempt}, {failure.kind}: {said}{where}"
+    more = view.retries - min(len(view.failures), FAILURES_SHOWN_MAX)
+    if more > 0:
+        yield "", f"and {count_text(more)} more, earlier or of other tasks"
+
+
+def _run_story(run: RunId, events: Sequence[Event]) -> Iterator[dict[str, Any]]:
+    """Yield what happened to the run as a whole; its attempts are another story."""
+    goes_on = False
+    for event in events:
+        fact: Any = event.fact
+        if getattr(fact, "run", None) == run:
+            goes_on = not isinstance(fact, RunSwept)
+            if type(fact) in SAYINGS and not hasattr(fact, "task"):
+                yield _told(event)
+        elif goes_on and isinstance(fact, Led):
+            yield _told(event)
+
+
+def _told(event: Event) -> dict[str, Any]:
+    level, said = SAYINGS[type(event.fact)](event.fact)
+    return {"at_s": event.at_s, "event": event.id, "level": level, "said": said}
+
+
+def _story_lines(story: Iterator[dict[str, Any]], begun_s: float) -> Lines:
+    day = ""
+    for told in story:
+        when = datetime.fromtimestamp(told["at_s"], UTC).astimezone()
+        date = f"{when:%Y-%m-%d}"
+        if date != day:
+            day = date
+            yield "", date
+        yield f"{when:%H:%M:%S}", f"{told['said']}  (+{seconds_text(told['at_s'] - begun_s)})"
+
+
+# --- a task -------------------------------------------------------------------------------------
+
+
+def _explain_task(options: Options, run: Run, plan: RunPlan | None, events: Sequence[Event]) -> int:
+    number = options.task
+    assert number is not None
+    count = sum(run.task_counts)
+    if number >= count or plan is None:
+        raise NoTaskError(run.id, number, count)
+    stage = _stage_index(run, number)
+    discovery = plan.stages[stage].discovery
+    split = decode_split(plan.split_of()[number])
+    mine = [event for event in events if _is_about(event, run.id, number)]
+    task = run.tasks[number] if number < len(run.tasks) else None
+    if options.as_json:
+        document = {
+            "run": run.id,
+            "task": number,
+            "stage": run.stages[stage].name,
+            "state": _task_state(run, task),
+            "split": msgspec.to_builtins(split),
+            "roots": list(discovery.roots),
+            "failures": task.failures if task else 0,
+            "strikes": task.strikes if task else 0,
+            "story": [{**_told(event), **_attempt(event)} for event in mine],
+        }
+        print_document(document)
+        return Exit.OK
+    click.echo(f"task {number} of {run.id}: {_task_state(run, task)}")
+    click.echo(f"  {'stage':<{LABEL}}{run.stages[stage].name}")
+    _print("input", _input_lines(discovery, split))
+    _print("what happened", _story_lines(map(_told_task, mine), run.submitted_s))
+    for event in mine:
+        if isinstance(event.fact, AttemptFinished):
+            _print("what it committed", _commit_lines(run, event.fact))
+            break
+    return Exit.OK
+
+
+def _stage_index(run: Run, task: int) -> int:
+    """Return the stage of a task: tasks are numbered through all stages, in order."""
+    last = 0
+    for index, count in enumerate(run.task_counts):
+        last += count
+        if task < last:
+            return index
+    raise AssertionError(f"task {task} of {run.task_counts}")
+
+
+def _is_about(event: Event, run: RunId, task: int) -> bool:
+    fact: Any = event.fact
+    about = (getattr(fact, "run", None), getattr(fact, "task", None))
+    return about == (run, task) and type(fact) in SAYINGS
+
+
+def _task_state(run: Run, task: Task | None) -> str:
+    if task is None:
+        # A run that has ended and been swept lets go of its tasks.
+        return "committed" if run.state.value == "succeeded" else run.state.value
+    kind = f" ({task.failed_kind})" if task.failed_kind else ""
+    return f"{task.state.value}{kind}"
+
+
+def _attempt(event: Event) -> dict[str, Any]:
+    fact: Any = event.fact
+    return {"attempt": fact.attempt, "epoch": fact.epoch, "runner": fact.runner}
+
+
+def _told_task(event: Event) -> dict[str, Any]:
+    told, fact = _told(event), _attempt(event)
+    kind = type(event.fact).__name__.removeprefix("Attempt").lower()
+    place = f"attempt {fact['attempt']} {kind} on {fact['runner']}"
+    return {**told, "said": f"{place}: {told['said']}"}
+
+
+def _input_lines(discovery: Discovery, split: Split) -> Lines:
+    if not split.parts:
+        yield "rows", f"{count_text(split.lo)} to {count_text(split.hi)}"
+    for part in split.parts[:PARTS_SHOWN_MAX]:
+        yield "file", f"{discovery.roots[part.root]}/{part.key}{_slice(part)}"
+    more = len(split.parts) - PARTS_SHOWN_MAX
+    if more > 0:
+        yield "", f"and {counted(more, 'file')} more"
+    if split.parts:
+        rows = "" if split.rows is None else f", {counted(split.rows, 'row')}"
+        yield "size", f"{bytes_text(split.size_bytes)}{rows}"
+
+
+def _slice(part: FilePart) -> str:
+    if part.row_groups is not None:
+        return f", row groups {', '.join(map(str, part.row_groups))}"
+    if part.start or part.end:
+        return f", bytes {count_text(part.start)} to {count_text(part.end)}"
+    return ""
+
+
+def _commit_lines(run: Run, fact: AttemptFinished) -> Lines:
+    output = fact.output
+    took = output.seconds
+    yield "rows", f"{count_text(output.rows_in)} in"
+    for result in output.results:
+        yield "wrote", _result_text(run, result)
+    spent = (("read", took.read_s), ("compute", took.compute_s), ("write", took.write_s))
+    yield "seconds", ", ".join(f"{name} {seconds_text(spent_s)}" for name, spent_s in spent)
+    yield "memory", f"{bytes_text(output.memory_bytes)} at most"
+
+
+def _result_text(run: Run, result: SinkResult) -> str:
+    rows = counted(result.rows, "row")
+    return f"{rows}, {bytes_text(result.size_bytes)} for {run.sinks[result.sink]}"
