@@ -26,7 +26,7 @@ from rayorch.core.facts import (
 from rayorch.core.machine import Machine
 from rayorch.errors import ResumeError, RunFailedError, UnknownRunError
 from rayorch.home import Home, open_home
-from rayorch.host.local import local_host
+from rayorch.host.local import News, local_host
 from rayorch.host.ray_cluster import set_environment
 from rayorch.ids import RunId, new_nonce
 from rayorch.journal.log import Journal
@@ -59,6 +59,10 @@ class Control(Protocol):
         """Return where a run stands. Raises: UnknownRunError, FencedError."""
         ...
 
+    def wait_news(self, wait_s_max: float) -> None:
+        """Wait until there may be something new to see, or as long as this."""
+        ...
+
     def close(self) -> None:
         """Let go; what belongs to this process alone ends."""
         ...
@@ -68,7 +72,8 @@ class LocalControl:
     """A control host on a thread of this process."""
 
     def __init__(self, home: Home, clock: Clock, slots: int, *, takeover: bool = False) -> None:
-        self._host, self._logs = local_host(home, clock, slots)
+        self._news = News()
+        self._host, self._logs = local_host(home, clock, slots, self._news)
         self._host.start(takeover=takeover)
         self.where = "in this process"
 
@@ -81,6 +86,10 @@ class LocalControl:
         if self._host.stopped_by is not None:
             raise self._host.stopped_by
         return self._host.view(run)
+
+    def wait_news(self, wait_s_max: float) -> None:
+        """Wait until something happened since this was last called."""
+        self._news.wait(wait_s_max)
 
     def close(self) -> None:
         """Stop the host."""
@@ -209,7 +218,7 @@ def follow(at: Connection, control: Control, run: RunId) -> Iterator[RunView]:
             swept_by_s = swept_by_s or now_s + SWEEP_S_MAX
             if not view.awaits_sweep or now_s > swept_by_s:
                 return
-        at.clock.sleep(pause_s)
+        control.wait_news(pause_s)
         pause_s = min(pause_s * 1.5, POLL_S)
 
 

@@ -2,18 +2,65 @@
 
 import os
 import socket
+import threading
+from collections.abc import Sequence
+from typing import Final
 
 from rayorch.clock import Clock
+from rayorch.core.facts import (
+    Event,
+    PlanFailed,
+    PlanReady,
+    PublishFailed,
+    RunCancelRequested,
+    RunFailed,
+    RunStopRequested,
+    RunSwept,
+    SinkPublished,
+)
+from rayorch.core.machine import Machine
 from rayorch.home import Home
-from rayorch.host.host import ControlHost
+from rayorch.host.host import ControlHost, Observer
 from rayorch.host.inprocess import InProcessExecutor
 from rayorch.host.leader import Leader
 from rayorch.ids import new_nonce
 from rayorch.journal.log import Journal
 from rayorch.observe.logs import RunLogs
 
+# What changes a run as a whole. Attempts are too many to look at one by one.
+_NEWS: Final = (
+    PlanFailed,
+    PlanReady,
+    PublishFailed,
+    RunCancelRequested,
+    RunFailed,
+    RunStopRequested,
+    RunSwept,
+    SinkPublished,
+)
 
-def local_host(home: Home, clock: Clock, slots: int) -> tuple[ControlHost, RunLogs]:
+
+class News:
+    """Wakes who follows a host of this process when something has happened."""
+
+    def __init__(self) -> None:
+        self._happened = threading.Event()
+
+    def saw(self, events: Sequence[Event], machine: Machine) -> None:
+        """Look at events that have just been applied."""
+        del machine
+        if any(isinstance(event.fact, _NEWS) for event in events):
+            self._happened.set()
+
+    def wait(self, wait_s_max: float) -> None:
+        """Wait until something happened since the last call, or as long as this."""
+        self._happened.wait(wait_s_max)
+        self._happened.clear()
+
+
+def local_host(
+    home: Home, clock: Clock, slots: int, *observers: Observer
+) -> tuple[ControlHost, RunLogs]:
     """Return a host that is not started yet, and its log."""
     logs = RunLogs(home, clock)
     host = ControlHost(
@@ -21,7 +68,7 @@ def local_host(home: Home, clock: Clock, slots: int) -> tuple[ControlHost, RunLo
         InProcessExecutor(home, clock, slots, logs.add),
         Journal(home.store, clock, new_nonce),
         clock,
-        observers=(logs,),
+        observers=(logs, *observers),
         leader=this_process("in-process"),
     )
     return host, logs

@@ -50,10 +50,19 @@ class RayControl:
         view: RunView = self._call("view", run)
         return view
 
+    def runs(self) -> list[RunView]:
+        """Return where all runs of the home stand."""
+        views: list[RunView] = self._call("runs")
+        return views
+
     def info(self) -> ControlInfo:
         """Return who leads, and where its metrics are."""
         info: ControlInfo = self._call("info")
         return info
+
+    def wait_news(self, wait_s_max: float) -> None:
+        """Wait before the next look."""
+        self._clock.sleep(wait_s_max)
 
     def close(self) -> None:
         """Disconnect. An embedded Ray ends with it; on any other the control actor stays."""
