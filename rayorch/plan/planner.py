@@ -4,12 +4,17 @@ Reading footers and listing folders happens here and only here; what was found t
 so that a task reads what was planned or says that it changed.
 """
 
+from typing import Final
+
 import msgspec
 
 from connectors.source import discover
 from connectors.splits import Split
 from rayorch.home import RunPlan, StagePlan, encode_split
 from rayorch.program import Program, StageProgram
+
+
+NO_ROWS: Final = Split(parts=(), rows=0, size_bytes=0)
 
 
 class PlannedStage(msgspec.Struct, frozen=True):
@@ -67,6 +72,9 @@ def make_plan(program: Program, slots: int) -> Plan:
 
 def _stage(program: Program, stage: StageProgram, slots: int) -> tuple[StagePlan, PlannedStage]:
     discovery, splits = discover(stage.source, slots, stage.predicate)
+    # A source without rows gets a task all the same: only by running them on an empty table is it
+    # known what columns the transforms make, and an output without rows has its columns too.
+    splits = splits or [NO_ROWS]
     shown = PlannedStage(
         name=stage.name,
         url=stage.source.urls[0],
