@@ -129,6 +129,7 @@ def lease_returned(book: Book, fact: LeaseReturned, event: Event) -> Iterable[Co
 
 def runner_joined(book: Book, fact: RunnerJoined, event: Event) -> Iterable[Command]:
     """Take in a runner, with what it holds from an earlier epoch."""
+    book.zombies.pop(fact.runner, None)
     before = book.runners.pop(fact.runner, None)
     if before is not None:
         # It says so twice: what it holds now is what counts.
@@ -139,9 +140,9 @@ def runner_joined(book: Book, fact: RunnerJoined, event: Event) -> Iterable[Comm
         run = book.runs.get(held.run)
         task = run.tasks[held.task] if run and held.task < len(run.tasks) else None
         lease = Lease(held.run, held.task, held.attempt, held.epoch, task.stage if task else 0)
-        if run is None or task is None:
+        if run is None or task is None or run.swept or book.flows[run.id].sweeping:
             stale.append(lease)
-            # Nobody can wait for the end of an attempt whose run is forgotten.
+            # Nobody waits for the end of an attempt whose files are being swept.
             slot.dying = slot.dying or held.started
             continue
         if _adoptable(book, run, task, held):
@@ -183,7 +184,11 @@ def runner_lost(book: Book, fact: RunnerLost, event: Event) -> Iterable[Command]
     """Give away what a runner held; blame its death on what it was running."""
     slot = book.runners.pop(fact.runner, None)
     if slot is None:
+        for run_id in book.zombies.pop(fact.runner, ()):
+            yield from settle(book, book.runs[run_id], event.id, event.at_s)
         return
+    if fact.silent:
+        book.zombies[fact.runner] = frozenset(run_id for run_id, _ in slot.queue)
     head = slot.head
     leases = list(slot.queue.values())
     # Only the head can be to blame, and not for a death that we brought about.

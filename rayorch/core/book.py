@@ -52,6 +52,8 @@ class Book:
         self.runs: dict[RunId, Run] = {}
         self.flows: dict[RunId, Flow] = {}
         self.runners: dict[RunnerId, RunnerSlot] = {}
+        # Runners that lost their leases but may still write, and the runs that they wrote for.
+        self.zombies: dict[RunnerId, frozenset[RunId]] = {}
         self.turn = 0
 
     def run(self, fact: AboutRun) -> Run:

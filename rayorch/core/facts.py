@@ -287,11 +287,15 @@ class RunnerJoined(Wire, frozen=True):
 
 
 class RunnerLost(Wire, frozen=True):
-    """A runner is gone, or silent for so long that its leases are given away."""
+    """A runner is gone, or silent for so long that its leases are given away.
+
+    A silent one may still write; said again, it says that its process has ended after all.
+    """
 
     runner: RunnerId
     kind: FailureKind
     reason: str = ""
+    silent: bool = False
 
 
 class Ticked(Wire, frozen=True):

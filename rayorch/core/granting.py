@@ -20,6 +20,8 @@ def tick(book: Book, _fact: Ticked, event: Event) -> Iterable[Command]:
     active = [run for run in book.runs.values() if run.state in ACTIVE]
     for run in active:
         yield from _wake(book, run, event)
+    for slot in book.runners.values():
+        yield from settling.overdue(book, slot, event)
     running = [run for run in active if run.state is RunState.RUNNING]
     book.turn += 1
     for i in range(len(running)):
@@ -46,8 +48,6 @@ def _wake(book: Book, run: Run, event: Event) -> Iterable[Command]:
             del flow.publish_due_s[sink]
             flow.publishing.discard(sink)
     yield from settle(book, run, event.id, event.at_s)
-    for slot in book.runners.values():
-        yield from settling.overdue(run, flow, slot, event)
 
 
 def _grant(book: Book, run: Run, event: Event) -> Iterable[Command]:

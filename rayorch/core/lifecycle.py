@@ -21,6 +21,7 @@ from rayorch.core.facts import (
 from rayorch.core.run import ACTIVE, ENDED, RESUMABLE, Flow, Run, RunState
 from rayorch.core.settling import drain, settle
 from rayorch.core.task import HELD, RunnerGone, Task, TaskCancelled, TaskReopened, step
+from rayorch.errors import InvalidTransitionError
 from rayorch.ids import TaskId
 
 
@@ -141,6 +142,10 @@ def resume(book: Book, fact: RunResumed, event: Event) -> Iterable[Command]:
 def sink_published(book: Book, fact: SinkPublished, event: Event) -> Iterable[Command]:
     """Note that a sink is visible."""
     run = book.run(fact)
+    if not run.generation:
+        raise InvalidTransitionError(
+            f"{run.id}, which publishes nothing", run.state.value, str(fact)
+        )
     run.published.setdefault(fact.sink, fact)
     book.flows[run.id].publishing.discard(fact.sink)
     yield from settle(book, run, event.id, event.at_s)
@@ -183,4 +188,5 @@ def lead(book: Book, fact: Led, event: Event) -> Iterable[Command]:
             run.state = RunState.INTERRUPTED
         book.flows[run.id] = flow_of(run)
     book.runners.clear()
+    book.zombies.clear()
     return ()

@@ -120,8 +120,22 @@ class Machine:
             self.handle(event)
         self.through = event.id
 
+    def admitted(self, fact: Fact) -> Fact:
+        """Return what the host is to stamp in a fact's place: nearly always the fact itself.
+
+        A failure that is no news only says that its runner is done with a lease, and that is
+        asked again when its turn comes: the same batch may hold, before it, the news that the
+        runner joined with that lease.
+        """
+        if not isinstance(fact, AttemptFailed | AttemptLost) or self.admits(fact):
+            return fact
+        run = self.runs.get(fact.run)
+        if run is None or not 0 <= fact.task < len(run.tasks):
+            return Ticked()
+        return LeaseReturned(fact.run, fact.task, fact.attempt, fact.epoch, fact.runner)
+
     def admits(self, fact: Fact) -> bool:
-        """Say whether a fact is news. The host drops the others before they are stamped.
+        """Say whether a fact is news; see `admitted`.
 
         A failure that a runner reports for a lease which it no longer holds says nothing about
         the attempt that holds it now. (Finished work is always welcome.) One that it does hold
@@ -130,7 +144,7 @@ class Machine:
         if not isinstance(fact, AttemptFailed | AttemptLost):
             return True
         run = self.runs.get(fact.run)
-        if run is None or fact.task >= len(run.tasks):
+        if run is None or not 0 <= fact.task < len(run.tasks):
             return False
         reported = (fact.attempt, fact.epoch)
         slot = self.runners.get(fact.runner)

@@ -106,11 +106,9 @@ _RUN_TABLE: Final[dict[type, dict[RunState, set[RunState]]]] = {
     },
     SinkPublished: {
         R.PUBLISHING: {R.PUBLISHING, R.SUCCEEDED},
-        # The cluster died between the publication and its record.
-        R.INTERRUPTED: {R.INTERRUPTED, R.SUCCEEDED},
+        # Another sink could not be published, and this one was under way.
         R.FAILED: {R.FAILED, R.SUCCEEDED},
         R.SUCCEEDED: {R.SUCCEEDED},
-        # It failed to publish another sink, was cancelled, and this one was under way.
         R.CANCELLED: {R.CANCELLED},
     },
     PublishFailed: {R.PUBLISHING: {R.PUBLISHING}, **{s: {s} for s in RESUMABLE | ENDED}},

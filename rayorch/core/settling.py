@@ -43,6 +43,7 @@ def settle(book: Book, run: Run, cause: EventId, at_s: float) -> Iterable[Comman
         yield from _publish(run, flow, cause, at_s)
     # What somebody still writes, or is about to make visible, must not be swept under their feet.
     quiet = flow.held == 0 and flow.publishing <= flow.publish_due_s.keys()
+    quiet = quiet and not any(run.id in runs for runs in book.zombies.values())
     if run.state in ENDED and not run.swept and not flow.sweeping and quiet:
         flow.sweeping = True
         yield SweepRun(cause, run.id)
@@ -77,11 +78,12 @@ def drain(book: Book, run: Run, target: RunState, event: Event) -> Iterable[Comm
     yield from settle(book, run, event.id, event.at_s)
 
 
-def overdue(run: Run, flow: Flow, slot: RunnerSlot, event: Event) -> Iterable[Command]:
+def overdue(book: Book, slot: RunnerSlot, event: Event) -> Iterable[Command]:
     """End the runner whose head has run past its time-out, or past the end of a draining run."""
     head = slot.head
-    if head is None or head.run != run.id or slot.dying:
+    if head is None or slot.dying:
         return
+    run = book.runs[head.run]
     timeout_s = run.stages[head.stage].timeout_s
     # Only what the runner said it started: a lease that waits for its input is not late. Its task
     # may be committed by another meanwhile: work without a use must end, too.
@@ -92,7 +94,7 @@ def overdue(run: Run, flow: Flow, slot: RunnerSlot, event: Event) -> Iterable[Co
     elif (
         run.state is RunState.DRAINING
         and run.target is not None
-        and event.at_s - flow.draining_since_s > DRAIN_S[run.target]
+        and event.at_s - book.flows[run.id].draining_since_s > DRAIN_S[run.target]
     ):
         slot.dying = True
         yield KillRunner(event.id, slot.id, f"run {run.id} is being stopped")

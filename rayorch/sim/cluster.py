@@ -129,7 +129,8 @@ class SimCluster:
     def _disown(self, runner: SimRunner) -> None:
         if runner.alive and runner.silent:
             runner.disowned = True
-            self._offer((RunnerLost(runner=runner.id, kind="lost", reason="it is silent"),))
+            lost = RunnerLost(runner=runner.id, kind="lost", reason="it is silent", silent=True)
+            self._offer((lost,))
 
     def _wake(self, runner: SimRunner) -> None:
         """A disowned runner comes back with what it holds, or reports once more and ends."""

@@ -119,7 +119,7 @@ class SimControl:
 
     def _apply(self, facts: Sequence[Fact]) -> None:
         """Stamp, journal, apply, execute; and again for what the machine decides to record."""
-        news = [fact for fact in facts if self.machine.admits(fact)]
+        news = [self.machine.admitted(fact) for fact in facts]
         while news:
             events = self._stamped(news)
             durable = [event for event in events if is_durable(event.fact)]

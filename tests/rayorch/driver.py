@@ -41,6 +41,14 @@ class Driver:
             invariants.check(self.machine)
         return self.commands[begun:]
 
+    def feed_alone(self, fact: Fact) -> tuple[Command, ...]:
+        """Handle one fact, and record nothing of what the machine asks to be recorded."""
+        event = Event(EventId(len(self.events) + 1), self.at_s, fact)
+        commands = self.machine.handle(event)
+        self.events.append(event)
+        invariants.check(self.machine)
+        return commands
+
     def tick(self, after_s: float = 0.0) -> list[Command]:
         """Let time pass, then tick."""
         self.at_s += after_s

@@ -9,9 +9,11 @@ from rayorch.core import invariants
 from rayorch.core.commands import Lease, SendLeases
 from rayorch.core.facts import (
     Fact,
+    Held,
     RunCancelRequested,
     RunStopRequested,
     RunSwept,
+    StageShape,
     Ticked,
 )
 from rayorch.core.run import ENDED, RESUMABLE, RunState
@@ -57,11 +59,7 @@ class Walk:
             if not self.driver.machine.runners:
                 self.feed(make.joined(f"runner-{self.luck.randrange(10**9)}"))
             self._tick(after_s=100.0)
-            for slot in list(self.driver.machine.runners.values()):
-                if slot.dying:
-                    self.feed(make.gone(slot.id))
-                for lease in list(slot.queue.values()):
-                    self.feed(make.finished(lease, slot.id, sink=lease.stage))
+            self._finish_leases()
             for sink in range(len(run.sinks)):
                 if run.state is RunState.PUBLISHING:
                     self.feed(make.published(sink))
@@ -70,10 +68,15 @@ class Walk:
         if not run.swept:
             self.feed(RunSwept(run=make.RUN, files=0))
 
+    def _finish_leases(self) -> None:
+        for slot in list(self.driver.machine.runners.values()):
+            if slot.dying:
+                self.feed(make.gone(slot.id))
+            for lease in list(slot.queue.values()):
+                self.feed(make.finished(lease, slot.id, sink=lease.stage))
+
     def feed(self, fact: Fact) -> None:
-        if not self.driver.machine.admits(fact):
-            return
-        for command in self.driver.feed(fact):
+        for command in self.driver.feed(self.driver.machine.admitted(fact)):
             if isinstance(command, SendLeases):
                 self.given += [(lease, command.runner) for lease in command.leases]
 
@@ -99,8 +102,13 @@ class Walk:
         """A report of a lease that may be anybody's by now, or a second one."""
         if self.given:
             lease, runner = self.luck.choice(self.given)
-            make_fact = self.luck.choice([make.finished, make.failed, make.started, make.returned])
-            self.feed(make_fact(lease, runner))
+            reports: list[Fact] = [
+                make.finished(lease, runner, sink=lease.stage),
+                make.failed(lease, runner),
+                make.started(lease, runner),
+                make.returned(lease, runner),
+            ]
+            self.feed(self.luck.choice(reports))
 
     def _runner(self) -> None:
         runners = list(self.driver.machine.runners.values())
@@ -111,9 +119,11 @@ class Walk:
             name = f"runner-{self.luck.randrange(5)}"
             self.feed(make.joined(name, *self._memories(name)))
 
-    def _memories(self, runner: str) -> list[make.Held]:
+    def _memories(self, runner: str) -> list[Held]:
         """What a runner says it holds: leases that it was given, done or not."""
-        mine = list({(each.run, each.task): each for each, to in self.given if to == runner}.items())
+        mine = list(
+            {(each.run, each.task): each for each, to in self.given if to == runner}.items()
+        )
         some = self.luck.sample(mine, k=self.luck.randint(0, min(2, len(mine))))
         return [make.held(each, started=self.luck.random() < 0.5) for _, each in some]
 
@@ -147,10 +157,10 @@ class Walk:
                 self.feed(make.publish_failed(sink, due_s))
 
 
-def _stages() -> tuple[make.StageShape, ...]:
+def _stages() -> tuple[StageShape, ...]:
     return (
-        make.StageShape(name="lines", sinks=(0,), timeout_s=20.0),
-        make.StageShape(name="orders", sinks=(1,)),
+        StageShape(name="lines", sinks=(0,), timeout_s=20.0),
+        StageShape(name="orders", sinks=(1,)),
     )
 
 
