@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from connectors.data_errors import CorruptFileError, OptionError, UnsupportedTypeError
 from connectors.formats.file_format import FileFacts, conformed, read_failure, rows_of_nulls
 from connectors.splitting import Unit
+from connectors.url import join_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -56,7 +57,7 @@ class ParquetFormat:
             return list(pool.map(lambda file: self._facts(listing, file), files))
 
     def _facts(self, listing: Listing, file: FoundFile) -> FileFacts:
-        footer = read_footer(listing.stores[file.root], file, listing.url(file))
+        footer = read_footer(listing.stores[file.root], file)
         return FileFacts(
             schema=footer.schema.to_arrow_schema(),
             rows=footer.num_rows,
@@ -77,28 +78,32 @@ class ParquetFormat:
         return ParquetFileWriter(output, schema, options)
 
 
-def read_footer(store: Store, file: FoundFile, url: str) -> pq.FileMetaData:
+def read_footer(store: Store, file: FoundFile) -> pq.FileMetaData:
     """Return a file's footer, in one request where it is short.
 
     Raises: CorruptFileError, saying what is wrong.
     """
     if file.size_bytes < len(MAGIC) + TRAILER_BYTES:
         what = "it is empty" if file.size_bytes == 0 else f"it has {file.size_bytes} bytes only"
-        raise CorruptFileError(url, "Parquet", what)
+        raise _corrupt(store, file, what)
     tail_bytes = min(TAIL_BYTES, file.size_bytes)
     tail = store.get_range(file.key, file.size_bytes - tail_bytes, tail_bytes)
     if tail[-4:] != MAGIC:
         why = "it is encrypted" if tail[-4:] == MAGIC_ENCRYPTED else "it does not end in PAR1"
-        raise CorruptFileError(url, "Parquet", f"{why}; cut short, or another format")
+        raise _corrupt(store, file, f"{why}; cut short, or another format")
     footer_bytes = int.from_bytes(tail[-8:-4], "little") + TRAILER_BYTES
     if footer_bytes > file.size_bytes:
-        raise CorruptFileError(url, "Parquet", "its footer is said to be longer than the file")
+        raise _corrupt(store, file, "its footer is said to be longer than the file")
     if footer_bytes > tail_bytes:
         tail = store.get_range(file.key, file.size_bytes - footer_bytes, footer_bytes)
     try:
         return pq.read_metadata(pa.BufferReader(tail))
     except (pa.ArrowInvalid, OSError) as error:
-        raise CorruptFileError(url, "Parquet", str(error).strip()) from error
+        raise _corrupt(store, file, str(error).strip()) from error
+
+
+def _corrupt(store: Store, file: FoundFile, reason: str) -> CorruptFileError:
+    return CorruptFileError(join_url(store.url, file.key), "Parquet", reason)
 
 
 def row_group_units(footer: pq.FileMetaData, size_bytes: int) -> tuple[Unit, ...]:

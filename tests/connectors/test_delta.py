@@ -152,7 +152,7 @@ def test_publishers_of_different_applications_that_create_one_table_all_get_in(
 def test_a_table_that_appears_between_the_look_and_the_creation_is_added_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The window that threads seldom hit: another publisher creates the table just after our look."""
+    """Threads seldom hit the window: another publisher creates the table just after our look."""
     spec = delta(tmp_path / "t", mode="append")
     publish(spec, write(spec, pa.table({"a": [1]}), name="theirs"), app="theirs")
     looks = []
