@@ -142,8 +142,8 @@ class ControlHost:
         """
         if not takeover and interrupts:
             check_free(self._home, self._leader, self._clock.now_s())
-        self._journal.replay(self._fold, self._machine.restore)
-        epoch = self._journal.lead(self._fold)
+        self._journal.replay(self._machine.fold, self._machine.restore)
+        epoch = self._journal.lead(self._machine.fold)
         self._next_id = self._machine.through + 1
         self._apply([Led(epoch=epoch, interrupts=interrupts)])
         with self._lock:
@@ -169,9 +169,6 @@ class ControlHost:
         if splits is None:
             splits = self._splits[run] = self._home.get_plan(run).split_of()
         return splits[task]
-
-    def _fold(self, event: Event) -> None:
-        self._machine.handle(event)
 
     def _loop(self) -> None:
         try:
@@ -223,6 +220,8 @@ class ControlHost:
         active = next((run.id for run in self._machine.runs.values() if run.state in ACTIVE), None)
         now_s = self._clock.monotonic_s()
         if active is not None and now_s - self._signed_s > SIGN_S:
+            # First: a leader that was superseded while it had nothing to append must not sign.
+            self._journal.check_lead()
             self._signed_s = now_s
             at_s = self._clock.now_s()
             sign(self._home, msgspec.structs.replace(self._leader, at_s=at_s, run=active))
@@ -235,7 +234,7 @@ class ControlHost:
 
     def _apply(self, facts: Iterable[Fact]) -> None:
         """Stamp, journal, apply, execute; and again for what the machine decides to record."""
-        news = [fact for fact in facts if self._machine.admits(fact)]
+        news = [self._machine.admitted(fact) for fact in facts]
         while news:
             events = self._stamped(news)
             durable = [event for event in events if is_durable(event.fact)]
