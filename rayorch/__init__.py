@@ -1,9 +1,13 @@
 """rayorch: partitioned Arrow transforms on Ray, committed exactly once."""
 
-from rayorch.api import Dataset, Pipeline, read, run
-from rayorch.errors import RayorchError, SpecError
-from rayorch.params import param
-from rayorch.spec import Budget, Deadline, RetryPolicy, Weighted
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rayorch.api import Dataset, Pipeline, read, run
+    from rayorch.errors import RayorchError, SpecError
+    from rayorch.params import param
+    from rayorch.spec import Budget, Deadline, RetryPolicy, Weighted
 
 __all__ = [
     "Budget",
@@ -18,3 +22,29 @@ __all__ = [
     "read",
     "run",
 ]
+
+_HOLDERS = {
+    "rayorch.api": ("Dataset", "Pipeline", "read", "run"),
+    "rayorch.errors": ("RayorchError", "SpecError"),
+    "rayorch.params": ("param",),
+    "rayorch.spec": ("Budget", "Deadline", "RetryPolicy", "Weighted"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used.
+
+    Arrow and pydantic take 0.3 s to import, and every process of ours passes through this file:
+    `rayorch --help` needs neither.
+    """
+    for module, names in _HOLDERS.items():
+        if name in names:
+            value: object = getattr(import_module(module), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'rayorch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return what is public."""
+    return __all__
