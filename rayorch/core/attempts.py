@@ -58,7 +58,8 @@ def attempt_finished(book: Book, fact: AttemptFinished, event: Event) -> Iterabl
     flow.seconds[task.stage] = expected_s + SMOOTHING * (seen_s - expected_s)
     for result in fact.output.results:
         schemas = run.schemas.setdefault(result.sink, {})
-        if result.schema_fp and result.schema_fp not in schemas:
+        # What no row stands behind says nothing: an empty pandas frame has the types it likes.
+        if result.rows and result.schema_fp and result.schema_fp not in schemas:
             schemas[result.schema_fp] = fact.task
             if len(schemas) > 1:
                 yield CompareSchemas(event.id, run.id, result.sink, tuple(schemas.values()))

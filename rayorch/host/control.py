@@ -46,6 +46,7 @@ class ControlInfo(msgspec.Struct, frozen=True):
     epoch: int
     metrics_url: str
     pid: int
+    stopped: bool = False  # it was fenced, and leads no more
 
 
 def control_name(home_url: str) -> str:
@@ -87,7 +88,8 @@ class ControlActor:
 
     async def info(self) -> ControlInfo:
         """Say who leads, and where its metrics are."""
-        return ControlInfo(self._spec, self._host.epoch, self._metrics_url, os.getpid())
+        stopped = self._host.stopped_by is not None
+        return ControlInfo(self._spec, self._host.epoch, self._metrics_url, os.getpid(), stopped)
 
     async def offer(self, runner: RunnerId, facts: bytes) -> bool:
         """Take a runner's facts; return, once they are durable, whether it is still one of ours.
@@ -107,21 +109,27 @@ class ControlActor:
         self._logs.add(LINES.decode(lines))
 
     async def view(self, run: RunId) -> RunView:
-        """Return where a run stands. Raises: UnknownRunError."""
+        """Return where a run stands. Raises: UnknownRunError, FencedError."""
+        self._check_leads()
         return self._host.view(run)
 
     async def runs(self) -> list[RunView]:
-        """Return where all runs stand."""
+        """Return where all runs stand. Raises: FencedError."""
+        self._check_leads()
         return self._host.runs()
 
     async def stop(self) -> None:
         """Stop leading; the runs stay as they are."""
         await asyncio.to_thread(self._host.stop)
         self._logs.close()
+        self._metrics.close()
 
-    async def _settled(self, facts: list[Fact]) -> None:
+    def _check_leads(self) -> None:
         if self._host.stopped_by is not None:
             raise self._host.stopped_by
+
+    async def _settled(self, facts: list[Fact]) -> None:
+        self._check_leads()
         if not facts:
             return
         loop = asyncio.get_running_loop()

@@ -204,13 +204,17 @@ def _outputs_of(results: Iterable[Iterable[Any]], sink: int) -> list[str]:
 
 
 def _schemas(payloads: Sequence[str]) -> list[bytes]:
-    """Return the distinct schemas of some outputs, in order of their first appearance."""
+    """Return the distinct schemas of some outputs, in order of their first appearance.
+
+    Outputs without rows count only where no other has any: an empty frame has odd types.
+    """
     found: dict[str, bytes] = {}
+    empty: dict[str, bytes] = {}
     for payload in payloads:
         output = _SINK_OUTPUT.decode(payload)
-        if output.schema_ipc is not None and output.schema_fp not in found:
-            found[output.schema_fp] = output.schema_ipc
-    return list(found.values())
+        if output.schema_ipc is not None:
+            (found if output.rows else empty).setdefault(output.schema_fp, output.schema_ipc)
+    return list(found.values()) or list(empty.values())[:1]
 
 
 def _inputs(stages: Iterable[Any]) -> dict[str, Any]:

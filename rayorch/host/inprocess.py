@@ -48,7 +48,6 @@ class InProcessExecutor:
         self._host: HostPort | None = None
         self._engines: dict[RunnerId, RunnerEngine] = {}
         self._cores: dict[RunnerId, float] = {}
-        self._abandoned: list[RunnerEngine] = []
         self._made = 0
         self._lock = threading.Lock()
 
@@ -124,7 +123,14 @@ class InProcessExecutor:
         engine = self._engines.pop(runner, None)
         if engine is None:
             return
-        engine.drain()
-        self._abandoned.append(engine)
+        engine.halt()
         assert self._host is not None
-        self._host.offer([RunnerLost(runner, "preempted", reason)])
+        self._host.offer([RunnerLost(runner, "preempted", reason, silent=True)])
+        # Its thread writes on until the user's function returns; only then may files be swept.
+        ending = threading.Thread(target=self._see_off, args=(runner, engine), daemon=True)
+        ending.start()
+
+    def _see_off(self, runner: RunnerId, engine: RunnerEngine) -> None:
+        engine.close(wait_s=threading.TIMEOUT_MAX)
+        assert self._host is not None
+        self._host.offer([RunnerLost(runner, "preempted", "its last attempt has ended")])

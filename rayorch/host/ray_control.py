@@ -7,7 +7,7 @@ import ray
 
 from rayorch.clock import SystemClock
 from rayorch.core.facts import Fact
-from rayorch.errors import ClusterError, FencedError, RayorchError
+from rayorch.errors import ClusterError, FencedError, HomeBusyError, RayorchError
 from rayorch.host.actors import control_actor
 from rayorch.host.code import library_code
 from rayorch.host.control import ControlActor, ControlInfo, ControlSpec, control_name
@@ -72,10 +72,14 @@ class RayControl:
     def _found_or_started(self) -> Any:  # noqa: ANN401 - Ray's handles have no type.
         self._actor = control_actor(ControlActor, self._spec.name).remote(self._spec)
         info = self.info()
-        if info.spec.code != self._spec.code or info.spec.home_url != self._spec.home_url:
-            # It runs other code than ours: its runners would, too.
-            return self._replaced()
-        return self._actor
+        if info.spec.code == self._spec.code:
+            return self._actor
+        # It runs other code of this library than ours: its runners would, too.
+        active = [] if info.stopped else [view.run for view in self.runs() if view.is_active]
+        if active and not self._spec.takeover:
+            leader = f"{info.spec.name}, pid {info.pid}, which runs another version of rayorch"
+            raise HomeBusyError(self._spec.home_url, leader, active[0])
+        return self._replaced()
 
     def _replaced(self) -> Any:  # noqa: ANN401
         """End the control actor and start one with our code; it interrupts what ran."""

@@ -116,7 +116,8 @@ class RayExecutor:
         for runner, known in list(self._runners.items()):
             # One that has not joined waits for a place on the cluster, or its guard tells.
             if known.joined and now_s - known.heard_s > SILENT_S_MAX:
-                self._lost(runner, "lost", f"runner {runner} was silent for {SILENT_S_MAX:g} s")
+                reason = f"runner {runner} was silent for {SILENT_S_MAX:g} s"
+                self._lost(runner, "lost", reason, silent=True)
 
     def close(self) -> None:
         """Let go of the handles. The runners live on, for whoever leads next."""
@@ -158,9 +159,9 @@ class RayExecutor:
         self._adopt(runner, handle, command.cores, command.memory_bytes)
 
     def _find(self, runner: RunnerId) -> None:
+        get: Any = ray.get  # Its annotations say that an untyped reference has no value.
         try:
-            handle = ray.get_actor(runner)
-            get: Any = ray.get  # Typed by Ray for references of one method at a time.
+            handle: Any = ray.get_actor(runner)
             hello: Hello = get(handle.hello.remote(), timeout=RECOVER_S_MAX)
         except (ValueError, ray.exceptions.RayError):
             # Dead, or hanging: its leases are ready again as far as we know.
@@ -208,10 +209,13 @@ class RayExecutor:
         reason = "the runner ended" if error is None else str(error).splitlines()[0]
         self._lost(runner, kind, f"runner {runner} died: {reason}")
 
-    def _lost(self, runner: RunnerId, kind: FailureKind, reason: str) -> None:
-        known = self._runners.pop(runner, None)
-        if known is not None and self._host is not None:
-            self._host.offer([RunnerLost(runner, kind, reason)])
+    def _lost(
+        self, runner: RunnerId, kind: FailureKind, reason: str, *, silent: bool = False
+    ) -> None:
+        self._runners.pop(runner, None)
+        # Also for one that is not ours any more: the core may wait for its end.
+        if self._host is not None:
+            self._host.offer([RunnerLost(runner, kind, reason, silent)])
 
 
 def _kind_of(error: BaseException | None) -> FailureKind:

@@ -5,6 +5,7 @@ that RAYORCH_FAILPOINTS names when it imports the library.
 """
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def warm_ray(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         patch.setenv("RAYORCH_FAILPOINTS", f"@{failpoint_file}")
-        patch.setattr(ray_cluster, "temp_dir", lambda: _short_folder(tmp_path_factory))
+        patch.setattr(ray_cluster, "temp_dir", _short_folder)
         warm = ray_cluster.start_warm(2, SystemClock())
         patch.setenv("RAY_ADDRESS", warm.address)
         try:
@@ -44,9 +45,9 @@ def warm_ray(
             ray_cluster.stop_warm()
 
 
-def _short_folder(factory: pytest.TempPathFactory) -> str:
+def _short_folder() -> str:
     """Ray's socket paths must stay below 107 bytes, and pytest's own folders are deep."""
-    folder = Path("/tmp") / f"ro-test-{os.getpid()}"
+    folder = Path(tempfile.gettempdir()) / f"ro-test-{os.getpid()}"
     folder.mkdir(exist_ok=True)
     return str(folder)
 

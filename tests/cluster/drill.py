@@ -14,19 +14,41 @@ import pyarrow.parquet as pq
 
 import rayorch as ro
 from rayorch import client
-from rayorch.client import Connection
+from rayorch.client import Connection, Control
 from rayorch.clock import SystemClock
-from rayorch.core.facts import Event
+from rayorch.core.facts import AttemptFinished, Event
 from rayorch.home import open_home
 from rayorch.host.ray_control import RayControl
 from rayorch.ids import RunId, new_nonce
 from rayorch.journal.log import Journal
 from rayorch.observe.view import RunView
 from rayorch.settings import Settings
+from tests.cluster.functions import doubled
 
 FILES = 12
 ROWS = 500
 FOLLOW_S_MAX = 90.0
+
+
+PIPELINE = """
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import rayorch as ro
+
+pipeline = ro.Pipeline("drill")
+rows = pipeline.read("rows", "{rows}", split="file")
+
+@pipeline.map(rows, output="mapped")
+def mapped(table: pa.Table) -> pa.Table:
+    while table["file"][0].as_py() >= {passes} and not Path("{gate}").exists():
+        time.sleep(0.01)
+    return table.append_column("double", pc.multiply(table["id"], 2))
+
+mapped.write("{out}", format="parquet")
+"""
 
 
 class Drill:
@@ -49,20 +71,33 @@ class Drill:
         return RayControl(self.home_url, self.at.settings.ray_address, None, takeover=takeover)
 
     def pipeline(
-        self, function: Callable[[pa.Table], pa.Table] | None = None, format: str = "parquet"
+        self, function: Callable[[pa.Table], pa.Table] | None = None, form: str = "parquet"
     ) -> ro.Pipeline:
         """Return a pipeline of one map, a task for each file."""
         pipeline = ro.Pipeline("drill", retry=ro.RetryPolicy(backoff_s=0.05))
         rows = pipeline.read("rows", str(self.folder / "in" / "*.parquet"), split="file")
         mapped = pipeline.map(rows, output="mapped")(function or doubled)
-        mapped.write((self.folder / "out").as_uri(), format=format)
+        mapped.write((self.folder / "out").as_uri(), format=form)
         return pipeline
+
+    def pipeline_file(self, gate: Path, passes: int = 0) -> Path:
+        """Write the pipeline as a file, its map waiting for the gate."""
+        file = self.folder / "pipeline.py"
+        file.write_text(
+            PIPELINE.format(
+                rows=str(self.folder / "in" / "*.parquet"),
+                out=(self.folder / "out").as_uri(),
+                gate=str(gate),
+                passes=passes,
+            )
+        )
+        return file
 
     def submit(self, control: RayControl, pipeline: ro.Pipeline | None = None) -> RunId:
         """Begin a run."""
         return client.submit_run(self.at, control, pipeline or self.pipeline())
 
-    def follow(self, control: RayControl, run: RunId) -> RunView:
+    def follow(self, control: Control, run: RunId) -> RunView:
         """Follow the run to its end."""
         begun_s = self.clock.monotonic_s()
         for view in client.follow(self.at, control, run):
@@ -90,10 +125,13 @@ class Drill:
         text = self.wait_until(lambda: mark.exists() and mark.read_text().strip(), f"{mark.name}")
         return int(text)
 
-    def stop(self, pid: int) -> None:
-        """Freeze a process."""
-        os.kill(pid, signal.SIGSTOP)
+    def note_stopped(self, pid: int) -> None:
+        """Remember a frozen process, to let it go on at the end at the latest."""
         self._stopped.append(pid)
+
+    def own_state(self) -> dict[str, str]:
+        """Return the environment of somebody who has no warm Ray."""
+        return {"XDG_STATE_HOME": str(self.folder / "state")}
 
     def resume_stopped(self) -> None:
         """Let frozen processes go on."""
@@ -110,7 +148,11 @@ class Drill:
         Journal(self.at.home.store, self.clock, new_nonce).replay(found.append)
         return found
 
-    def check_output(self, view: RunView, format: str = "parquet") -> None:
+    def committed(self) -> set[int]:
+        """Return the tasks whose output the journal holds."""
+        return {e.fact.task for e in self.events() if isinstance(e.fact, AttemptFinished)}
+
+    def check_output(self, view: RunView) -> None:
         """The output is what an undisturbed run writes, each row once, and nothing else is left."""
         assert view.state == "succeeded", view.error
         check_rows(self.folder / "out")
@@ -126,13 +168,6 @@ class Drill:
 def checkpoint_names(out: Path) -> set[str]:
     """Return the files of a Delta log that are Parquet but no data."""
     return {path.name for path in (out / "_delta_log").rglob("*.parquet")}
-
-
-def doubled(table: pa.Table) -> pa.Table:
-    """The drill's work."""
-    import pyarrow.compute as pc
-
-    return table.append_column("double", pc.multiply(table["id"], 2))
 
 
 def write_input(folder: Path) -> None:
