@@ -43,6 +43,35 @@ def plain_schema(schema: pa.Schema) -> pa.Schema:
     return pa.schema([pa.field(f.name, f.type, f.nullable) for f in schema])
 
 
+def usual_schema(schema: pa.Schema) -> pa.Schema:
+    """Return the plain schema with the usual types of text and bytes for their views.
+
+    Arrow's own filter, take and group_by know no views, and some writers of Parquet declare all
+    text to be such.
+    """
+    return pa.schema([pa.field(f.name, _usual(f.type), f.nullable) for f in schema])
+
+
+def _usual(type_: pa.DataType) -> pa.DataType:
+    if pt.is_string_view(type_):
+        return pa.string()
+    if pt.is_binary_view(type_):
+        return pa.binary()
+    if pt.is_list(type_) or pt.is_large_list(type_):
+        make = pa.list_ if pt.is_list(type_) else pa.large_list
+        return make(_usual_field(type_.value_field))
+    if pt.is_struct(type_):
+        return pa.struct([_usual_field(field) for field in type_])
+    if pt.is_map(type_):
+        key = _usual_field(type_.key_field)
+        return pa.map_(key, _usual_field(type_.item_field), type_.keys_sorted)
+    return type_
+
+
+def _usual_field(field: pa.Field) -> pa.Field:
+    return field.with_type(_usual(field.type))
+
+
 def unified(schemas: Sequence[SchemaOf]) -> pa.Schema:
     """Return the schema that every file can be read as without a loss.
 

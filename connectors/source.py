@@ -19,7 +19,7 @@ from connectors.hive import distinct_values, value_fields
 from connectors.listing import FoundFile, Listing
 from connectors.located import Located, located
 from connectors.predicates import partitions_that_may_match
-from connectors.schema import SchemaOf, dump_schema, plain_schema, unified
+from connectors.schema import SchemaOf, dump_schema, unified, usual_schema
 from connectors.splits import Discovery, FilePart, OptionValue, Reader, SourceSpec, Split
 from connectors.splitting import Chunk, one_split_per_file, packed, target_bytes
 
@@ -118,7 +118,7 @@ def _schema(found: Located, facts: Sequence[FileFacts]) -> pa.Schema:
         if field.name not in declared
     }
     kept = [field for field in whole if field.name not in guessed]
-    return plain_schema(pa.schema([*kept, *guessed.values()]))
+    return usual_schema(pa.schema([*kept, *guessed.values()]))
 
 
 def _pruned(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from connectors.data_errors import NoFilesError
 from connectors.formats.numbered import numbered_discovery
-from connectors.schema import plain_schema
+from connectors.schema import usual_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,7 +20,7 @@ _TABLES: Final[dict[str, pa.Table]] = {}
 
 def register_table(name: str, table: pa.Table) -> str:
     """Make a table readable in this process; return its URL. The name's earlier table goes."""
-    _TABLES[name] = table.cast(plain_schema(table.schema))
+    _TABLES[name] = table.cast(usual_schema(table.schema))
     return f"{SCHEME}{name}"
 
 
