@@ -1,12 +1,13 @@
 """One segment of the journal, as bytes: a header line, then one event a line.
 
-    {"n":12,"epoch":9,"nonce":"…","kind":"data","count":2,"prev":"…","body":"…"}
+    {"n":12,"epoch":9,"nonce":"…","kind":"data","count":2,"prev":"…","seal":"…"}
     [41,1795000000.1,{"type":"AttemptFinished",…}]
     [42,1795000000.1,{"type":"AttemptFinished",…}]
 
-`prev` is the checksum of the segment before and `body` that of the lines below, so that a flipped
-bit, a lost segment and a foreign one are all found by reading. A *fence* has no events: to create
-it is to lead, and its number is the epoch.
+`prev` is the checksum of the segment before and `seal` that of everything else in this one, so
+that a flipped bit, a lost segment and a foreign one are all found by reading. (The header is under
+the seal, too: a flipped epoch would make its segment void, and whoever appended the next one would
+vouch for that.) A *fence* has no events: to create it is to lead, and its number is the epoch.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import Final, Literal
 
 import msgspec
 import xxhash
+from msgspec.structs import replace
 
 from rayorch.core.facts import Event
 from rayorch.errors import JournalDamagedError
@@ -34,7 +36,7 @@ class Header(msgspec.Struct, frozen=True):
     kind: Kind
     count: int
     prev: str
-    body: str
+    seal: str = ""
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -69,16 +71,13 @@ def encode_segment(
 ) -> bytes:
     """Return the bytes of segment `n`; `events` of None make it a fence."""
     body = encode_events(events or ())
-    header = Header(
-        n=n,
-        epoch=epoch,
-        nonce=nonce,
-        kind="fence" if events is None else "data",
-        count=len(events or ()),
-        prev=prev,
-        body=checksum(body),
-    )
-    return _ENCODER.encode(header) + b"\n" + body
+    kind: Kind = "fence" if events is None else "data"
+    header = Header(n, epoch, nonce, kind, len(events or ()), prev)
+    return _ENCODER.encode(replace(header, seal=_seal(header, body))) + b"\n" + body
+
+
+def _seal(header: Header, body: bytes) -> str:
+    return checksum(_ENCODER.encode(replace(header, seal="")) + body)
 
 
 def decode_segment(key: str, n: int, data: bytes) -> Segment:
@@ -89,11 +88,11 @@ def decode_segment(key: str, n: int, data: bytes) -> Segment:
     line, _, body = data.partition(b"\n")
     try:
         header = _HEADERS.decode(line)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JournalDamagedError(key, f"its header cannot be read ({error})") from error
     if header.n != n:
         raise JournalDamagedError(key, f"it says that it is segment {header.n}")
-    if checksum(body) != header.body:
+    if _seal(header, body) != header.seal:
         raise JournalDamagedError(key, "its checksum does not match its content")
     try:
         events = tuple(_EVENTS.decode(row) for row in body.splitlines())

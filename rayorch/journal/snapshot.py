@@ -4,6 +4,7 @@ import zlib
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from rayorch.core.run import Snapshot
 from rayorch.errors import JournalDamagedError
@@ -17,7 +18,7 @@ class Header(msgspec.Struct, frozen=True):
     n: int
     epoch: Epoch
     prev: str  # checksum of segment n
-    body: str
+    seal: str = ""  # checksum of everything else
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -37,8 +38,12 @@ _STATES: Final = msgspec.json.Decoder(Snapshot)
 def encode_snapshot(n: int, epoch: Epoch, prev: str, state: Snapshot) -> bytes:
     """Return the bytes of a snapshot through segment `n`."""
     body = zlib.compress(_ENCODER.encode(state), level=1)
-    header = Header(n=n, epoch=epoch, prev=prev, body=checksum(body))
-    return _ENCODER.encode(header) + b"\n" + body
+    header = Header(n, epoch, prev)
+    return _ENCODER.encode(replace(header, seal=_seal(header, body))) + b"\n" + body
+
+
+def _seal(header: Header, body: bytes) -> str:
+    return checksum(_ENCODER.encode(replace(header, seal="")) + body)
 
 
 def decode_snapshot(key: str, data: bytes) -> Found:
@@ -46,9 +51,9 @@ def decode_snapshot(key: str, data: bytes) -> Found:
     line, _, body = data.partition(b"\n")
     try:
         header = _HEADERS.decode(line)
-        if checksum(body) != header.body:
+        if _seal(header, body) != header.seal:
             raise JournalDamagedError(key, "its checksum does not match its content")
         state = _STATES.decode(zlib.decompress(body))
-    except (msgspec.DecodeError, zlib.error) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, zlib.error) as error:
         raise JournalDamagedError(key, f"it cannot be read ({error})") from error
     return Found(header.n, header.epoch, header.prev, state)
