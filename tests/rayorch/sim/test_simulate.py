@@ -1,0 +1,112 @@
+"""The whole control plane on a virtual clock: one seed, one story, and what must hold in it."""
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from rayorch.core import settling
+from rayorch.core.facts import AttemptFailed
+from rayorch.core.machine import Machine
+from rayorch.sim.__main__ import main
+from rayorch.sim.config import CALM, SimConfig, SimFaults, SimPool
+from rayorch.sim.simulate import Outcome, simulate
+
+pytestmark = pytest.mark.sim
+
+KEPT: Final = [
+    int(line.split()[0])
+    for line in (Path(__file__).parent / "seeds.txt").read_text("utf-8").splitlines()
+    if line[0].isdigit()
+]
+
+
+def assert_good(outcome: Outcome) -> None:
+    again = f"python -m rayorch.sim --first {outcome.seed} --seeds 1"
+    assert not outcome.violations, f"{outcome.violations}; again: {again}"
+    assert outcome.finished, again
+
+
+@pytest.mark.parametrize("first", range(0, 100, 10))
+def test_every_row_is_there_once_whatever_dies(first: int) -> None:
+    """Invariants after each event; in the end each task visible once, and the replay equal."""
+    for seed in range(first, first + 10):
+        assert_good(simulate(seed))
+
+
+@pytest.mark.parametrize("seed", KEPT)
+def test_a_seed_that_found_a_bug_finds_it_no_more(seed: int) -> None:
+    assert_good(simulate(seed))
+
+
+def test_the_same_seed_gives_the_same_journal_to_the_byte() -> None:
+    assert simulate(11) == simulate(11)
+    assert simulate(11).journal != simulate(12).journal
+
+
+def test_nothing_is_done_twice_when_nothing_goes_wrong() -> None:
+    """Work done equals work committed, and the runs end when the work does."""
+    config = SimConfig(faults=CALM, runs=1, task_s=1.0, task_sigma=0.0, tasks_max=40)
+
+    outcome = simulate(3, config)
+
+    assert_good(outcome)
+    assert outcome.work_s == outcome.committed
+    ideal_s = outcome.work_s / config.pools[0].runners
+    assert outcome.virtual_s < 1.1 * ideal_s + 10.0
+
+
+def test_a_slow_machine_gets_less_of_the_work() -> None:
+    pools = (SimPool(name="fast", runners=1), SimPool(name="slow", runners=1, speed=0.25))
+    config = SimConfig(pools=pools, runs=1, faults=CALM, task_sigma=0.0, tasks_max=50)
+
+    outcome = simulate(1, config)
+
+    assert_good(outcome)
+    # Both together do 1.25 tasks a second; with half of the work each, the slow one ends last.
+    assert outcome.virtual_s < outcome.committed / 1.25 + 20.0
+
+
+def test_a_store_that_is_nearly_always_unsure_loses_nothing() -> None:
+    faults = SimFaults(store_unsure=0.6, every_s=6.0)
+    for seed in range(5):
+        assert_good(simulate(seed, SimConfig(faults=faults)))
+
+
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [
+        ("_publish", lambda run, flow, cause, at_s: ()),
+        ("add_output", lambda run, fact: None),
+    ],
+)
+def test_a_machine_that_forgets_is_found_out(
+    name: str, broken: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A check that cannot fail checks nothing."""
+    monkeypatch.setattr(settling, name, broken)
+
+    assert simulate(2).violations
+
+
+def test_a_host_that_hears_every_failure_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With reports of other attempts counted, budgets run out that were never used."""
+
+    def deaf(self: Machine, fact: AttemptFailed) -> bool:
+        del self, fact
+        return False
+
+    monkeypatch.setattr(Machine, "admits", deaf)
+
+    assert any(simulate(seed).violations for seed in range(5))
+
+
+def test_the_command_prints_the_seed_that_shows_it_again(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["--first", "5", "--seeds", "1"]) == 0
+    monkeypatch.setattr(settling, "_publish", lambda *_: ())
+
+    assert main(["--first", "5", "--seeds", "1"]) == 1
+
+    assert "again: python -m rayorch.sim --first 5 --seeds 1" in capsys.readouterr().out
