@@ -42,10 +42,12 @@ def _run_argument() -> click.Argument:
     return click.Argument(["run"], metavar="RUN")
 
 
-def _file_argument(*, required: bool = True) -> click.Argument:
-    return click.Argument(
-        ["file"], metavar="FILE[:NAME]", required=required, default=None if required else ""
-    )
+def _file_argument() -> click.Argument:
+    return click.Argument(["file"], metavar="FILE[:NAME]")
+
+
+def _mended_argument() -> click.Argument:
+    return click.Argument(["file"], metavar="[FILE[:NAME]]", required=False, default="")
 
 
 # --- the commands, in the order in which people meet them ---------------------------------------
@@ -155,7 +157,7 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
         ),
         params=[
             _run_argument(),
-            _file_argument(required=False),
+            _mended_argument(),
             _SET,
             _HOME,
             _EXECUTOR,

@@ -49,9 +49,8 @@ def command_exit(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         # Whoever read our output has seen enough (`rayorch runs | head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return Exit.OK
-    except (
-        Exception
-    ) as error:  # Whatever it is, it is a bug of ours, and a user can only report it.
+    # Whatever it is, it is a bug of ours: a user can only report it.
+    except Exception as error:
         if environ.get(TRACEBACK):
             raise
         click.echo(crash_text(error), err=True)

@@ -106,6 +106,7 @@ def _opened(at: Connection, options: Options) -> Iterator[Control]:
         yield control
     except KeyboardInterrupt:
         raise
+    # Whatever went wrong goes on its way, once the host has let go.
     except BaseException:
         control.close()
         raise

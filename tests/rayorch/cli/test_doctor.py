@@ -1,0 +1,97 @@
+"""`doctor` finds what would keep a run from working, and says what to do."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from rayorch.cli import doctor
+from tests.rayorch.cli.conftest import Shell
+
+
+def findings(shell: Shell, *arguments: str) -> tuple[int, dict[str, tuple[str, str, str]]]:
+    said = shell("doctor", "--json", *arguments)
+    found = said.document["findings"]
+    return said.code, {
+        each["check"]: (each["status"], each["found"], each["fix"]) for each in found
+    }
+
+
+def test_a_machine_that_can_run_passes(shell: Shell) -> None:
+    code, found = findings(shell)
+
+    assert code == 0
+    assert {status for status, _, _ in found.values()} <= {"ok", "warn"}
+    assert found["home"][1] == "file://FOLDER/home can be written and read"
+    assert found["race"][1].startswith("one winner for each key")
+    assert found["journal"][1] == "0 runs, 0 active"
+
+
+def test_what_is_found_is_printed_a_line_each(shell: Shell) -> None:
+    said = shell("doctor")
+
+    assert said.code == 0
+    assert "ok    home           file://FOLDER/home can be written and read" in said.out
+
+
+def test_a_home_that_cannot_be_written_fails_with_what_to_do(shell: Shell) -> None:
+    Path("home").write_text("in the way")
+
+    said = shell("doctor")
+
+    assert said.code == 1
+    assert "FAIL  home" in said.out
+    assert said.err == "1 thing to mend before a run can work\n"
+
+
+def test_a_home_in_memory_is_a_warning(shell: Shell) -> None:
+    code, found = findings(shell, "--home", "memory://doctor")
+
+    assert code == 0
+    assert found["durable"][0] == "warn"
+
+
+def test_a_cluster_that_does_not_answer_fails(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+
+    code, found = findings(shell)
+
+    assert code == 1
+    assert found["RAY_ADDRESS"][0] == "fail"
+    assert found["RAY_ADDRESS"][2] == "unset RAY_ADDRESS for a Ray of our own"
+
+
+def test_a_cluster_that_answers_passes(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
+
+        code, found = findings(shell)
+
+    assert code == 0
+    assert found["RAY_ADDRESS"][0] == "ok"
+
+
+def test_a_disk_that_is_nearly_full_is_told(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "DISK_BYTES_MIN", 1 << 60)
+
+    code, found = findings(shell)
+
+    assert code == 1
+    assert found["home disk"][0] == "fail"
+    assert found["home disk"][2] == "free some space there"
+
+
+def test_a_damaged_journal_fails(shell: Shell) -> None:
+    shell("run", "nightly.py")
+    first = min((shell.folder / "home" / "journal" / "log").rglob("*"))
+    first.write_bytes(b"not what was written")
+
+    code, found = findings(shell)
+
+    assert code == 1
+    assert found["journal"][0] == "fail"
+    assert "damaged" in found["journal"][1]
