@@ -8,8 +8,9 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -74,7 +75,11 @@ class LocalControl:
     def __init__(self, home: Home, clock: Clock, slots: int, *, takeover: bool = False) -> None:
         self._news = News()
         self._host, self._logs = local_host(home, clock, slots, self._news)
-        self._host.start(takeover=takeover)
+        try:
+            self._host.start(takeover=takeover)
+        except BaseException:
+            self.close()
+            raise
         self.where = "in this process"
 
     def submit(self, facts: Sequence[Fact]) -> None:
@@ -310,12 +315,15 @@ def run(
         from rayorch.observe.display import auto_display  # noqa: PLC0415
 
         display = auto_display(sys.stderr)
-    at = connection(home, executor)
-    control = open_control(at)
+        # Before the host: what functions print is caught before it goes through the display.
+        display.starting("starting ...")
     try:
-        view = watch(at, control, submit_run(at, control, pipeline), display)
+        at = connection(home, executor)
+        with closing(open_control(at)) as control:
+            view = watch(at, control, submit_run(at, control, pipeline), display)
     finally:
-        control.close()
+        if display is not None:
+            display.close()
     if view.state != "succeeded":
         raise RunFailedError(view.run, view.state, failure_text(view))
     return RunReport(view.run, view.state, view)
@@ -356,12 +364,8 @@ def read_machine(at: Connection) -> Machine:
     """Return the state that the journal of a home folds to."""
     machine = Machine()
     journal = Journal(at.home.store, at.clock, new_nonce)
-    journal.replay(lambda event: _fold(machine, event), machine.restore)
+    journal.replay(machine.fold, machine.restore)
     return machine
-
-
-def _fold(machine: Machine, event: Any) -> None:  # noqa: ANN401 - of the journal's own kind.
-    machine.handle(event)
 
 
 # --- what is kept of a run ---------------------------------------------------------------------

@@ -15,13 +15,13 @@ from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document
 from rayorch.cli.reading import HomeReader
 from rayorch.client import Connection, connection
-from rayorch.core.facts import AttemptFinished, Event, Led, RunSwept, SinkResult
+from rayorch.core.facts import AttemptFinished, Event, SinkResult
 from rayorch.core.run import Run
+from rayorch.core.story import Line, story
 from rayorch.core.task import Task
 from rayorch.home import RunPlan, StagePlan, decode_split
-from rayorch.ids import RunId
+from rayorch.ids import RunId, TaskId
 from rayorch.observe.figures import bytes_text, count_text, counted, seconds_text
-from rayorch.observe.log_lines import SAYINGS
 from rayorch.observe.report import report_data, report_of
 from rayorch.observe.view import RunView, view_of
 
@@ -45,15 +45,15 @@ def explain(options: Options) -> int:
         return code
     view = view_of(run, machine, at.clock.now_s())
     commands = commands_of(options, read_origin(at, run).file)
-    story = _run_story(run.id, reader.events)
+    told = story(reader.events, run.id)
     if options.as_json:
         stages = _stage_documents(run, plan)
-        print_document({**report_data(view, commands), "plan": stages, "story": list(story)})
+        print_document({**report_data(view, commands), "plan": stages, "story": told})
         return Exit.OK
     click.echo(report_of(view, commands).text())
     _print("tasks, and why so many", _stage_lines(run, plan))
     _print("failed attempts", _failure_lines(view))
-    _print("what happened", _story_lines(story, run.submitted_s))
+    _print("what happened", _story_lines(told, run.submitted_s))
     _note_folded(reader)
     return Exit.OK
 
@@ -130,33 +130,24 @@ def _failure_lines(view: RunView) -> Lines:
         yield "", f"and {count_text(more)} more, earlier or of other tasks"
 
 
-def _run_story(run: RunId, events: Sequence[Event]) -> Iterator[dict[str, Any]]:
-    """Yield what happened to the run as a whole; its attempts are another story."""
-    goes_on = False
-    for event in events:
-        fact: Any = event.fact
-        if getattr(fact, "run", None) == run:
-            goes_on = not isinstance(fact, RunSwept)
-            if type(fact) in SAYINGS and not hasattr(fact, "task"):
-                yield _told(event)
-        elif goes_on and isinstance(fact, Led):
-            yield _told(event)
-
-
-def _told(event: Event) -> dict[str, Any]:
-    level, said = SAYINGS[type(event.fact)](event.fact)
-    return {"at_s": event.at_s, "event": event.id, "level": level, "said": said}
-
-
-def _story_lines(story: Iterator[dict[str, Any]], begun_s: float) -> Lines:
+def _story_lines(told: Sequence[Line], begun_s: float) -> Lines:
     day = ""
-    for told in story:
-        when = datetime.fromtimestamp(told["at_s"], UTC).astimezone()
+    for line in told:
+        when = datetime.fromtimestamp(line.at_s, UTC).astimezone()
         date = f"{when:%Y-%m-%d}"
         if date != day:
             day = date
             yield "", date
-        yield f"{when:%H:%M:%S}", f"{told['said']}  (+{seconds_text(told['at_s'] - begun_s)})"
+        after = seconds_text(max(0.0, line.at_s - begun_s))
+        yield f"{when:%H:%M:%S}", f"+{after:<8} {_told(line)}"
+
+
+def _told(line: Line) -> str:
+    attempt = "" if line.attempt is None else f"attempt {line.attempt} on {line.runner} "
+    kind = f" ({line.kind})" if line.kind else ""
+    said = f": {line.message.partition(chr(10))[0]}" if line.message else ""
+    task = "" if line.task is None else f"task {line.task} "
+    return f"{task}{attempt}{line.what}{kind}{said}"
 
 
 # --- a task -------------------------------------------------------------------------------------
@@ -171,7 +162,7 @@ def _explain_task(options: Options, run: Run, plan: RunPlan | None, events: Sequ
     stage = _stage_index(run, number)
     discovery = plan.stages[stage].discovery
     split = decode_split(plan.split_of()[number])
-    mine = [event for event in events if _is_about(event, run.id, number)]
+    told = [line for line in story(events, run.id, TaskId(number)) if line.task == number]
     task = run.tasks[number] if number < len(run.tasks) else None
     if options.as_json:
         document = {
@@ -183,19 +174,25 @@ def _explain_task(options: Options, run: Run, plan: RunPlan | None, events: Sequ
             "roots": list(discovery.roots),
             "failures": task.failures if task else 0,
             "strikes": task.strikes if task else 0,
-            "story": [{**_told(event), **_attempt(event)} for event in mine],
+            "story": told,
         }
         print_document(document)
         return Exit.OK
     click.echo(f"task {number} of {run.id}: {_task_state(run, task)}")
     click.echo(f"  {'stage':<{LABEL}}{run.stages[stage].name}")
     _print("input", _input_lines(discovery, split))
-    _print("what happened", _story_lines(map(_told_task, mine), run.submitted_s))
-    for event in mine:
-        if isinstance(event.fact, AttemptFinished):
-            _print("what it committed", _commit_lines(run, event.fact))
-            break
+    _print("what happened", _story_lines(told, run.submitted_s))
+    _print("what it committed", _commit_lines(run, _commit(events, run.id, number)))
     return Exit.OK
+
+
+def _commit(events: Sequence[Event], run: RunId, task: int) -> AttemptFinished | None:
+    """Return the report that counts: the first one."""
+    for event in events:
+        fact = event.fact
+        if isinstance(fact, AttemptFinished) and (fact.run, fact.task) == (run, task):
+            return fact
+    return None
 
 
 def _stage_index(run: Run, task: int) -> int:
@@ -208,30 +205,12 @@ def _stage_index(run: Run, task: int) -> int:
     raise AssertionError(f"task {task} of {run.task_counts}")
 
 
-def _is_about(event: Event, run: RunId, task: int) -> bool:
-    fact: Any = event.fact
-    about = (getattr(fact, "run", None), getattr(fact, "task", None))
-    return about == (run, task) and type(fact) in SAYINGS
-
-
 def _task_state(run: Run, task: Task | None) -> str:
     if task is None:
         # A run that has ended and been swept lets go of its tasks.
         return "committed" if run.state.value == "succeeded" else run.state.value
     kind = f" ({task.failed_kind})" if task.failed_kind else ""
     return f"{task.state.value}{kind}"
-
-
-def _attempt(event: Event) -> dict[str, Any]:
-    fact: Any = event.fact
-    return {"attempt": fact.attempt, "epoch": fact.epoch, "runner": fact.runner}
-
-
-def _told_task(event: Event) -> dict[str, Any]:
-    told, fact = _told(event), _attempt(event)
-    kind = type(event.fact).__name__.removeprefix("Attempt").lower()
-    place = f"attempt {fact['attempt']} {kind} on {fact['runner']}"
-    return {**told, "said": f"{place}: {told['said']}"}
 
 
 def _input_lines(discovery: Discovery, split: Split) -> Lines:
@@ -255,7 +234,9 @@ def _slice(part: FilePart) -> str:
     return ""
 
 
-def _commit_lines(run: Run, fact: AttemptFinished) -> Lines:
+def _commit_lines(run: Run, fact: AttemptFinished | None) -> Lines:
+    if fact is None:
+        return
     output = fact.output
     took = output.seconds
     yield "rows", f"{count_text(output.rows_in)} in"

@@ -31,6 +31,6 @@ class HomeReader:
         self.machine.restore(snapshot)
 
     def _fold(self, event: Event) -> None:
-        self.machine.handle(event)
+        self.machine.fold(event)
         if self._keep:
             self.events.append(event)
