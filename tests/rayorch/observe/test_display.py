@@ -107,6 +107,13 @@ def test_the_picture_has_a_bar_for_each_stage_and_what_troubles_it() -> None:
     assert lines[4] == "  last failure: task 7, user: no such price"
 
 
+def test_a_run_that_waits_for_a_place_on_the_cluster_says_so() -> None:
+    """A cluster whose cores are all taken gives no runner, and no error either."""
+    text = drawn(running(1001.0, 0, runners=0))
+
+    assert "no runner yet: waiting for free cores" in text
+
+
 def test_many_stages_are_not_all_drawn() -> None:
     stages = tuple(StageView(name=f"stage {i}", tasks=1) for i in range(50))
 
