@@ -6,14 +6,17 @@ from typing import Final
 import pytest
 
 from rayorch.core import settling
-from rayorch.core.facts import AttemptFailed
 from rayorch.core.machine import Machine
+from rayorch.errors import InvariantError
 from rayorch.sim.__main__ import main
 from rayorch.sim.config import CALM, SimConfig, SimFaults, SimPool
+from rayorch.sim.oracle import Oracle
 from rayorch.sim.simulate import Outcome, simulate
 
 pytestmark = pytest.mark.sim
 
+IMPATIENT: Final = SimConfig(runs=1, patience_s=20.0)
+"""For what is not going to end well."""
 KEPT: Final = [
     int(line.split()[0])
     for line in (Path(__file__).parent / "seeds.txt").read_text("utf-8").splitlines()
@@ -86,26 +89,19 @@ def test_a_machine_that_forgets_is_found_out(
     """A check that cannot fail checks nothing."""
     monkeypatch.setattr(settling, name, broken)
 
-    assert simulate(2).violations
-
-
-def test_a_host_that_hears_every_failure_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With reports of other attempts counted, budgets run out that were never used."""
-
-    def deaf(self: Machine, fact: AttemptFailed) -> bool:
-        del self, fact
-        return False
-
-    monkeypatch.setattr(Machine, "admits", deaf)
-
-    assert any(simulate(seed).violations for seed in range(5))
+    assert simulate(2, IMPATIENT).violations
 
 
 def test_the_command_prints_the_seed_that_shows_it_again(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["--first", "5", "--seeds", "1"]) == 0
-    monkeypatch.setattr(settling, "_publish", lambda *_: ())
+
+    def wrong(self: Oracle, machine: Machine) -> None:
+        del self, machine
+        raise InvariantError("each task is visible once", "none")
+
+    monkeypatch.setattr(Oracle, "check_end", wrong)
 
     assert main(["--first", "5", "--seeds", "1"]) == 1
 

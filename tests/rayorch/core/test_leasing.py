@@ -1,0 +1,450 @@
+"""Who gets which lease, who loses it, and what becomes of the task; through the machine."""
+
+import pytest
+
+from rayorch.core.commands import (
+    CompareSchemas,
+    EnsureRunners,
+    KillRunner,
+    PublishSink,
+    Record,
+    RevokeLeases,
+    SendLeases,
+    SweepRun,
+)
+from rayorch.core.facts import Fact, RunCancelRequested, RunStopRequested, RunSwept, StageShape
+from rayorch.core.leasing import QUEUE_MAX, QUEUE_MIN, queue_length, share
+from rayorch.core.run import RunState
+from rayorch.core.task import TaskState
+from rayorch.ids import RunId
+from tests.rayorch import make
+from tests.rayorch.driver import Driver, only, revoked, sent, some
+
+STOP = RunStopRequested(run=make.RUN)
+CANCEL = RunCancelRequested(run=make.RUN)
+R, S = RunState, TaskState
+
+
+def started(*counts: int, runners: int = 1, **fields: object) -> Driver:
+    driver = Driver()
+    driver.start(*counts, runners=runners, **fields)
+    driver.tick()
+    return driver
+
+
+# --- giving ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "length"),
+    [(None, QUEUE_MIN), (0.0, QUEUE_MAX), (0.0001, QUEUE_MAX), (0.01, 25), (0.1, 3), (9.0, 2)],
+)
+def test_a_queue_holds_a_window_of_work(seconds: float | None, length: int) -> None:
+    assert queue_length(seconds) == length
+
+
+def test_the_last_tasks_are_shared() -> None:
+    assert [share(100, ready, 4) for ready in (1, 4, 10, 1000)] == [1, 1, 3, 100]
+
+
+def test_the_first_leases_are_few_and_the_next_ones_fill_the_window() -> None:
+    """How long a task takes is known once one has finished."""
+    driver = started(500)
+    assert [lease.task for lease in driver.queue()] == [0, 1]
+
+    driver.feed(make.finished(driver.head(), seconds=0.01))
+    driver.tick()
+
+    assert len(driver.queue()) == 25
+    assert driver.tick() == []
+
+
+def test_a_queue_is_filled_up_again_when_half_of_it_is_worked_off() -> None:
+    driver = started(500)
+    driver.feed(make.finished(driver.head(), seconds=0.01))
+    driver.tick()
+
+    lengths = []
+    for _ in range(14):
+        driver.feed(make.finished(driver.head(), seconds=0.01))
+        driver.tick()
+        lengths.append(len(driver.queue()))
+
+    assert lengths == [*range(24, 12, -1), 25, 24]
+
+
+def test_runners_too_small_for_a_run_get_none_of_it() -> None:
+    driver = Driver()
+    driver.start(4, stages=(StageShape(name="big", memory_bytes=16 * make.GIB),))
+    driver.feed(make.joined("large", gib=32))
+
+    assert sent(driver.tick()) == {"large": [0, 1]}
+
+
+def test_two_runs_take_turns() -> None:
+    driver = started(100)
+    other = RunId("other")
+    driver.feed(make.submitted(other), make.planned(100, run=other))
+    given: list[str] = []
+    for _ in range(10):
+        driver.feed(make.finished(driver.head(), seconds=5.0))
+        given += [lease.run for each in some(driver.tick(), SendLeases) for lease in each.leases]
+
+    assert {make.RUN, other} == set(given)
+
+
+# --- taking back --------------------------------------------------------------------------------
+
+
+def test_an_idle_runner_is_given_half_of_what_waits_elsewhere() -> None:
+    driver = started(3)
+    driver.feed(make.finished(driver.head(), seconds=0.001))
+    driver.tick()
+    driver.feed(make.joined("runner-2"))
+
+    assert revoked(driver.tick()) == {make.RUNNER: [2]}
+    driver.feed(make.returned(driver.queue()[1]))
+    assert sent(driver.tick()) == {"runner-2": [2]}
+
+
+def test_nothing_is_taken_twice_or_from_its_head() -> None:
+    driver = started(2)
+    driver.feed(make.joined("runner-2"))
+    assert revoked(driver.tick()) == {make.RUNNER: [1]}
+
+    assert driver.tick() == []
+
+
+def test_nothing_is_taken_for_a_runner_that_cannot_use_it() -> None:
+    """It would come back to its first runner, and be taken again, for ever."""
+    driver = started(2, stages=(StageShape(name="big", memory_bytes=4 * make.GIB),))
+    driver.feed(make.joined("small", gib=1))
+
+    assert driver.tick() == []
+
+
+# --- runners that go --------------------------------------------------------------------------
+
+
+def test_only_the_head_is_to_blame_when_a_runner_dies() -> None:
+    driver = started(2)
+
+    commands = driver.feed(make.gone())
+
+    assert only(commands, Record).fact.task == 0  # type: ignore[union-attr]
+    assert [task.strikes for task in driver.run.tasks] == [1, 0]
+    assert only(commands, EnsureRunners).count_max == 2
+    assert driver.held() == 0
+
+
+def test_the_one_that_began_is_the_head_whatever_was_sent_first() -> None:
+    driver = started(2)
+    driver.feed(make.started(driver.queue()[1]))
+
+    driver.feed(make.gone())
+
+    assert [task.strikes for task in driver.run.tasks] == [0, 1]
+
+
+def test_a_runner_that_we_killed_gives_nobody_a_strike() -> None:
+    """A task that was timed out has paid already, and the one behind it did nothing."""
+    driver = started(2, stages=(StageShape(name="slow", timeout_s=10.0),))
+    driver.feed(make.started(driver.head()))
+    only(driver.tick(11.0), KillRunner)
+
+    driver.feed(make.gone())
+
+    assert [task.strikes for task in driver.run.tasks] == [0, 0]
+    assert driver.task(0).failures == 1
+
+
+def test_a_suspect_runs_alone() -> None:
+    driver = started(10)
+    driver.feed(make.gone(), make.joined("runner-2"))
+
+    assert sent(driver.tick()) == {"runner-2": [0]}
+    assert driver.tick() == []
+    driver.feed(make.finished(driver.head("runner-2"), "runner-2"))
+    assert sent(driver.tick()) == {"runner-2": [2, 3, 4]}
+
+
+def test_a_task_that_kills_three_runners_fails_its_run() -> None:
+    driver = Driver()
+    driver.start(1, runners=0)
+    for i in range(3):
+        assert driver.state is R.RUNNING
+        driver.feed(make.joined(f"runner-{i}"))
+        driver.tick()
+        driver.feed(make.gone(f"runner-{i}"))
+
+    assert driver.task().failed_kind == "poison"
+    assert driver.run.target is None
+    assert driver.run.error is not None
+    assert "killed its runner 3 times" in driver.run.error.message
+    driver.assert_replays()
+
+
+def test_being_preempted_is_nobodys_fault() -> None:
+    driver = started(1)
+
+    driver.feed(make.gone(kind="preempted"))
+
+    assert (driver.task().strikes, driver.task().state) == (0, S.READY)
+
+
+def test_a_late_report_of_a_lost_runner_wins_and_the_other_lease_is_taken_back() -> None:
+    """1. a runner is silent  2. its task goes to another  3. it reports after all."""
+    driver = started(1)
+    lease = driver.head()
+    driver.feed(make.gone(), make.joined("runner-2"))
+    driver.tick()
+
+    commands = driver.feed(make.finished(lease))
+
+    assert revoked(commands) == {"runner-2": [0]}
+    assert driver.state is R.PUBLISHING
+    driver.feed(make.finished(driver.head("runner-2"), "runner-2"))
+    assert (driver.run.totals.duplicates, driver.run.totals.rows_in) == (1, 10)
+    driver.assert_replays()
+
+
+def test_a_runner_that_joins_twice_holds_what_it_said_last() -> None:
+    driver = started(3)
+    head, other = driver.queue()
+
+    driver.feed(make.joined(make.RUNNER, make.held(head, started=True)))
+
+    assert [lease.task for lease in driver.queue()] == [head.task]
+    assert driver.states() == [S.RUNNING, S.READY, S.READY]
+    assert other.task in driver.machine.flows[make.RUN].ready
+
+
+# --- after a restart of the control actor ----------------------------------------------------
+
+
+def test_leases_outlive_the_leader_that_gave_them() -> None:
+    driver = started(3)
+    head, other = driver.queue()
+    driver.lead(9, interrupts=False)
+
+    driver.feed(make.joined(make.RUNNER, make.held(head, started=True), make.held(other)))
+
+    assert driver.states() == [S.RUNNING, S.LEASED, S.READY]
+    driver.feed(make.finished(head))
+    assert driver.task(0).state is S.COMMITTED
+
+
+def test_no_attempt_has_a_number_that_was_used() -> None:
+    """Files are named by attempt and epoch: two attempts of one name would mix.
+
+    1. epoch 1 leases attempt 0 to A; epoch 9 knows nothing of it and leases attempt 0 to B
+    2. B is lost; A comes back with (0, 1): to adopt that would make the next one (1, 9)
+    3. which may be somebody's already
+    """
+    driver = started(1)
+    old = driver.head()
+    driver.lead(9, interrupts=False)
+    names = set()
+    for i in range(2):
+        driver.feed(make.joined(f"b-{i}"))
+        driver.tick()
+        names.add((driver.head(f"b-{i}").attempt, driver.head(f"b-{i}").epoch))
+        driver.feed(make.gone(f"b-{i}", "preempted"))
+
+    driver.feed(make.joined(make.RUNNER, make.held(old, started=True)))
+    driver.feed(make.gone(), make.joined("c"))
+    driver.tick()
+
+    assert (driver.head("c").attempt, driver.head("c").epoch) not in names
+
+
+def test_nothing_new_begins_for_a_run_that_is_stopped() -> None:
+    """What has started may end and commit; what has not is taken back."""
+    driver = started(3)
+    head, other = driver.queue()
+    driver.feed(STOP)
+    driver.lead(9, interrupts=False)
+    assert driver.state is R.STOPPED
+
+    commands = driver.feed(
+        make.joined(make.RUNNER, make.held(head, started=True), make.held(other))
+    )
+
+    assert revoked(commands) == {make.RUNNER: [other.task]}
+    driver.feed(make.resumed())
+    assert driver.states() == [S.RUNNING, S.READY, S.READY]
+    driver.assert_replays()
+
+
+# --- stopping, failing, cancelling ------------------------------------------------------------
+
+
+def test_a_stop_takes_back_what_has_not_started_and_waits_for_the_rest() -> None:
+    driver = started(5)
+    head, other = driver.queue()
+
+    assert revoked(driver.feed(STOP)) == {make.RUNNER: [other.task]}
+    driver.feed(make.returned(other))
+    assert driver.state is R.DRAINING
+    driver.feed(make.finished(head))
+
+    assert (driver.state, driver.run.committed) == (R.STOPPED, 1)
+    assert driver.tick() == []
+
+
+def test_what_runs_too_long_after_a_stop_is_ended() -> None:
+    driver = started(1)
+    driver.feed(make.started(driver.head()), STOP)
+    assert some(driver.tick(4.0), KillRunner) == []
+
+    only(driver.tick(2.0), KillRunner)
+    driver.feed(make.gone())
+
+    assert (driver.state, driver.task().strikes) == (R.STOPPED, 0)
+
+
+def test_a_failed_task_fails_the_run_and_keeps_the_commits() -> None:
+    driver = started(5)
+    head, other = driver.queue()
+    driver.feed(make.failed(head, kind="user", message="KeyError"), make.finished(other))
+    assert driver.state is R.FAILED
+
+    driver.feed(make.resumed())
+    given = sent(driver.tick())
+
+    assert given == {make.RUNNER: [0, 2]}
+    assert (driver.run.failed, driver.run.error) == (0, None)
+    driver.assert_replays()
+
+
+@pytest.mark.parametrize("ending", ["finished", "failed", "returned", "gone"])
+def test_a_cancelled_run_is_swept_once_its_last_lease_has_come_to_an_end(ending: str) -> None:
+    """Whatever that end is: a sweep under a writer's feet would leave its files behind."""
+    driver = started(1)
+    lease = driver.head()
+    assert some(driver.feed(CANCEL), SweepRun) == []
+    ends: dict[str, Fact] = {
+        "finished": make.finished(lease),
+        "failed": make.failed(lease),
+        "returned": make.returned(lease),
+        "gone": make.gone(),
+    }
+
+    assert driver.machine.admits(ends[ending])
+    only(driver.feed(ends[ending]), SweepRun)
+
+    driver.feed(RunSwept(run=make.RUN, files=0), make.finished(lease))
+    assert (driver.state, driver.task().state) == (R.CANCELLED, S.CANCELLED)
+    driver.assert_replays()
+
+
+def test_a_run_is_not_swept_while_a_sink_is_being_published() -> None:
+    """1. one of two sinks cannot be published, the run fails  2. it is cancelled  3. the other."""
+    driver = started(1, sinks=("a", "b"))
+    driver.feed(make.finished(driver.head()))
+    driver.feed(make.publish_failed(0))
+    assert driver.state is R.FAILED
+
+    assert some(driver.feed(CANCEL), SweepRun) == []
+
+    only(driver.feed(make.published(1)), SweepRun)
+
+
+# --- time ------------------------------------------------------------------------------------
+
+
+def test_an_attempt_that_runs_too_long_is_ended_and_tried_again() -> None:
+    driver = started(1, stages=(StageShape(name="slow", timeout_s=10.0),))
+    driver.feed(make.started(driver.head()))
+    assert driver.tick(10.0) == []
+
+    commands = driver.tick(0.1)
+
+    only(commands, KillRunner)
+    assert (driver.task().state, driver.task().failures) == (S.WAITING, 1)
+    assert driver.tick(5.0) == []
+    driver.feed(make.gone(), make.joined("runner-2"))
+    assert sent(driver.tick()) == {"runner-2": [0]}
+
+
+def test_a_lease_that_has_not_begun_is_never_late() -> None:
+    driver = started(2, stages=(StageShape(name="slow", timeout_s=10.0),))
+
+    assert driver.tick(1000.0) == []
+
+
+def test_a_task_given_back_behind_it_does_not_reset_the_clock_of_the_head() -> None:
+    driver = started(2, stages=(StageShape(name="slow", timeout_s=10.0),))
+    head, other = driver.queue()
+    driver.feed(make.started(head))
+    driver.tick(6.0)
+    driver.feed(make.returned(other))
+
+    only(driver.tick(6.0), KillRunner)
+
+
+def test_a_failure_waits_for_its_back_off() -> None:
+    driver = started(1)
+    driver.feed(make.failed(driver.head()))
+
+    assert driver.tick(0.9) == []
+    assert sent(driver.tick(0.1)) == {make.RUNNER: [0]}
+
+
+# --- ending ----------------------------------------------------------------------------------
+
+
+def test_outputs_of_different_schemas_are_compared_once_for_each_new_one() -> None:
+    driver = started(4)
+    asked = []
+    for schema in ("s1", "s1", "s2", "s1"):
+        asked += some(driver.feed(make.finished(driver.head(), schema=schema)), CompareSchemas)
+        driver.tick()
+
+    assert [each.tasks for each in asked] == [(0, 2)]
+
+
+def test_a_publication_that_may_work_later_is_tried_later() -> None:
+    driver = started(1)
+    published = only(driver.feed(make.finished(driver.head())), PublishSink)
+    driver.feed(make.publish_failed(retry_at_s=driver.at_s + 5.0))
+    assert driver.tick(4.0) == []
+
+    again = only(driver.tick(2.0), PublishSink)
+
+    assert (again.sink, again.generation) == (published.sink, published.generation)
+
+
+def test_a_resumed_publication_keeps_its_generation() -> None:
+    driver = started(1)
+    first = only(driver.feed(make.finished(driver.head())), PublishSink)
+    driver.feed(make.publish_failed())
+    assert driver.state is R.FAILED
+
+    again = only(driver.feed(make.resumed()), PublishSink)
+
+    assert again.generation == first.generation
+    driver.assert_replays()
+
+
+def test_a_new_leader_asks_again_for_what_was_under_way() -> None:
+    driver = started(1)
+    driver.feed(make.finished(driver.head()))
+    only(driver.lead(9), PublishSink)
+    driver.feed(make.published())
+    assert driver.state is R.SUCCEEDED
+
+    only(driver.lead(12), SweepRun)
+
+
+def test_a_run_ends_and_is_swept_when_everything_is_visible() -> None:
+    driver = started(1)
+    driver.feed(make.finished(driver.head()))
+
+    commands = driver.feed(make.published())
+
+    assert driver.state is R.SUCCEEDED
+    only(commands, SweepRun)
+    assert some(commands, RevokeLeases) == []
+    driver.feed(RunSwept(run=make.RUN, files=0))
+    assert driver.run.outputs == {}
