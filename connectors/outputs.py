@@ -107,6 +107,10 @@ class Sink(Protocol):
         """Make the outputs the visible content in one step; again is the same as once."""
         ...
 
-    def sweep(self, run: str, keep: set[str]) -> int:
-        """Delete the run's files that `keep` does not name; say how many there were."""
+    def sweep(self, run: str, keep: set[str], *, unfinished_before_s: float = 0.0) -> int:
+        """Delete the run's files that `keep` does not name; say how many there were.
+
+        What the run's writers left half-written before a time goes, too: say a time only when
+        none of them lives.
+        """
         ...

@@ -150,9 +150,9 @@ class DeltaSink:
                     raise TableFaultError(self._spec.url, str(error)) from error
         raise PublishConflictError(self._spec.url, PUBLISH_TRIES_MAX)
 
-    def sweep(self, run: str, keep: set[str]) -> int:
-        """Delete the run's files that `keep` does not name."""
-        return sweep(self._store, f"{DATA}{run}/", keep)
+    def sweep(self, run: str, keep: set[str], *, unfinished_before_s: float = 0.0) -> int:
+        """Delete the run's files that `keep` does not name, and what dead writers left."""
+        return sweep(self._store, f"{DATA}{run}/", keep, unfinished_before_s)
 
     def _how_to_read(self) -> str:
         return f'deltalake.DeltaTable("{self._uri}").to_pyarrow_table()'

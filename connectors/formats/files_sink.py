@@ -69,9 +69,9 @@ class FilesSink:
         how_to_read = f'rayorch.read("{spec.url}").to_table()'
         return published(files, str(manifest.number), how_to_read)
 
-    def sweep(self, run: str, keep: set[str]) -> int:
-        """Delete the run's files that `keep` does not name."""
-        return sweep(self._store, f"{DATA}{run}/", keep)
+    def sweep(self, run: str, keep: set[str], *, unfinished_before_s: float = 0.0) -> int:
+        """Delete the run's files that `keep` does not name, and what dead writers left."""
+        return sweep(self._store, f"{DATA}{run}/", keep, unfinished_before_s)
 
 
 def published(files: Sequence[OutputFile], version: str, how_to_read: str) -> Published:
@@ -85,8 +85,8 @@ def published(files: Sequence[OutputFile], version: str, how_to_read: str) -> Pu
     )
 
 
-def sweep(store: Store, prefix: str, keep: set[str]) -> int:
+def sweep(store: Store, prefix: str, keep: set[str], unfinished_before_s: float) -> int:
     """Delete what is under the prefix and not in `keep`; say how many objects that was."""
     orphans = [info.key for info in store.list(prefix) if info.key not in keep]
     store.delete(orphans)
-    return len(orphans)
+    return len(orphans) + store.sweep_unfinished(prefix, unfinished_before_s)

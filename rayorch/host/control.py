@@ -7,14 +7,17 @@ the journal, takes the lead under a new epoch, and finds the runners that are st
 
 import asyncio
 import hashlib
+import logging
 import os
 from typing import Final
 
 import msgspec
 import ray
 
+from connectors.errors import ConnectorError
 from rayorch.clock import SystemClock
 from rayorch.core.facts import Fact
+from rayorch.errors import RayorchError
 from rayorch.home import open_home
 from rayorch.host.host import ControlHost
 from rayorch.host.local import this_process
@@ -24,9 +27,12 @@ from rayorch.ids import RunId, RunnerId, new_nonce
 from rayorch.journal.log import Journal
 from rayorch.observe.logs import RunLogs
 from rayorch.observe.metrics import Metrics
+from rayorch.observe.process_log import log_to_stderr
 from rayorch.observe.view import RunView
 
 PREFIX: Final = "rayorch"
+
+logger = logging.getLogger(__name__)
 
 
 class ControlSpec(msgspec.Struct, frozen=True):
@@ -65,6 +71,7 @@ class ControlActor:
     """Leads one home. A plain class: `actors.py` makes it a Ray actor."""
 
     def __init__(self, spec: ControlSpec) -> None:
+        log_to_stderr()
         self._spec = spec
         clock = SystemClock()
         home = open_home(spec.home_url)
@@ -84,10 +91,18 @@ class ControlActor:
         )
         # After a restart by Ray the cluster is the same: its runners still work for us.
         restarted = ray.get_runtime_context().was_current_actor_reconstructed
-        self._host.start(interrupts=not restarted, takeover=spec.takeover)
+        self._refused: RayorchError | ConnectorError | None = None
+        try:
+            self._host.start(interrupts=not restarted, takeover=spec.takeover)
+        except (RayorchError, ConnectorError) as error:
+            # Raised from here, it would reach nobody but as a part of Ray's own text.
+            logger.exception("cannot lead")
+            self._refused = error
 
     async def info(self) -> ControlInfo:
-        """Say who leads, and where its metrics are."""
+        """Say who leads, and where its metrics are. Raises: what made it unable to lead."""
+        if self._refused is not None:
+            raise self._refused
         stopped = self._host.stopped_by is not None
         return ControlInfo(self._spec, self._host.epoch, self._metrics_url, os.getpid(), stopped)
 
@@ -125,8 +140,9 @@ class ControlActor:
         self._metrics.close()
 
     def _check_leads(self) -> None:
-        if self._host.stopped_by is not None:
-            raise self._host.stopped_by
+        reason = self._refused or self._host.stopped_by
+        if reason is not None:
+            raise reason
 
     async def _settled(self, facts: list[Fact]) -> None:
         self._check_leads()

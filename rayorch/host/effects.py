@@ -67,11 +67,17 @@ class Effects:
         self._clock = clock
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="rayorch-effect")
         self._tries: dict[tuple[RunId, int], int] = {}
+        self._planning: set[RunId] = set()
 
     def start(self, command: Effect, run: Run) -> None:
         """Begin; the answer comes through `offer`. Host thread only."""
         match command:
             case MakePlan():
+                # Stopped and resumed while its planner works: that one's answer serves. A second
+                # plan would replace the first in the home, under the tasks that were cut by it.
+                if run.id in self._planning:
+                    return
+                self._planning.add(run.id)
                 self._submit(run.id, self._plan, run.id, run.version)
             case CompareSchemas():
                 some = [run.outputs.get(task, ()) for task in command.tasks]
@@ -115,8 +121,10 @@ class Effects:
             self._home.put_plan(run, plan.run_plan)
             self._home.put_json(run, "inputs", _inputs(plan.run_plan.stages))
         except Exception as error:
+            self._planning.discard(run)
             yield PlanFailed(run=run, error=error_info(error))
             return
+        self._planning.discard(run)
         failpoint("host.after_plan")
         yield PlanReady(
             run=run, task_counts=plan.task_counts, size_bytes=plan.size_bytes, files=plan.files
@@ -153,6 +161,7 @@ class Effects:
         except Exception as error:
             yield self._publish_failed(run, sink, error)
             return
+        self._tries.pop((run, sink), None)
         failpoint("host.after_publish")
         yield SinkPublished(
             run=run,
@@ -171,9 +180,15 @@ class Effects:
         if getattr(error, "remedy", "") in {"retry", "check"} and tries < PUBLISH_TRIES_MAX:
             pause_s = min(PUBLISH_PAUSE_S * 2 ** (tries - 1), PUBLISH_PAUSE_S_MAX)
             retry_at_s = self._clock.now_s() + pause_s
+        else:
+            # The run fails; who resumes it wants all of the tries again.
+            del self._tries[run, sink]
         return PublishFailed(run=run, sink=sink, error=error_info(error), retry_at_s=retry_at_s)
 
     def _sweep(self, run: RunId, version: str, results: Sequence[Any]) -> Iterable[Fact]:
+        # Nobody holds a lease of this run, and no runner that was given up may still write: the
+        # machine asks for a sweep only then. So hidden files of its writers are of dead ones.
+        now_s = self._clock.now_s()
         swept = 0
         try:
             program = self._program(run, version)
@@ -181,7 +196,7 @@ class Effects:
                 payloads = _outputs_of(results, index)
                 outputs = [_SINK_OUTPUT.decode(payload) for payload in payloads]
                 keep = {file.key for output in outputs for file in output.files}
-                swept += open_sink(spec).sweep(run, keep)
+                swept += open_sink(spec).sweep(run, keep, unfinished_before_s=now_s)
         except (ConnectorError, RayorchError):
             # What is left is invisible to readers; the next leader sweeps again.
             return

@@ -9,12 +9,14 @@ their commands are carried out and before whoever offered them is answered. Grou
 itself, because all that arrives while a segment is being written goes into the next one.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
+from connectors.errors import ConnectorError
 from rayorch.clock import Clock
 from rayorch.core.commands import (
     Command,
@@ -33,6 +35,7 @@ from rayorch.core.facts import (
     ErrorInfo,
     Event,
     Fact,
+    LeaseReturned,
     Led,
     RunFailed,
     Ticked,
@@ -43,7 +46,7 @@ from rayorch.core.run import ACTIVE, Run
 from rayorch.errors import FencedError, InvalidTransitionError, UnknownRunError
 from rayorch.failpoints import failpoint
 from rayorch.home import Home
-from rayorch.host.effects import Effects
+from rayorch.host.effects import Effects, error_info
 from rayorch.host.executor import Executor
 from rayorch.host.inbox import Inbox, Ticket
 from rayorch.host.leader import SIGN_S, Leader, check_free, sign, unsign
@@ -58,6 +61,10 @@ SNAPSHOT_SEGMENTS: Final = 2_000
 """Segments after which the next quiet moment writes a snapshot."""
 SNAPSHOT_SEGMENTS_ACTIVE: Final = 20_000
 """Segments after which one is written although runs are active: it holds them up for a moment."""
+CHORE_RETRY_S: Final = 5.0
+"""Between tries of what can wait (hints, requests, snapshots) while the store does not answer."""
+
+logger = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
@@ -65,6 +72,15 @@ class Observer(Protocol):
 
     def saw(self, events: Sequence[Event], machine: Machine) -> None:
         """Look at events that have just been applied."""
+        ...
+
+
+@runtime_checkable
+class JournalObserver(Protocol):
+    """An observer that wants to know how long the journal takes, too."""
+
+    def flushed(self, duration_s: float, events: int) -> None:
+        """Look at one append to the journal."""
         ...
 
 
@@ -86,6 +102,7 @@ class ControlHost:
         self._journal = journal
         self._clock = clock
         self._observers = observers
+        self._journal_observers = [o for o in observers if isinstance(o, JournalObserver)]
         self._machine = Machine()
         self._inbox = Inbox()
         self._effects = Effects(home, executor.slots, self.offer, clock)
@@ -93,6 +110,7 @@ class ControlHost:
         self._lock = threading.Lock()
         self._leader = leader
         self._signed_s = 0.0
+        self._chores_due_s = 0.0
         self._splits: dict[RunId, list[bytes]] = {}
         self._next_id = 1
         self._stopping = threading.Event()
@@ -150,6 +168,8 @@ class ControlHost:
             outstanding = self._machine.outstanding(self._machine.through, self._clock.now_s())
         self._executor.attach(self)
         self._execute(outstanding)
+        # Before anybody can resume a run: a request to stop it was about what ran then.
+        self._apply(self._requests.take(active=self._is_active()))
         self._thread = threading.Thread(target=self._loop, name="rayorch-control", daemon=True)
         self._thread.start()
 
@@ -162,9 +182,11 @@ class ControlHost:
         self._inbox.close(RuntimeError("the control host has stopped"))
         self._effects.close()
         self._executor.close()
+        if self._signed_s and self.stopped_by is None:
+            self._try_chore(self._unsign)
 
     def split_of(self, run: RunId, task: TaskId) -> bytes:
-        """Return the encoded split of a task."""
+        """Return the encoded split of a task. Raises: StoreError, when the plan cannot be read."""
         splits = self._splits.get(run)
         if splits is None:
             splits = self._splits[run] = self._home.get_plan(run).split_of()
@@ -174,14 +196,16 @@ class ControlHost:
         try:
             while not self._stopping.is_set():
                 self._turn()
-        except FencedError as error:
-            self._halt(error)
+        # Whatever it is, everybody who asks is told of it.
         except BaseException as error:
             self._halt(error)
-            raise
 
     def _halt(self, error: BaseException) -> None:
         """Stop leading: nobody may be told anything more by us."""
+        if isinstance(error, FencedError):
+            logger.warning("%s", error)
+        else:
+            logger.error("the control host has stopped: %s", error, exc_info=error)
         self.stopped_by = error
         self._stopping.set()
         self._inbox.close(error)
@@ -192,8 +216,8 @@ class ControlHost:
     def _turn(self) -> None:
         batches = self._inbox.take(TICK_S)
         facts = [fact for some, _ in batches for fact in some]
-        facts.extend(self._requests.take(active=self._is_active()))
         try:
+            facts.extend(self._requests.take(active=self._is_active()))
             self._apply(facts)
         except BaseException as error:
             for _, ticket in batches:
@@ -202,8 +226,17 @@ class ControlHost:
         for _, ticket in batches:
             ticket.settle()
         self._executor.check(self._clock.monotonic_s())
-        self._sign()
-        self._tidy()
+        if self._clock.monotonic_s() >= self._chores_due_s:
+            self._try_chore(self._sign)
+            self._try_chore(self._tidy)
+
+    def _try_chore(self, chore: Callable[[], None]) -> None:
+        """Do what no run depends on; a store that refuses it now is asked again later."""
+        try:
+            chore()
+        except ConnectorError as error:
+            self._chores_due_s = self._clock.monotonic_s() + CHORE_RETRY_S
+            logger.warning("put off. reason=%s", error)
 
     def _tidy(self) -> None:
         """Let go of what ended runs needed, and bound the next replay."""
@@ -226,8 +259,11 @@ class ControlHost:
             at_s = self._clock.now_s()
             sign(self._home, msgspec.structs.replace(self._leader, at_s=at_s, run=active))
         elif active is None and self._signed_s:
-            self._signed_s = 0.0
-            unsign(self._home)
+            self._unsign()
+
+    def _unsign(self) -> None:
+        self._signed_s = 0.0
+        unsign(self._home)
 
     def _is_active(self) -> bool:
         return any(run.state in ACTIVE for run in self._machine.runs.values())
@@ -239,16 +275,22 @@ class ControlHost:
             events = self._stamped(news)
             durable = [event for event in events if is_durable(event.fact)]
             if durable:
-                commits = any(isinstance(event.fact, AttemptFinished) for event in durable)
-                if commits:
-                    failpoint("host.before_commit")
-                self._journal.append(durable)
-                if commits:
-                    failpoint("host.after_commit")
+                self._append(durable)
             news = self._handled(events)
         news = self._handled(self._stamped([Ticked()]))
         if news:
             self._apply(news)
+
+    def _append(self, durable: Sequence[Event]) -> None:
+        commits = any(isinstance(event.fact, AttemptFinished) for event in durable)
+        if commits:
+            failpoint("host.before_commit")
+        begun_s = self._clock.monotonic_s()
+        self._journal.append(durable)
+        for observer in self._journal_observers:
+            observer.flushed(self._clock.monotonic_s() - begun_s, len(durable))
+        if commits:
+            failpoint("host.after_commit")
 
     def _stamped(self, facts: Sequence[Fact]) -> list[Event]:
         """Give facts their ids and their time, once: a replay reads them back."""
@@ -288,11 +330,29 @@ class ControlHost:
                     recorded.append(command.fact)
                 case MakePlan() | CompareSchemas() | PublishSink() | SweepRun():
                     self._effects.start(command, self._run(command.run))
-                case EnsureRunners() | SendLeases() | RevokeLeases() | KillRunner():
+                case SendLeases():
+                    recorded.extend(self._send(command))
+                case EnsureRunners() | RevokeLeases() | KillRunner():
                     self._executor.start(command)
                 case _:
                     raise AssertionError(command)
         return recorded
+
+    def _send(self, command: SendLeases) -> list[Fact]:
+        """Send leases; when a run's plan cannot be read, fail that run and take them back."""
+        try:
+            for lease in command.leases:
+                self.split_of(lease.run, lease.task)
+        except ConnectorError as error:
+            runs = dict.fromkeys(lease.run for lease in command.leases)
+            facts: list[Fact] = [RunFailed(run, error_info(error)) for run in runs]
+            facts += [
+                LeaseReturned(each.run, each.task, each.attempt, each.epoch, command.runner)
+                for each in command.leases
+            ]
+            return facts
+        self._executor.start(command)
+        return []
 
     def _run(self, run: RunId) -> Run:
         return self._machine.runs[run]

@@ -44,12 +44,16 @@ class Inbox:
         self._batches: deque[tuple[Sequence[Fact], Ticket]] = deque()
         self._waiting = 0
         self._closed: BaseException | None = None
+        self._taker = 0
 
     def put(self, facts: Sequence[Fact], ticket: Ticket) -> None:
         """Queue facts; wait while the inbox is full. After `close`, the ticket fails at once."""
         with self._changed:
-            while self._waiting > WAITING_MAX and self._closed is None:
-                self._changed.wait()
+            # Whoever takes would wait for itself: what it says of its own commands always fits.
+            if threading.get_ident() != self._taker:
+                self._changed.wait_for(
+                    lambda: self._waiting <= WAITING_MAX or self._closed is not None
+                )
             if self._closed is not None:
                 ticket.settle(self._closed)
                 return
@@ -60,6 +64,7 @@ class Inbox:
     def take(self, timeout_s: float) -> list[tuple[Sequence[Fact], Ticket]]:
         """Return all that waits, or nothing when the time is over."""
         with self._changed:
+            self._taker = threading.get_ident()
             if not self._batches:
                 self._changed.wait(timeout_s)
             taken = list(self._batches)
@@ -75,6 +80,7 @@ class Inbox:
             for _, ticket in self._batches:
                 ticket.settle(reason)
             self._batches.clear()
+            self._waiting = 0
             self._changed.notify_all()
 
     def __len__(self) -> int:

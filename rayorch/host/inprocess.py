@@ -20,7 +20,7 @@ from rayorch.core.facts import Fact, RunnerJoined, RunnerLost
 from rayorch.home import Home
 from rayorch.host.executor import HostPort, RunnerCommand
 from rayorch.ids import RunnerId
-from rayorch.runner.capture import LogLine
+from rayorch.runner.capture import LogLine, TeeLoan
 from rayorch.runner.engine import RunnerEngine, RunnerSettings
 from rayorch.runner.reporter import ReportSettings
 
@@ -47,7 +47,8 @@ class InProcessExecutor:
         self._log = log
         self._host: HostPort | None = None
         self._engines: dict[RunnerId, RunnerEngine] = {}
-        self._cores: dict[RunnerId, float] = {}
+        self._sizes: dict[RunnerId, tuple[float, int]] = {}
+        self._tee: TeeLoan | None = None
         self._made = 0
         self._lock = threading.Lock()
 
@@ -59,6 +60,8 @@ class InProcessExecutor:
     def attach(self, host: HostPort) -> None:
         """Meet the host. Nothing lives here before it."""
         self._host = host
+        if self._log is not None:
+            self._tee = TeeLoan()
 
     def start(self, command: RunnerCommand) -> None:
         """Carry out a command."""
@@ -87,12 +90,20 @@ class InProcessExecutor:
             engines, self._engines = list(self._engines.values()), {}
         for engine in engines:
             engine.close(wait_s=CLOSE_S_MAX)
+        if self._tee is not None:
+            self._tee.end()
 
     def _ensure(self, command: EnsureRunners) -> None:
         fit = max(1, int(self._slots // max(command.cores, 1.0)))
         wanted = min(fit, command.count_max)
-        fitting = [r for r in self._engines if self._cores[r] >= command.cores]
-        for _ in range(wanted - len(fitting)):
+        asked = (command.cores, command.memory_bytes)
+        small = [runner for runner in self._engines if not _fits(self._sizes[runner], asked)]
+        missing = wanted - (len(self._engines) - len(small))
+        if missing > 0:
+            # They hold the slots that larger runners need.
+            for runner in small:
+                self._abandon(runner, "a larger runner needs its place")
+        for _ in range(missing):
             self._make(command)
 
     def _make(self, command: EnsureRunners) -> None:
@@ -102,7 +113,7 @@ class InProcessExecutor:
         settings = RunnerSettings(
             memory_bytes=command.memory_bytes, cores=command.cores, report=REPORT
         )
-        self._cores[runner] = command.cores
+        self._sizes[runner] = (command.cores, command.memory_bytes)
         self._engines[runner] = RunnerEngine(
             runner,
             self._home,
@@ -134,3 +145,7 @@ class InProcessExecutor:
         engine.close(wait_s=threading.TIMEOUT_MAX)
         assert self._host is not None
         self._host.offer([RunnerLost(runner, "preempted", "its last attempt has ended")])
+
+
+def _fits(size: tuple[float, int], asked: tuple[float, int]) -> bool:
+    return size[0] >= asked[0] and size[1] >= asked[1]

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import ray
 
+from connectors.errors import ConnectorError
 from rayorch.clock import SystemClock
 from rayorch.core.facts import Fact
 from rayorch.errors import ClusterError, FencedError, HomeBusyError, RayorchError
@@ -70,11 +71,11 @@ class RayControl:
             ray.shutdown()
 
     def _found_or_started(self) -> Any:  # noqa: ANN401 - Ray's handles have no type.
-        self._actor = control_actor(ControlActor, self._spec.name).remote(self._spec)
-        info = self.info()
-        if info.spec.code == self._spec.code:
+        info = self._started()
+        if info.spec.code == self._spec.code and not info.stopped:
             return self._actor
-        # It runs other code of this library than ours: its runners would, too.
+        # It leads no more, because somebody took over or its store did not answer; or it runs
+        # other code of this library than ours, and its runners would, too.
         active = [] if info.stopped else [view.run for view in self.runs() if view.is_active]
         if active and not self._spec.takeover:
             leader = f"{info.spec.name}, pid {info.pid}, which runs another version of rayorch"
@@ -85,9 +86,18 @@ class RayControl:
         """End the control actor and start one with our code; it interrupts what ran."""
         self._call("stop")
         ray.kill(self._actor, no_restart=True)
-        self._actor = control_actor(ControlActor, self._spec.name).remote(self._spec)
-        self.info()
+        self._started()
         return self._actor
+
+    def _started(self) -> ControlInfo:
+        """Start the control actor, or find it; take it away again when it cannot lead."""
+        self._actor = control_actor(ControlActor, self._spec.name).remote(self._spec)
+        try:
+            return self.info()
+        except (RayorchError, ConnectorError):
+            # Or whoever comes next would find it, and be told of what may be mended by then.
+            ray.kill(self._actor, no_restart=True)
+            raise
 
     def _call(self, method: str, *arguments: object) -> Any:  # noqa: ANN401
         """Call the control actor; while Ray restarts it, wait.
@@ -111,7 +121,6 @@ class RayControl:
         try:
             return ray.get(reference, timeout=ANSWER_S_MAX)
         except ray.exceptions.RayTaskError as error:
-            cause = error.cause if isinstance(error.cause, RayorchError) else None
-            if cause is not None:
-                raise cause from None
+            if isinstance(error.cause, RayorchError | ConnectorError):
+                raise error.cause from None
             raise

@@ -122,6 +122,8 @@ class RayExecutor:
     def close(self) -> None:
         """Let go of the handles. The runners live on, for whoever leads next."""
         self._runners.clear()
+        # Their guards may still end, and nobody is to be told.
+        self._host = None
 
     # --- runners ---------------------------------------------------------------------------------
 

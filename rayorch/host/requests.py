@@ -27,27 +27,32 @@ class RequestBox:
     def __init__(self, home: Home, clock: Clock) -> None:
         self._store = home.store
         self._clock = clock
-        self._looked_s = 0.0
+        self._looked_s: float | None = None
         self._taken: list[str] = []
 
     def take(self, *, active: bool) -> list[Request]:
-        """Return new requests. The ones returned by the call before are journaled: delete them."""
-        if self._taken:
+        """Return new requests. The ones returned by the call before are journaled: delete them.
+
+        The first call looks whatever is active: what was asked while nobody led is answered before
+        anything new begins. While the store does not answer, there is nothing new.
+        """
+        now_s = self._clock.monotonic_s()
+        is_due = self._looked_s is None or (active and now_s - self._looked_s >= LOOK_S)
+        if not is_due and not self._taken:
+            return []
+        try:
+            # As long as one that was returned is there it must not be looked at again: asked to
+            # stop, stopped and resumed, the run would stop once more.
             self._store.delete(self._taken)
             self._taken = []
-        now_s = self._clock.monotonic_s()
-        if not active or now_s - self._looked_s < LOOK_S:
-            return []
-        self._looked_s = now_s
-        found: list[Request] = []
-        try:
-            for info in self._store.list(REQUESTS):
-                self._taken.append(info.key)
-                found.extend(self._read(info.key))
+            if not is_due:
+                return []
+            self._looked_s = now_s
+            keys = [info.key for info in self._store.list(REQUESTS)]
+            found = [request for key in keys for request in self._read(key)]
         except ConnectorError:
-            # A store that is down now is asked again; the requests stay where they are.
-            self._taken = []
             return []
+        self._taken = keys
         return found
 
     def _read(self, key: str) -> list[Request]:

@@ -163,6 +163,36 @@ def remove_tee() -> None:
             sys.stderr = sys.stderr.behind
 
 
+class TeeLoan:
+    """The tee, with echo, for as long as somebody in this process needs it.
+
+    For a process that is the user's own: what stood there before comes back with the last `end`.
+    """
+
+    _count = 0
+    _ours = False
+
+    def __init__(self) -> None:
+        self._open = True
+        with _install_lock:
+            TeeLoan._ours = TeeLoan._ours or not isinstance(sys.stdout, Tee)
+            TeeLoan._count += 1
+        install_tee(echo=True)
+
+    def end(self) -> None:
+        """Need it no more. Again and again does no harm."""
+        with _install_lock:
+            if not self._open:
+                return
+            self._open = False
+            TeeLoan._count -= 1
+            is_last = TeeLoan._count == 0 and TeeLoan._ours
+            if is_last:
+                TeeLoan._ours = False
+        if is_last:
+            remove_tee()
+
+
 def begin_capture(capture: AttemptCapture) -> None:
     """From now on, what this thread prints belongs to the attempt."""
     _current.capture = capture
