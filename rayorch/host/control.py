@@ -21,7 +21,7 @@ from rayorch.errors import RayorchError
 from rayorch.home import open_home
 from rayorch.host.host import ControlHost
 from rayorch.host.local import this_process
-from rayorch.host.ray_executor import RayExecutor
+from rayorch.host.ray_executor import CONTROL_PREFIX, RayExecutor
 from rayorch.host.runner_actor import FACTS, LINES
 from rayorch.ids import RunId, RunnerId, new_nonce
 from rayorch.journal.log import Journal
@@ -58,7 +58,7 @@ class ControlInfo(msgspec.Struct, frozen=True):
 def control_name(home_url: str) -> str:
     """Return the name of a home's control actor."""
     digest = hashlib.blake2b(home_url.encode(), digest_size=6).hexdigest()
-    return f"{PREFIX}-control-{digest}"
+    return f"{CONTROL_PREFIX}{digest}"
 
 
 def runner_prefix(home_url: str) -> str:
@@ -132,6 +132,10 @@ class ControlActor:
         """Return where all runs stand. Raises: FencedError."""
         self._check_leads()
         return self._host.runs()
+
+    async def release_idle(self) -> None:
+        """Give back the cores of our runners if no run of ours needs them."""
+        self._host.release_idle()
 
     async def stop(self) -> None:
         """Stop leading; the runs stay as they are."""

@@ -53,6 +53,10 @@ class Executor(Protocol):
         """Look for runners that are silent or gone. Called some times a second, host thread."""
         ...
 
+    def release(self) -> None:
+        """Let all runners go: no run is active. Host thread only."""
+        ...
+
     def close(self) -> None:
         """Let go of everything that would keep this process alive."""
         ...

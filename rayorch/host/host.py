@@ -55,6 +55,8 @@ from rayorch.ids import EventId, RunId, TaskId
 from rayorch.journal.log import Journal
 from rayorch.observe.view import RunView, view_of
 
+IDLE_S_MAX: Final = 600.0
+"""How long runners are kept warm for a next run."""
 TICK_S: Final = 0.2
 """The longest that the host sleeps: time-outs and retries are this late at most."""
 SNAPSHOT_SEGMENTS: Final = 2_000
@@ -110,6 +112,7 @@ class ControlHost:
         self._lock = threading.Lock()
         self._leader = leader
         self._signed_s = 0.0
+        self._idle_since_s = 0.0
         self._chores_due_s = 0.0
         self._splits: dict[RunId, list[bytes]] = {}
         self._next_id = 1
@@ -142,6 +145,11 @@ class ControlHost:
         with self._lock:
             now_s = self._clock.now_s()
             return [view_of(run, self._machine, now_s) for run in self._machine.runs.values()]
+
+    def release_idle(self) -> None:
+        """Let the runners go if no run is active."""
+        self._idle_since_s = -IDLE_S_MAX
+        self.offer([])
 
     @property
     def epoch(self) -> int:
@@ -240,6 +248,11 @@ class ControlHost:
 
     def _tidy(self) -> None:
         """Let go of what ended runs needed, and bound the next replay."""
+        now_s = self._clock.monotonic_s()
+        if self._is_active() or not self._machine.runners:
+            self._idle_since_s = now_s
+        elif now_s - self._idle_since_s > IDLE_S_MAX:
+            self._executor.release()
         for run in [run for run in self._splits if self._machine.runs[run].state not in ACTIVE]:
             del self._splits[run]
         limit = SNAPSHOT_SEGMENTS_ACTIVE if self._is_active() else SNAPSHOT_SEGMENTS

@@ -84,6 +84,11 @@ class InProcessExecutor:
     def check(self, now_s: float) -> None:
         """Nothing here dies alone."""
 
+    def release(self) -> None:
+        """End the runners: threads that wait cost little, but they hold what they have loaded."""
+        for runner in list(self._engines):
+            self._abandon(runner, "no run needs it")
+
     def close(self) -> None:
         """End the runners; one that is inside user code is left behind."""
         with self._lock:

@@ -20,6 +20,10 @@ from rayorch.observe.view import RunView
 ANSWER_S_MAX: Final = 120.0
 RESTART_S_MAX: Final = 120.0
 """How long Ray may take to restart the control actor, on another node if its own has gone."""
+GONE: Final = (
+    "the control actor is gone, with the cluster or killed by somebody: what is committed is "
+    "safe, `rayorch resume` goes on with it"
+)
 RETRY_S: Final = 0.2
 
 
@@ -124,3 +128,5 @@ class RayControl:
             if isinstance(error.cause, RayorchError | ConnectorError):
                 raise error.cause from None
             raise
+        except (ray.exceptions.ActorDiedError, ray.exceptions.GetTimeoutError) as error:
+            raise ClusterError(self.where, GONE) from error

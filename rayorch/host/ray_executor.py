@@ -31,6 +31,7 @@ from rayorch.ids import RunnerId
 
 SILENT_S_MAX: Final = 10.0
 """A runner that has said nothing for so long loses its leases. It says something every second."""
+CONTROL_PREFIX: Final = "rayorch-control-"
 RECOVER_S_MAX: Final = 10.0
 
 
@@ -119,6 +120,12 @@ class RayExecutor:
                 reason = f"runner {runner} was silent for {SILENT_S_MAX:g} s"
                 self._lost(runner, "lost", reason, silent=True)
 
+    def release(self) -> None:
+        """End all runners: their cores are wanted elsewhere, or have been idle for long."""
+        for runner, known in list(self._runners.items()):
+            self._lost(runner, "preempted", "no run needs it")
+            ray.kill(known.handle, no_restart=True)
+
     def close(self) -> None:
         """Let go of the handles. The runners live on, for whoever leads next."""
         self._runners.clear()
@@ -137,6 +144,7 @@ class RayExecutor:
         ]
         if len(fits) < wanted:
             self._make_room(command)
+            self._ask_others()
         for _ in range(wanted - len(fits)):
             self._make(command)
 
@@ -146,6 +154,15 @@ class RayExecutor:
             if known.cores < command.cores or known.memory_bytes < command.memory_bytes:
                 self._lost(runner, "preempted", "a larger runner needs its place")
                 ray.kill(known.handle, no_restart=True)
+
+    def _ask_others(self) -> None:
+        """Let the control actors of other homes give back the cores of runners that only wait."""
+        for name in ray.util.list_named_actors():
+            if name.startswith(CONTROL_PREFIX) and name != self._control:
+                try:
+                    ray.get_actor(name).release_idle.remote()
+                except ValueError:
+                    continue  # It has just ended.
 
     def _make(self, command: EnsureRunners) -> None:
         runner = RunnerId(f"{self._prefix}{self._new_nonce()[:8]}")
