@@ -1,0 +1,225 @@
+"""One session of measuring: its folders, its Rays, its sides, and how runs alternate."""
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+import duckdb
+import msgspec
+
+from benchmarks import data
+from benchmarks.cluster import OwnRay, PeerRay, RayCluster
+from benchmarks.driver import Driver, Measured, SideFailedError
+from benchmarks.jobs import Job
+from benchmarks.processes import load
+from benchmarks.results import FailureLine, Results, RunLine, version_of
+from benchmarks.verify import Fingerprint, of_files, written_files
+
+RUN_S_MAX: Final = 240.0
+"""A run that takes longer has failed."""
+SIDE_S_MAX: Final = 180.0
+"""A side that has taken this long in a workload gets no further run of it."""
+SETTLE_S: Final = 1.0
+DISK_BYTES: Final = 4 << 30
+TUNED: Final = {"RAY_num_workers_soft_limit": "16"}
+"""Ray then keeps Python workers that it would end, and Ray Data spends less time starting them."""
+
+Rays = Literal["own", "peers", "tuned", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """Who does a job, and how."""
+
+    label: str
+    module: str
+    kind: str
+    ray: Rays = "none"
+    file_format: str = "parquet"
+    library: str = ""
+    """Without it the side is left out."""
+
+
+def own(kind: str, *, label: str = "rayorch", file_format: str = "parquet") -> Side:
+    """Return rayorch as a side."""
+    return Side(label=label, module="own", kind=kind, ray="own", file_format=file_format)
+
+
+def peer_sides(kind: str, names: Sequence[str]) -> list[Side]:
+    """Return the peers that are asked for."""
+    known = {
+        "ray-data": Side(label="ray-data", module="ray_data", kind=kind, ray="peers"),
+        "ray-data-tuned": Side(label="ray-data-tuned", module="ray_data", kind=kind, ray="tuned"),
+        "daft": Side(label="daft", module="daft_ray", kind=kind, ray="peers", library="daft"),
+        "pool": Side(label="pool", module="pool", kind=kind),
+    }
+    return [known[name] for name in names]
+
+
+PEERS: Final = ("ray-data", "ray-data-tuned", "daft", "pool")
+PEERS_USUAL: Final = ("ray-data", "daft", "pool")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What was asked for."""
+
+    runs: int = 5
+    peers: tuple[str, ...] = PEERS_USUAL
+    slots: int = 2
+
+
+@dataclass(slots=True)
+class Session:
+    """Holds what several workloads share; as a context, it ends all that it started."""
+
+    options: Options
+    results: Results
+    cache: Path = field(default_factory=data.cache_folder)
+    folder: Path = field(init=False)
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _rays: dict[Rays, RayCluster] = field(default_factory=dict)
+    _outputs: int = 0
+
+    def __enter__(self) -> "Session":
+        data.check_room(self.cache, DISK_BYTES)
+        # On the disk of the inputs, and a short path: Ray's sockets are not in it.
+        folder = tempfile.mkdtemp(prefix="session-", dir=self.cache)
+        self.folder = Path(folder)
+        self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def say(self, text: str) -> None:
+        """Tell who waits what is going on."""
+        print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+    def ray(self, which: Rays) -> RayCluster | None:
+        """Return a Ray, started by the first who needs it."""
+        if which == "none":
+            return None
+        if which not in self._rays:
+            self.say(f"starting Ray ({which})")
+            started: RayCluster
+            if which == "own":
+                started = OwnRay(self.options.slots)
+            elif which == "peers":
+                started = PeerRay.start(self.options.slots, {})
+            else:
+                started = PeerRay.start(self.options.slots, TUNED)
+            self._rays[which] = started
+            self._stack.callback(self.end_ray, which)
+        return self._rays[which]
+
+    def end_ray(self, which: Rays) -> None:
+        """End a Ray, so that the next who needs one gets a fresh one."""
+        found = self._rays.pop(which, None)
+        if found is not None:
+            found.stop()
+
+    def job(self, side: Side, source: Path, warm: Path, tasks: int = 0) -> Job:
+        """Return a side's job, with outputs of its own."""
+        self._outputs += 1
+        return Job(
+            side.kind,
+            str(source),
+            str(self.folder / f"out-{self._outputs}"),
+            str(warm),
+            str(self.folder / f"warm-{self._outputs}"),
+            side.file_format,
+            tasks,
+            self.options.slots,
+        )
+
+    def driver(self, side: Side, job: Job) -> Driver:
+        """Start a side's process."""
+        cluster = self.ray(side.ray)
+        environment = {"RAYORCH_HOME": str(self.folder / "home")}
+        if cluster is not None:
+            environment["RAY_ADDRESS"] = cluster.address
+        return Driver(side.module, job, self.folder / f"{side.label}.log", environment)
+
+    def roots(self, side: Side) -> tuple[int, ...]:
+        """Return the processes, the driver aside, whose families do a side's work."""
+        cluster = self.ray(side.ray)
+        return () if cluster is None else (cluster.pid,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A workload as all its sides see it."""
+
+    name: str
+    source: Path = Path()
+    warm: Path = Path()
+    tasks: int = 0
+    expected: Fingerprint | None = None
+
+
+def alternate(session: Session, work: Work, sides: Sequence[Side]) -> None:
+    """Let sides take turns, A B C A B C, each in a fresh process, until each has had its runs.
+
+    The order turns by one each round, so that no side is always the one after another.
+    """
+    spent_s = dict.fromkeys((side.label for side in sides), 0.0)
+    alive = []
+    for side in sides:
+        if side.library and not version_of(side.library):
+            why = f"{side.library} is not installed"
+            session.results.add(FailureLine(work.name, side.label, why, skipped=True))
+        else:
+            alive.append(side)
+    for number in range(session.options.runs):
+        turned = alive[number % len(alive) :] + alive[: number % len(alive)]
+        for side in turned:
+            if spent_s[side.label] > SIDE_S_MAX:
+                continue
+            try:
+                measured = one_run(session, work, side)
+            except SideFailedError as error:
+                session.say(f"{work.name} {side.label}: failed: {error}")
+                session.results.add(FailureLine(work.name, side.label, str(error)))
+                alive.remove(side)
+                continue
+            spent_s[side.label] += measured.wall_s
+            line = RunLine(work.name, side.label, number, measured, load()[1])
+            session.results.add(line)
+            said = f"{measured.wall_s:.2f} s, {measured.cpu_s:.2f} CPU s"
+            session.say(f"{work.name} {side.label}: {said}")
+
+
+def one_run(session: Session, work: Work, side: Side) -> Measured:
+    """Let a side do its job once, check what it wrote, and delete that.
+
+    Raises: SideFailedError.
+    """
+    job = session.job(side, work.source, work.warm, work.tasks)
+    try:
+        with session.driver(side, job) as driver:
+            time.sleep(SETTLE_S)
+            measured = driver.timed(session.roots(side), RUN_S_MAX)
+        return _checked(measured, work, side, job)
+    finally:
+        for folder in (job.target, job.warm_target):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _checked(measured: Measured, work: Work, side: Side, job: Job) -> Measured:
+    if work.expected is None:
+        return measured
+    try:
+        files = written_files(job.target, side.module, job.format)
+        found = of_files(files, work.expected)
+    except duckdb.Error as error:
+        raise SideFailedError(f"its output cannot be read: {error}") from error
+    if found != work.expected:
+        raise SideFailedError(f"its output is wrong: {found}, not {work.expected}")
+    return msgspec.structs.replace(measured, told={**measured.told, "files": len(files)})

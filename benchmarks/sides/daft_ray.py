@@ -1,0 +1,74 @@
+"""Daft on a warm Ray."""
+
+import logging
+import os
+from collections.abc import Callable
+
+import daft
+import ray
+from daft import col
+
+from benchmarks.driver import Told, serve
+from benchmarks.jobs import QTY_BELOW, Job, pareto_turns, spin
+
+
+def scanned(source: str, target: str) -> None:
+    """Do the scan in Daft's own expressions."""
+    total = col("price") * col("qty")
+    kept = daft.read_parquet(f"{source}/*.parquet").where(f"qty < {QTY_BELOW}")
+    kept.select(
+        col("id"),
+        col("account"),
+        col("country"),
+        col("price"),
+        total.alias("total"),
+        (total * (1.0 - col("discount"))).alias("net"),
+        col("ts").hour().alias("hour"),
+        col("note").upper().alias("label"),
+    ).write_parquet(target)
+
+
+def tiny(source: str, target: str) -> None:
+    """Do the tiny files."""
+    points = daft.read_parquet(f"{source}/*.parquet")
+    points.with_column("twice", col("value") * 2.0).write_parquet(target)
+
+
+def spun(turns: list[int]) -> None:
+    """Spend the CPU time, a row a partition."""
+
+    @daft.func
+    def out(count: int) -> int:
+        return spin(count)
+
+    rows = daft.from_pydict({"turns": turns}).into_partitions(len(turns))
+    rows.with_column("value", out(col("turns"))).collect()
+
+
+def prepare(job: Job) -> Callable[[], Told]:
+    """Connect, and run something small of the same kind."""
+    ray.init(address=os.environ["RAY_ADDRESS"], log_to_driver=False, logging_level=logging.ERROR)
+    daft.set_runner_ray()
+    work: Callable[[], None]
+    match job.kind:
+        case "scan":
+            scanned(job.warm_source, job.warm_target)
+            work = lambda: scanned(job.source, job.target)  # noqa: E731
+        case "tiny":
+            tiny(job.warm_source, job.warm_target)
+            work = lambda: tiny(job.source, job.target)  # noqa: E731
+        case "pareto":
+            spun([1000] * 4)
+            work = lambda: spun(pareto_turns(job.tasks))  # noqa: E731
+        case _:
+            raise ValueError(job.kind)
+
+    def told() -> Told:
+        work()
+        return {}
+
+    return told
+
+
+if __name__ == "__main__":
+    serve(prepare)

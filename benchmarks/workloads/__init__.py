@@ -1,0 +1,1 @@
+"""The workloads; `WORKLOADS` of `benchmarks.workloads.table` names them all."""

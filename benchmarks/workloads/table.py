@@ -1,0 +1,21 @@
+"""The workloads by name, in the order they are run: the quick ones first."""
+
+from collections.abc import Callable
+from typing import Final
+
+from benchmarks.session import Session
+from benchmarks.workloads.core import core
+from benchmarks.workloads.files import scan, tiny
+from benchmarks.workloads.memory import memory
+from benchmarks.workloads.tasks import noop, pareto, startup, submit
+
+WORKLOADS: Final[dict[str, Callable[[Session], None]]] = {
+    "startup": startup,
+    "core": core,
+    "submit": submit,
+    "noop": noop,
+    "pareto": pareto,
+    "scan": scan,
+    "tiny": tiny,
+    "memory": memory,
+}
