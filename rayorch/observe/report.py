@@ -149,10 +149,10 @@ def _seconds_text(totals: Totals) -> str:
         ("read", totals.read_s),
         ("compute", totals.compute_s),
         ("write", totals.write_s),
-        ("wait for input", totals.wait_s),
+        ("wait", totals.wait_s),
     )
     shown = ", ".join(f"{name} {seconds_text(spent_s)}" for name, spent_s in steps)
-    return f"{shown} (over all runners; CPU {seconds_text(totals.cpu_s)})"
+    return f"{shown}; CPU {seconds_text(totals.cpu_s)}, over all runners"
 
 
 def _output_lines(view: RunView, done: SinkPublished) -> list[tuple[str, str]]:

@@ -23,10 +23,7 @@ def test_a_run_ends_with_a_report_of_what_was_written_and_how_to_read_it(
         "  rows      30 in, 30 out",
         "  bytes     240 B in, N iB out",
         "  tasks     1 of 1 committed",
-        (
-            "  seconds   read N s, compute N s, write N s, wait for input N s "
-            "(over all runners; CPU N s)"
-        ),
+        ("  seconds   read N s, compute N s, write N s, wait N s; CPU N s, over all runners"),
         "  memory    N iB at most in one attempt",
         "  wrote     file://FOLDER/out",
         "            30 rows in 1 file, N iB, version V",

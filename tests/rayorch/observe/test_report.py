@@ -64,8 +64,8 @@ def test_the_report_of_a_run_that_went_well() -> None:
         "  bytes     205 MiB in, 30.0 MiB out",
         "  tasks     16 of 16 committed, 3 failed attempts (1 lost, 2 transient)",
         (
-            "  seconds   read 3.10 s, compute 10.2 s, write 5.00 s, wait for input 0.40 s "
-            "(over all runners; CPU 14.0 s)"
+            "  seconds   read 3.10 s, compute 10.2 s, write 5.00 s, wait 0.40 s; "
+            "CPU 14.0 s, over all runners"
         ),
         "  memory    310 MiB at most in one attempt",
         "  wrote     s3://lake/out",
