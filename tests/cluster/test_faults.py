@@ -10,6 +10,7 @@ from rayorch import client
 from rayorch.client import LocalControl
 from rayorch.core.facts import AttemptFinished, AttemptLost, Led
 from rayorch.errors import FencedError
+from rayorch.ids import TaskId
 from tests.cluster.drill import FILES, Drill, check_rows, kill_tree, start_cli
 from tests.cluster.functions import kills_on_file_3, raises_on_file_7, waits_for
 
@@ -206,5 +207,5 @@ def test_a_function_that_kills_its_process_every_time_is_quarantined(drill: Dril
     lost = [e.fact.task for e in drill.events() if isinstance(e.fact, AttemptLost)]
     # The first death may be laid at the door of a task whose end was not reported yet; as a
     # suspect it then runs alone, and is cleared.
-    assert lost.count(3) == 3
+    assert lost.count(TaskId(3)) == 3
     assert len(lost) <= 4
