@@ -6,6 +6,7 @@ or a host in this process.
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -31,6 +32,7 @@ from rayorch.host.local import News, local_host
 from rayorch.host.ray_cluster import set_environment
 from rayorch.ids import RunId, new_nonce
 from rayorch.journal.log import Journal
+from rayorch.observe.report import Commands
 from rayorch.observe.reproduce import reproduce_record
 from rayorch.observe.view import RunView, view_of
 from rayorch.program import Program, dump_program, load_program
@@ -314,7 +316,7 @@ def run(
         # Rich takes 0.1 s to import: only who looks on pays.
         from rayorch.observe.display import auto_display  # noqa: PLC0415
 
-        display = auto_display(sys.stderr)
+        display = auto_display(sys.stderr, commands_for(home, executor))
         # Before the host: what functions print is caught before it goes through the display.
         display.starting("starting ...")
     try:
@@ -327,6 +329,13 @@ def run(
     if view.state != "succeeded":
         raise RunFailedError(view.run, view.state, failure_text(view))
     return RunReport(view.run, view.state, view)
+
+
+def commands_for(home: str | None, executor: str | None) -> Commands:
+    """Return the commands that a report names, with the options that lead to the same home."""
+    typed = {"--home": home, "--executor": executor}
+    options = {name: f" {name} {shlex.quote(said)}" if said else "" for name, said in typed.items()}
+    return Commands(home=options["--home"], executor=options["--executor"])
 
 
 def failure_text(view: RunView) -> str:
