@@ -25,7 +25,8 @@ NAMESPACE: Final = "rayorch"
 STORE_BYTES: Final = 256 << 20
 """Ray's object store: the data plane does not use it, so it is small."""
 START_S_MAX: Final = 90.0
-STOP_S_MAX: Final = 20.0
+STOP_S_MAX: Final = 3.0
+"""Ray waits for its actors far longer, in vain; nothing that counts is lost by killing them."""
 # Ray's worker ports begin at 10002: the head's port must be out of their way.
 PORTS: Final = range(20_100, 31_000, 7)
 
