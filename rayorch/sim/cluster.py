@@ -1,23 +1,20 @@
 """The simulated executor: runners on pools, a network that is late and says things twice."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from rayorch.core.commands import Command, EnsureRunners, KillRunner, RevokeLeases, SendLeases
 from rayorch.core.facts import Fact, FailureKind, RunnerLost
 from rayorch.ids import RunnerId
 from rayorch.sim.config import SimPool
+from rayorch.sim.ports import ControlPort, Heard, WorldPort
 from rayorch.sim.runner import SimRunner
-
-if TYPE_CHECKING:
-    from rayorch.sim.control import SimControl
-    from rayorch.sim.world import World
 
 
 class SimCluster:
     """Where runners live. It outlives control actors, and may die as a whole."""
 
-    def __init__(self, world: "World") -> None:
+    def __init__(self, world: WorldPort) -> None:
         self._world = world
         self.runners: dict[RunnerId, SimRunner] = {}
         self._starting: dict[str, int] = {}
@@ -40,11 +37,11 @@ class SimCluster:
             case RevokeLeases():
                 self._tell(command.runner, lambda runner: runner.revoke(command.leases))
             case KillRunner():
-                self._tell(command.runner, self.crash)
+                self._tell(command.runner, lambda runner: self.crash(runner.id))
             case _:
                 raise AssertionError(command)
 
-    def attach(self, control: "SimControl") -> None:
+    def attach(self, control: ControlPort) -> None:
         """Tell a new control actor of the runners that live already."""
         for runner in self.living():
             if runner.silent:
@@ -70,7 +67,7 @@ class SimCluster:
         self.runners[runner.id] = runner
         self._introduce(runner, self._world.leader)
 
-    def _tell(self, runner_id: RunnerId, act: "partial[None] | Act") -> None:
+    def _tell(self, runner_id: RunnerId, act: Callable[[SimRunner], None]) -> None:
         """Reach a runner over the network; a silent one hears it when it wakes."""
         runner = self.runners.get(runner_id)
         if runner is None or not runner.alive:
@@ -80,20 +77,20 @@ class SimCluster:
 
     # --- what runners say ------------------------------------------------------------------------
 
-    def report(self, runner: SimRunner, facts: tuple[Fact, ...]) -> None:
+    def report(self, runner_id: RunnerId, facts: tuple[Fact, ...]) -> None:
         """Bring a runner's facts to whoever leads, late, and now and then twice."""
-        heard = partial(runner.heard, facts)
+        heard = partial(self.runners[runner_id].heard, facts)
         self._world.agenda.after(self._world.latency_s(), partial(self._offer, facts, heard))
         if self._world.happens(self._world.faults.report_doubled):
             again_s = self._world.luck.uniform(0.0, 20.0)
             self._world.agenda.after(again_s, partial(self._offer, facts))
 
-    def _offer(self, facts: tuple[Fact, ...], heard: "Heard | None" = None) -> None:
+    def _offer(self, facts: tuple[Fact, ...], heard: Heard | None = None) -> None:
         self._world.leader.offer(facts, heard)
 
-    def _introduce(self, runner: SimRunner, control: "SimControl") -> None:
+    def _introduce(self, runner: SimRunner, control: ControlPort) -> None:
         """Say who it is, and again what nobody has made durable, in either order."""
-        runner.newest = max(runner.newest, control.journal.epoch)
+        runner.newest = max(runner.newest, control.epoch)
         unheard = tuple(runner.unheard)
         first = self._world.coin(0.5)
         if unheard and first:
@@ -104,8 +101,9 @@ class SimCluster:
 
     # --- what goes wrong -------------------------------------------------------------------------
 
-    def crash(self, runner: SimRunner, kind: FailureKind = "lost") -> None:
+    def crash(self, runner_id: RunnerId, kind: FailureKind = "lost") -> None:
         """End a runner; whoever leads hears of it a little later."""
+        runner = self.runners[runner_id]
         if not runner.alive:
             return
         runner.die()
@@ -141,11 +139,4 @@ class SimCluster:
             self._introduce(runner, self._world.leader)
         else:
             later_s = self._world.luck.uniform(0.0, 2.0)
-            self._world.agenda.after(later_s, partial(self.crash, runner))
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Act = Callable[[SimRunner], None]
-    Heard = Callable[[], None]
+            self._world.agenda.after(later_s, partial(self.crash, runner.id))

@@ -1,11 +1,14 @@
 """What a simulation is made of: the pools, the work, and how much goes wrong."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from rayorch.core.facts import FailureKind
 
 GIB: Final = 1 << 30
+
+Fate = FailureKind | Literal["finishes", "hangs", "kills"]
+"""How an attempt ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from rayorch.core import invariants
 from rayorch.core.commands import (
@@ -28,19 +28,15 @@ from rayorch.core.facts import (
 )
 from rayorch.core.machine import Machine
 from rayorch.core.run import ACTIVE
-from rayorch.ids import EventId
+from rayorch.ids import Epoch, EventId
 from rayorch.journal.log import Journal
-
-if TYPE_CHECKING:
-    from rayorch.sim.world import World
+from rayorch.sim.ports import Heard, WorldPort
 
 TICK_S: Final = 0.25
 IDLE_TICK_S: Final = 60.0
 CHECK_TICKS: Final = 20
 TURN_S: Final = 0.01
 """A turn begins at most so long after the first fact that waits for it."""
-
-Heard = Callable[[], None]
 
 
 class CrashedError(Exception):
@@ -50,9 +46,9 @@ class CrashedError(Exception):
 class SimControl:
     """One incarnation of the control actor."""
 
-    def __init__(self, world: "World") -> None:
+    def __init__(self, world: WorldPort) -> None:
         self._world = world
-        self.machine = Machine()
+        self.machine: Final = Machine()
         self.journal = Journal(world.store, world.agenda, world.new_nonce)
         self.alive = True
         self.frozen_until_s = 0.0
@@ -82,6 +78,11 @@ class SimControl:
             self._turn_due = True
             delay_s = self._world.luck.uniform(0.0, TURN_S)
             self._world.agenda.after(delay_s, partial(self._world.guard, self, self._turn))
+
+    @property
+    def epoch(self) -> Epoch:
+        """The epoch under which it leads."""
+        return self.journal.epoch
 
     def is_active(self) -> bool:
         """Say whether a run needs anybody."""

@@ -3,17 +3,24 @@
 from typing import TYPE_CHECKING, Any
 
 from rayorch.core import invariants
-from rayorch.core.commands import PublishSink
+from rayorch.core.commands import Lease, PublishSink
 from rayorch.core.facts import AttemptFinished, SinkResult
 from rayorch.core.machine import Machine
 from rayorch.core.run import RunState
 from rayorch.core.task import Task, TaskState
 from rayorch.errors import InvariantError
 from rayorch.ids import RunId, TaskId
-from rayorch.sim.runner import Token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+Token = tuple[RunId, TaskId, int, int]
+"""Run, task, attempt, epoch: the name under which an attempt stages its files."""
+
+
+def token_of(lease: Lease) -> Token:
+    """Return the name under which an attempt stages its files."""
+    return (lease.run, lease.task, lease.attempt, lease.epoch)
 
 
 class Oracle:

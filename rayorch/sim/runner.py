@@ -1,7 +1,5 @@
 """A simulated runner: works its queue first in, first out, and dies or falls silent when told."""
 
-from typing import TYPE_CHECKING, Literal
-
 from rayorch.core.commands import Lease
 from rayorch.core.facts import (
     AttemptFailed,
@@ -10,7 +8,6 @@ from rayorch.core.facts import (
     AttemptStarted,
     ErrorInfo,
     Fact,
-    FailureKind,
     Held,
     LeaseReturned,
     RunnerJoined,
@@ -18,28 +15,17 @@ from rayorch.core.facts import (
     StepSeconds,
 )
 from rayorch.ids import Epoch, RunId, RunnerId, TaskId
-from rayorch.sim.config import SimPool
+from rayorch.sim.config import Fate, SimPool
+from rayorch.sim.oracle import token_of
+from rayorch.sim.ports import WorldPort
 
-if TYPE_CHECKING:
-    from rayorch.sim.world import World
-
-End = Literal["finishes", "hangs", "kills"]
-Fate = FailureKind | End
-"""How an attempt ends."""
 About = tuple[RunId, TaskId, int, Epoch, RunnerId]
-Token = tuple[RunId, TaskId, int, int]
-"""Run, task, attempt, epoch: the name under which an attempt stages its files."""
-
-
-def token_of(lease: Lease | AttemptFinished) -> Token:
-    """Return the name under which an attempt stages its files."""
-    return (lease.run, lease.task, lease.attempt, lease.epoch)
 
 
 class SimRunner:
     """One incarnation of a runner."""
 
-    def __init__(self, world: "World", runner: RunnerId, pool: SimPool) -> None:
+    def __init__(self, world: WorldPort, runner: RunnerId, pool: SimPool) -> None:
         self._world = world
         self.id = runner
         self.pool = pool
@@ -116,7 +102,7 @@ class SimRunner:
             self._world.agenda.after(wait_s, lambda: self._end(lease, fate, duration_s))
             return
         if fate == "kills":
-            self._world.cluster.crash(self)
+            self._world.cluster.crash(self.id)
             return
         self.running = None
         if fate == "finishes":
@@ -145,4 +131,4 @@ class SimRunner:
 
     def _report(self, *facts: Fact) -> None:
         self.unheard.extend(facts)
-        self._world.cluster.report(self, facts)
+        self._world.cluster.report(self.id, facts)

@@ -21,10 +21,10 @@ from rayorch.errors import FencedError
 from rayorch.ids import RunId
 from rayorch.sim.agenda import Agenda
 from rayorch.sim.cluster import SimCluster
-from rayorch.sim.config import SimConfig, SimFaults, SimPool
+from rayorch.sim.config import Fate, SimConfig, SimFaults, SimPool
 from rayorch.sim.control import CrashedError, SimControl
-from rayorch.sim.oracle import Oracle
-from rayorch.sim.runner import Fate, Token
+from rayorch.sim.oracle import Oracle, Token
+from rayorch.sim.ports import ControlPort
 from rayorch.sim.store import Mishap, UnsureStore
 
 LONG_S: Final = 3 * 3600.0
@@ -115,7 +115,7 @@ class World:
         """Return the sink that a stage writes: its own."""
         return stage
 
-    def guard(self, control: SimControl, act: Callable[[], None]) -> None:
+    def guard(self, control: ControlPort, act: Callable[[], None]) -> None:
         """Let a control actor act; bury it when it dies of it."""
         if not control.alive:
             return
@@ -141,7 +141,7 @@ class World:
 
         self.guard(control, begin)
 
-    def _fell(self, control: SimControl) -> None:
+    def _fell(self, control: ControlPort) -> None:
         control.alive = False
         if control is not self.leader:
             return
@@ -261,7 +261,8 @@ class World:
     def _crash_runner(self) -> None:
         if living := self.cluster.living():
             preempted = self.coin(0.3)
-            self.cluster.crash(self.luck.choice(living), "preempted" if preempted else "lost")
+            runner = self.luck.choice(living)
+            self.cluster.crash(runner.id, "preempted" if preempted else "lost")
 
     def _pause_runner(self) -> None:
         if living := [runner for runner in self.cluster.living() if not runner.silent]:

@@ -12,7 +12,15 @@ from rayorch.core.commands import (
     SendLeases,
     SweepRun,
 )
-from rayorch.core.facts import Fact, RunCancelRequested, RunStopRequested, RunSwept, StageShape
+from rayorch.core.facts import (
+    Fact,
+    FailureKind,
+    RunCancelRequested,
+    RunStopRequested,
+    RunSwept,
+    StageShape,
+    Ticked,
+)
 from rayorch.core.leasing import QUEUE_MAX, QUEUE_MIN, queue_length, share
 from rayorch.core.run import RunState
 from rayorch.core.task import TaskState
@@ -448,3 +456,44 @@ def test_a_run_ends_and_is_swept_when_everything_is_visible() -> None:
     assert some(commands, RevokeLeases) == []
     driver.feed(RunSwept(run=make.RUN, files=0))
     assert driver.run.outputs == {}
+
+
+def test_a_runner_that_gets_a_task_again_before_it_let_go_of_it_holds_one_lease() -> None:
+    """A failure of another attempt, late and past the host's sieve, frees the task meanwhile."""
+    driver = started(1)
+    driver.feed(make.failed(make.Lease(attempt=7), "runner-9", "preempted"))
+
+    assert sent(driver.tick()) == {make.RUNNER: [0]}
+
+    assert driver.held() == len(driver.queue()) == 1
+
+
+@pytest.mark.parametrize("kind", ["transient", "user"])
+def test_a_failure_in_one_batch_with_the_news_of_its_lease_ends_the_lease(
+    kind: FailureKind,
+) -> None:
+    """The host asks about a batch before the machine has seen any of it.
+
+    1. a lost runner comes back, and says that it runs the lease
+    2. in the same batch, it says that the attempt failed
+    """
+    driver = started(1)
+    lease = driver.head()
+    driver.feed(make.gone(kind="preempted"))
+    batch = [
+        make.joined(make.RUNNER, make.held(lease, started=True)),
+        make.failed(lease, kind=kind),
+    ]
+
+    driver.feed(*[driver.machine.admitted(fact) for fact in batch])
+
+    assert (driver.held(), driver.state) == (0, R.RUNNING)
+    assert sent(driver.tick()) == {make.RUNNER: [0]}
+
+
+def test_a_failure_that_says_nothing_is_not_stamped_as_one() -> None:
+    driver = started(1)
+
+    assert driver.machine.admitted(make.failed(make.Lease(run="unheard-of"))) == Ticked()
+    assert driver.machine.admitted(make.failed(make.Lease(99))) == Ticked()
+    assert driver.machine.admitted(make.failed(driver.head())) == make.failed(driver.head())

@@ -1,0 +1,149 @@
+"""What the parts of a simulation know of each other; `World` puts them together."""
+
+import random
+from collections.abc import Callable
+from typing import Protocol
+
+from connectors.store import Store
+from rayorch.core.commands import Command, Lease
+from rayorch.core.facts import Fact
+from rayorch.core.machine import Machine
+from rayorch.ids import Epoch, RunId, RunnerId
+from rayorch.sim.agenda import Agenda
+from rayorch.sim.config import Fate, SimConfig, SimFaults, SimPool
+from rayorch.sim.oracle import Oracle, Token
+
+Heard = Callable[[], None]
+"""Called when facts are durable and applied."""
+
+
+class ControlPort(Protocol):
+    """A control actor, to whoever has something to tell."""
+
+    alive: bool  # neither dead nor fenced
+    clean: bool  # every event in the journal has been applied
+
+    @property
+    def machine(self) -> Machine:
+        """What it knows."""
+        ...
+
+    @property
+    def epoch(self) -> Epoch:
+        """The epoch under which it leads."""
+        ...
+
+    def offer(self, facts: tuple[Fact, ...], heard: Heard | None) -> None:
+        """Queue facts."""
+        ...
+
+
+class ClusterPort(Protocol):
+    """Where runners live."""
+
+    def execute(self, command: Command) -> None:
+        """Begin to carry out a command about runners."""
+        ...
+
+    def attach(self, control: ControlPort) -> None:
+        """Tell a new control actor of the runners that live already."""
+        ...
+
+    def report(self, runner_id: RunnerId, facts: tuple[Fact, ...]) -> None:
+        """Bring a runner's facts to whoever leads."""
+        ...
+
+    def crash(self, runner_id: RunnerId) -> None:
+        """End a runner."""
+        ...
+
+
+class WorldPort(Protocol):
+    """Time, luck and what is really there."""
+
+    events: int
+
+    @property
+    def agenda(self) -> Agenda:
+        """Virtual time."""
+        ...
+
+    @property
+    def config(self) -> SimConfig:
+        """What the simulation is made of."""
+        ...
+
+    @property
+    def faults(self) -> SimFaults:
+        """How much goes wrong."""
+        ...
+
+    @property
+    def luck(self) -> random.Random:
+        """The one source of everything that is decided by chance."""
+        ...
+
+    @property
+    def oracle(self) -> Oracle:
+        """What really happened."""
+        ...
+
+    @property
+    def store(self) -> Store:
+        """The home's store."""
+        ...
+
+    @property
+    def cluster(self) -> ClusterPort:
+        """Where runners live."""
+        ...
+
+    @property
+    def leader(self) -> ControlPort:
+        """The newest control actor."""
+        ...
+
+    @property
+    def task_counts(self) -> dict[RunId, tuple[int, ...]]:
+        """What the planner finds for each run: tasks by stage."""
+        ...
+
+    def happens(self, chance: float) -> bool:
+        """Say whether a fault of this chance happens now."""
+        ...
+
+    def coin(self, chance: float) -> bool:
+        """Toss a coin that is no fault."""
+        ...
+
+    def latency_s(self) -> float:
+        """Return how long a message takes."""
+        ...
+
+    def new_nonce(self) -> str:
+        """Return what makes a segment unlike any other."""
+        ...
+
+    def duration_s(self, pool: SimPool) -> float:
+        """Return how long an attempt takes on a pool."""
+        ...
+
+    def fate_of(self, lease: Lease) -> Fate:
+        """Decide how an attempt ends."""
+        ...
+
+    def sink_of(self, stage: int) -> int:
+        """Return the sink that a stage writes."""
+        ...
+
+    def begin(self, token: Token) -> None:
+        """Note that an attempt begins."""
+        ...
+
+    def stage(self, token: Token, duration_s: float) -> None:
+        """Note that an attempt has written its files."""
+        ...
+
+    def guard(self, control: ControlPort, act: Callable[[], None]) -> None:
+        """Let a control actor act; bury it when it dies of it."""
+        ...
