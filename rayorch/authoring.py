@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,7 +20,7 @@ from rayorch.expressions import parsed_expression
 from rayorch.spec.fields import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
 _PACKAGE: Final = str(Path(__file__).parent)
 
@@ -103,7 +104,7 @@ def selection(
             value=repr(columns),
             fix=f"write [{columns!r}]",
         )
-    if not hasattr(columns, "items"):
+    if not isinstance(columns, Mapping):
         names = tuple(columns)
         bad = [name for name in names if not isinstance(name, str)]
         if bad:

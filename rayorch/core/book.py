@@ -86,7 +86,12 @@ class Book:
 
     def put(self, run: Run, task: Task) -> None:
         """Replace a task."""
+        before = run.tasks[task.id]
         run.tasks[task.id] = task
+        if before.state is not task.state:
+            counts = self.flows[run.id].counts[task.stage]
+            counts[before.state] -= 1
+            counts[task.state] += 1
 
     def hold(self, run: Run, slot: RunnerSlot, lease: Lease, task: Task) -> None:
         """Queue a lease on a runner."""
@@ -125,8 +130,9 @@ class Book:
 
 def flow_of(run: Run) -> Flow:
     """Return the volatile side of a run that nobody works on: what is open is ready or waits."""
-    flow = Flow()
+    flow = Flow(len(run.stages))
     for task in run.tasks:
+        flow.counts[task.stage][task.state] += 1
         if task.state is TaskState.READY:
             (flow.suspects if task.strikes else flow.ready).append(task.id)
         elif task.state is TaskState.WAITING:

@@ -108,6 +108,11 @@ def _check_held(machine: Machine, run: Run, task: Task) -> None:
 
 def _check_queues(run: Run, flow: Flow) -> None:
     """Nothing is forgotten: what is ready is queued, what waits will be woken."""
+    for stage, counts in enumerate(flow.counts):
+        for state, count in counts.items():
+            found = sum(task.stage == stage and task.state is state for task in run.tasks)
+            if found != count:
+                _broken("tasks are counted by state", run.id, (stage, state, count, found))
     if run.state not in ACTIVE or run.state is RunState.PLANNING:
         return
     queued = {*flow.ready, *flow.suspects}

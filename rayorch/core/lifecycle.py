@@ -39,7 +39,7 @@ def submit(book: Book, fact: RunSubmitted, event: Event) -> Iterable[Command]:
         retry=fact.retry,
         submitted_s=event.at_s,
     )
-    book.flows[fact.run] = Flow()
+    book.flows[fact.run] = Flow(len(fact.stages))
     yield MakePlan(event.id, fact.run)
 
 

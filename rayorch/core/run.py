@@ -11,7 +11,7 @@ began (`target`). A run that lost its control actor with its whole cluster is `i
 somebody resumes it.
 """
 
-from collections import Counter, deque
+from collections import deque
 from enum import Enum
 from typing import Final
 
@@ -127,6 +127,7 @@ class Flow:
     """The volatile side of a run: what is ready, what waits, what is expected of a task."""
 
     __slots__ = (
+        "counts",
         "draining_since_s",
         "held",
         "publish_due_s",
@@ -138,7 +139,11 @@ class Flow:
         "waiting",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, stages: int) -> None:
+        # Tasks by state, for each stage: kept along, since to count a million takes a while.
+        self.counts: list[dict[TaskState, int]] = [
+            dict.fromkeys(TaskState, 0) for _ in range(stages)
+        ]
         self.ready: deque[TaskId] = deque()
         self.suspects: deque[TaskId] = deque()
         self.waiting: list[tuple[float, TaskId]] = []  # heap of (until_s, task)
@@ -213,13 +218,6 @@ class Run(msgspec.Struct):
     def task_count(self) -> int:
         """How many tasks the plan has."""
         return sum(self.task_counts)
-
-    def counts(self) -> list[Counter[TaskState]]:
-        """Return tasks by state, for each stage."""
-        counts: list[Counter[TaskState]] = [Counter() for _ in self.stages]
-        for task in self.tasks:
-            counts[task.stage][task.state] += 1
-        return counts
 
     def note_failure(self, event: AttemptFailed | AttemptLost, at_s: float) -> None:
         """Count a failed attempt and keep its text while there is room."""

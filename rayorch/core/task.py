@@ -43,6 +43,9 @@ class TaskState(Enum):
     FAILED = "failed"  # given up until the run is resumed
     CANCELLED = "cancelled"  # its run was cancelled
 
+    # Members are singletons. The hash of Enum is a Python function, and each event looks one up.
+    __hash__ = object.__hash__
+
 
 S = TaskState
 OPEN: Final = frozenset({S.READY, S.LEASED, S.RUNNING, S.WAITING})

@@ -38,10 +38,12 @@ RECOVER_S_MAX: Final = 10.0
 class _Runner:
     """A runner as the executor knows it."""
 
-    __slots__ = ("cores", "handle", "heard_s", "joined", "memory_bytes")
+    __slots__ = ("cores", "enqueue", "handle", "heard_s", "joined", "memory_bytes", "revoke")
 
     def __init__(self, handle: Any, cores: float, memory_bytes: int, heard_s: float) -> None:  # noqa: ANN401
         self.handle = handle
+        self.enqueue = handle.enqueue.options(concurrency_group=ORDERS)
+        self.revoke = handle.revoke.options(concurrency_group=ORDERS)
         self.cores = cores
         self.memory_bytes = memory_bytes
         self.heard_s = heard_s
@@ -91,13 +93,11 @@ class RayExecutor:
                     assert self._host is not None
                     split_of = self._host.split_of
                     pairs = [(lease, split_of(lease.run, lease.task)) for lease in leases]
-                    orders = known.handle.enqueue.options(concurrency_group=ORDERS)
-                    orders.remote(encode_leases(pairs))
+                    known.enqueue.remote(encode_leases(pairs))
             case RevokeLeases(runner=runner, leases=leases):
                 known = self._runners.get(runner)
                 if known is not None:
-                    orders = known.handle.revoke.options(concurrency_group=ORDERS)
-                    orders.remote(ENCODER.encode(leases))
+                    known.revoke.remote(ENCODER.encode(leases))
             case KillRunner(runner=runner, reason=reason):
                 known = self._runners.get(runner)
                 if known is not None:

@@ -74,7 +74,7 @@ def report_of(view: RunView, commands: Commands | None = None) -> Report:
     """Return what there is to say of a run."""
     said = commands or Commands()
     lines: list[tuple[str, str]] = []
-    lines += _error_lines(view.error) if view.error is not None else []
+    lines += error_lines(view.error) if view.error is not None else []
     lines += _work_lines(view)
     for done in view.published:
         lines += _output_lines(view, done)
@@ -97,7 +97,8 @@ def _title(view: RunView) -> str:
     return f"{view.run} {view.state} {joint} {took}: {done}"
 
 
-def _error_lines(error: ErrorInfo) -> list[tuple[str, str]]:
+def error_lines(error: ErrorInfo) -> list[tuple[str, str]]:
+    """Return what a person should read of an error, as labelled lines."""
     message = error.message
     if error.kind == "user" and error.error_type and not message.startswith(error.error_type):
         message = f"{error.error_type}: {message}"

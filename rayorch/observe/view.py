@@ -1,17 +1,12 @@
 """Where a run stands, as a value: what the progress display, `show` and `runs` print."""
 
-from typing import Final
-
 import msgspec
 
 from rayorch.core.facts import ErrorInfo, SinkPublished
 from rayorch.core.machine import Machine
-from rayorch.core.run import ACTIVE, ENDED, RESUMABLE, Failure, Run, RunState, Totals
+from rayorch.core.run import ACTIVE, ENDED, RESUMABLE, Failure, Flow, Run, RunState, Totals
 from rayorch.core.task import TaskState
 from rayorch.ids import RunId
-
-COUNTED_TASKS_MAX: Final = 200_000
-"""Above it, the stages of an active run are not counted by state for every look."""
 
 
 class StageView(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -107,7 +102,7 @@ def view_of(run: Run, machine: Machine, now_s: float) -> RunView:
         files=run.files,
         size_bytes=run.size_bytes,
         totals=msgspec.structs.replace(run.totals, failures=dict(run.totals.failures)),
-        stages=_stages(run, flow.seconds),
+        stages=_stages(run, flow),
         sinks=run.sinks,
         published=tuple(run.published[sink] for sink in sorted(run.published)),
         failures=tuple(run.failures),
@@ -119,12 +114,8 @@ def view_of(run: Run, machine: Machine, now_s: float) -> RunView:
     )
 
 
-def _stages(run: Run, seconds: dict[int, float]) -> tuple[StageView, ...]:
-    if not run.planned or (run.state in ACTIVE and len(run.tasks) > COUNTED_TASKS_MAX):
-        counts = run.task_counts or (0,) * len(run.stages)
-        return tuple(
-            StageView(name=s.name, tasks=n) for s, n in zip(run.stages, counts, strict=True)
-        )
+def _stages(run: Run, flow: Flow) -> tuple[StageView, ...]:
+    task_counts = run.task_counts or (0,) * len(run.stages)
     return tuple(
         StageView(
             name=stage.name,
@@ -134,9 +125,9 @@ def _stages(run: Run, seconds: dict[int, float]) -> tuple[StageView, ...]:
             leased=states[TaskState.LEASED],
             waiting=states[TaskState.WAITING],
             failed=states[TaskState.FAILED],
-            expected_s=seconds.get(index, 0.0),
+            expected_s=flow.seconds.get(index, 0.0),
         )
         for index, (stage, count, states) in enumerate(
-            zip(run.stages, run.task_counts, run.counts(), strict=True)
+            zip(run.stages, task_counts, flow.counts, strict=True)
         )
     )
