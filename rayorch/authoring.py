@@ -106,7 +106,8 @@ def selection(
         )
     if not isinstance(columns, Mapping):
         names = tuple(columns)
-        bad = [name for name in names if not isinstance(name, str)]
+        given: tuple[object, ...] = names  # Whatever its author passed.
+        bad = [name for name in given if not isinstance(name, str)]
         if bad:
             fix = "a computed column needs a name: {'name': expression}"
             raise SpecError(

@@ -8,11 +8,10 @@ from typing import Final
 
 import msgspec
 
-from connectors.source import discover
+from connectors.source import discover, open_reader
 from connectors.splits import Split
 from rayorch.home import RunPlan, StagePlan, encode_split
 from rayorch.program import Program, StageProgram
-
 
 NO_ROWS: Final = Split(parts=(), rows=0, size_bytes=0)
 
@@ -61,7 +60,7 @@ class Plan(msgspec.Struct, frozen=True):
 def make_plan(program: Program, slots: int) -> Plan:
     """Look at every source now and cut it into splits for this many slots.
 
-    Raises: what `connectors.source.discover` raises.
+    Raises: what `discover` and `open_reader` of `connectors.source` raise.
     """
     found = [_stage(program, stage, slots) for stage in program.stages]
     return Plan(
@@ -72,6 +71,9 @@ def make_plan(program: Program, slots: int) -> Plan:
 
 def _stage(program: Program, stage: StageProgram, slots: int) -> tuple[StagePlan, PlannedStage]:
     discovery, splits = discover(stage.source, slots, stage.predicate)
+    # A column that is not there is refused now, once, and not by every task.
+    columns = None if stage.columns is None else list(stage.columns)
+    open_reader(stage.source, discovery, columns, stage.predicate)
     # A source without rows gets a task all the same: only by running them on an empty table is it
     # known what columns the transforms make, and an output without rows has its columns too.
     splits = splits or [NO_ROWS]
