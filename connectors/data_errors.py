@@ -8,6 +8,7 @@ ConnectorError
     ├── MissingColumnError        fix     a column that a projection, a predicate or a sink names
     ├── SchemaConflictError       fix     files of one source that have no common lossless schema
     ├── OutputSchemaConflictError fix     outputs of one sink that have no common schema
+    ├── NoColumnsError            fix     an output of which nobody knows the columns
     ├── UnsupportedTypeError      fix     a type that a format cannot hold
     ├── CorruptFileError          fix     a file that is not what its name or its footer says
     ├── FileChangedError          retry   a file that changed after it was discovered: run again
@@ -96,11 +97,11 @@ class MissingColumnError(DataError):
         self.known = known
 
     def __str__(self) -> str:
-        near = near_miss(self.column, self.known)
+        near = near_miss(self.column, self.known) or "."
         shown = ", ".join(self.known[:NAMES_SHOWN_MAX])
         more = len(self.known) - NAMES_SHOWN_MAX
         rest = f" and {more} more" if more > 0 else ""
-        return f"no column {self.column!r}{near}. in={self.owner}, columns={shown}{rest}"
+        return f"no column {self.column!r}{near} in={self.owner}, columns={shown}{rest}"
 
 
 class SchemaConflictError(DataError):
@@ -139,6 +140,21 @@ class OutputSchemaConflictError(DataError):
         return (
             f"column {self.column!r} is {self.type_} in one output and {self.other_type} in "
             f"another; cast it in the transform. column={self.column}"
+        )
+
+
+class NoColumnsError(DataError):
+    """A table cannot be made of an output that has neither rows nor columns."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.url = url
+
+    def __str__(self) -> str:
+        return (
+            "the output has no rows, and what columns it would have is not known, because a "
+            "function raised when it was given no rows: declare its result with schema=, or let "
+            f"it return an empty table, and run again. url={self.url}"
         )
 
 

@@ -32,7 +32,7 @@ from rayorch.host.local import News, local_host
 from rayorch.host.ray_cluster import set_environment
 from rayorch.ids import RunId, new_nonce
 from rayorch.journal.log import Journal
-from rayorch.observe.report import Commands
+from rayorch.observe.report import LABEL_CHARS, Commands, error_lines
 from rayorch.observe.reproduce import reproduce_record
 from rayorch.observe.view import RunView, view_of
 from rayorch.program import Program, dump_program, load_program
@@ -343,12 +343,8 @@ def failure_text(view: RunView) -> str:
     error = view.error
     if error is None:
         return f"`rayorch resume {view.run}` goes on with it"
-    lines = [error.message]
-    for name in ("transform", "where", "source", "remedy"):
-        said = getattr(error, name)
-        if said:
-            lines.append(f"  {name}: {said}")
-    return "\n".join(lines)
+    (_, message), *rest = error_lines(error)
+    return "\n".join([message, *(f"  {label:<{LABEL_CHARS}}{line}" for label, line in rest)])
 
 
 # --- reading a home without leading it ---------------------------------------------------------

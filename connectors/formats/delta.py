@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 
 from connectors.data_errors import (
+    NoColumnsError,
     OptionError,
     OutputSchemaConflictError,
     PublishConflictError,
@@ -118,8 +119,9 @@ class DeltaSink:
     ) -> Published:
         """Add the outputs in one transaction, unless the log has it already.
 
+        An output without rows whose columns nobody knows keeps those of the table.
         Raises: PublishConflictError after many tries, OutputSchemaConflictError, OptionError for
-        a table that is partitioned otherwise or uses features that we would break.
+        a table that is partitioned otherwise or uses features that we would break; NoColumnsError.
         """
         del run
         # Ours to import late: 60 ms, for those who write Delta only.
@@ -133,6 +135,9 @@ class DeltaSink:
         for _ in range(PUBLISH_TRIES_MAX):
             table = open_table(self._spec.url, self._options)
             if table is None:
+                if not schema.names:
+                    # delta-rs makes a table without columns, and then nobody can read it.
+                    raise NoColumnsError(self._spec.url)
                 self._create(schema, actions, app_id, generation)
                 continue
             version = table.transaction_version(app_id)
@@ -186,7 +191,8 @@ class DeltaSink:
         partition_by = list(self._spec.partition_by)
         self._check(table)
         append = self._spec.mode == "append"
-        declared = self._evolved(table, schema) if append else _declared(schema)
+        keeps = append or not schema.names
+        declared = self._evolved(table, schema) if keeps else _declared(schema)
         table.create_write_transaction(
             [*actions],
             self._spec.mode,

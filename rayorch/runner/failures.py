@@ -44,7 +44,10 @@ OUT_OF_MEMORY: Final = frozenset(
     }
 )
 _LARGER: Final = "raise the transform's memory=, or read smaller splits (split_bytes=)"
-_AGAIN: Final = "if it may work later, name its class in the pipeline's transient_errors"
+_MEND: Final = (
+    "mend it and resume the run with the file; what may pass by itself is retried when "
+    "RetryPolicy(transient_errors=...) names its class"
+)
 _NETWORK: Final = frozenset(
     {
         errno.EAGAIN,
@@ -80,7 +83,7 @@ FAILURES: Final[tuple[FailureRow, ...]] = (
     FailureRow(name="out of memory", kind="oom", classes=OUT_OF_MEMORY, advice=_LARGER),
     # Exceptions of user code are never retried blindly: only what its author named is transient,
     # and that is looked at before this table.
-    FailureRow(name="the user's code raised", kind="user", origin="code", advice=_AGAIN),
+    FailureRow(name="the user's code raised", kind="user", origin="code", advice=_MEND),
     # A run is bound to its files as they were discovered: to read this one again cannot help,
     # though a new run can, which is what its own remedy ("retry") means.
     FailureRow(

@@ -126,9 +126,9 @@ def test_an_error_of_a_function_is_its_authors_own() -> None:
         if "# the line that is named" in text
     )
     said = str(caught.value)
-    assert "cannot parse 3 rows" in said
-    assert "transform: parsed" in said
-    assert f"where: {here}:{line}" in said
+    assert "failed: ValueError: cannot parse 3 rows\n" in said
+    assert "  transform parsed\n" in said
+    assert f"  where     {here}:{line}\n" in said
 
 
 def test_rows_and_reads_must_match_by_name() -> None:
