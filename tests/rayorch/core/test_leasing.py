@@ -480,7 +480,7 @@ def test_a_failure_in_one_batch_with_the_news_of_its_lease_ends_the_lease(
     driver = started(1)
     lease = driver.head()
     driver.feed(make.gone(kind="preempted"))
-    batch = [
+    batch: list[Fact] = [
         make.joined(make.RUNNER, make.held(lease, started=True)),
         make.failed(lease, kind=kind),
     ]
