@@ -18,6 +18,9 @@ from typing import Any, Final, NoReturn
 import hypothesis
 import pytest
 
+# One definition for all folders, or each would start a Ray of its own.
+from tests.warm_ray import failpoint_file, warm_ray  # noqa: F401 - fixtures
+
 # A test in one of these folders has that marker, whether its author thought of it or not.
 FOLDER_MARKERS: Final = ("sim", "cluster", "e2e")
 # These start real processes on purpose.
