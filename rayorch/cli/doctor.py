@@ -6,7 +6,6 @@ the home they remove again.
 
 import platform
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -34,7 +33,13 @@ from rayorch.core.run import ACTIVE
 from rayorch.errors import HomeBusyError, RayorchError
 from rayorch.host.leader import check_free
 from rayorch.host.local import this_process
-from rayorch.host.ray_cluster import STORE_BYTES, import_ray, temp_dir, warm_cluster
+from rayorch.host.ray_cluster import (
+    STORE_BYTES,
+    import_ray,
+    temp_dir,
+    warm_cluster,
+    why_unreachable,
+)
 from rayorch.ids import new_nonce
 from rayorch.observe.figures import bytes_text, counted
 
@@ -54,7 +59,6 @@ EXTRAS: Final[Mapping[str, str]] = {
 }
 DISK_BYTES_LOW: Final = 5 << 30
 DISK_BYTES_MIN: Final = 500 << 20
-CONNECT_S_MAX: Final = 3.0
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - only looked at.
 CREDENTIALS: Final[Mapping[str, str]] = {
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE), AWS_REGION, and "
@@ -150,14 +154,10 @@ def check_ray(at: Connection) -> Findings:
 
 
 def _reached(check: str, address: str, fix: str) -> Finding:
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdigit():
-        return Finding(check, "warn", f"{address} names no host and port: not tried")
-    try:
-        with socket.create_connection((host, int(port)), CONNECT_S_MAX):
-            return Finding(check, "ok", f"{address} answers")
-    except OSError as error:
-        return Finding(check, "fail", f"{address} does not answer: {error}", fix)
+    why = why_unreachable(address)
+    if why:
+        return Finding(check, "fail", f"{address} does not answer: {why}", fix)
+    return Finding(check, "ok", f"{address} answers")
 
 
 # --- the home -----------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ NAMESPACE: Final = "rayorch"
 STORE_BYTES: Final = 256 << 20
 """Ray's object store: the data plane does not use it, so it is small."""
 START_S_MAX: Final = 90.0
+CONNECT_S_MAX: Final = 5.0
 STOP_S_MAX: Final = 3.0
 """Ray waits for its actors far longer, in vain; nothing that counts is lost by killing them."""
 # Ray's worker ports begin at 10002: the head's port must be out of their way.
@@ -118,11 +119,29 @@ def connect(address: str | None, slots: int | None = None) -> str:
             **options,
         )
         return "embedded"
+    why = why_unreachable(named)
+    if why:
+        raise ClusterError(named, why)
     try:
         ray.init(address=named, **options)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise ClusterError(named, str(error).splitlines()[0] if str(error) else "") from error
     return named
+
+
+def why_unreachable(address: str) -> str:
+    """Return why nothing answers at an address, or nothing when something does.
+
+    Ray itself would try for minutes, and write to the terminal meanwhile.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return ""  # A word of Ray's own, such as "auto".
+    try:
+        with socket.create_connection((host, int(port)), CONNECT_S_MAX):
+            return ""
+    except OSError as error:
+        return str(error)
 
 
 def usable_cores() -> int:

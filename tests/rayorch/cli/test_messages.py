@@ -1,5 +1,6 @@
 """What a user sees when a command cannot be obeyed: the whole text, and the exit code."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,23 @@ def test_a_home_that_is_a_file_is_refused(shell: Shell) -> None:
     assert said.code == 2
     assert said.err.splitlines()[-1].startswith("error: ")
     assert "FOLDER/home" in said.err
+
+
+def test_a_cluster_that_does_not_answer_is_said_at_once(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray alone would try for two minutes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+
+    said = shell("run", "nightly.py", "--executor", "ray")
+
+    assert said.code == 2
+    first, why, what_to_do = said.err.splitlines()[-3:]
+    assert first == f"error: no Ray cluster answers. address={address}"
+    assert "refused" in why
+    assert what_to_do.startswith("  unset RAY_ADDRESS for an embedded Ray, or `rayorch up`")
 
 
 def test_without_runs_last_means_nothing(shell: Shell) -> None:
