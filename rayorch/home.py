@@ -38,6 +38,21 @@ class RunPlan(msgspec.Struct, frozen=True):
 
     stages: tuple[StagePlan, ...]
 
+    @property
+    def task_counts(self) -> tuple[int, ...]:
+        """Tasks of each stage."""
+        return tuple(len(stage.splits) for stage in self.stages)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes on disk of all sources, before pruning inside files."""
+        return sum(stage.discovery.size_bytes for stage in self.stages)
+
+    @property
+    def files(self) -> int:
+        """Files of all sources."""
+        return sum(len(stage.discovery.files) for stage in self.stages)
+
     def split_of(self) -> list[bytes]:
         """Return the split of each task, by task id."""
         return [split for stage in self.stages for split in stage.splits]
@@ -90,9 +105,14 @@ class Home:
         """Return the compiled pipeline. Raises: ObjectMissingError."""
         return self.store.get(f"{RUNS}{run}/program-{version}.pkl")
 
-    def put_plan(self, run: RunId, plan: RunPlan) -> None:
-        """Keep a run's plan."""
-        self.store.put(f"{RUNS}{run}/plan.msgpack", _ENCODER.encode(plan))
+    def put_plan(self, run: RunId, plan: RunPlan) -> RunPlan:
+        """Keep a run's plan, unless it has one; return the one that holds.
+
+        Two planners may work at once: one that was stopped, or whose control actor died before it
+        could say that it was done, and the one that was asked next. Tasks are numbered by the plan.
+        """
+        made = self.store.put_if_absent(f"{RUNS}{run}/plan.msgpack", _ENCODER.encode(plan))
+        return plan if made == "won" else self.get_plan(run)
 
     def get_plan(self, run: RunId) -> RunPlan:
         """Return a run's plan. Raises: ObjectMissingError."""

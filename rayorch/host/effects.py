@@ -118,8 +118,8 @@ class Effects:
     def _plan(self, run: RunId, version: str) -> Iterable[Fact]:
         try:
             plan = make_plan(self._program(run, version), self._slots)
-            self._home.put_plan(run, plan.run_plan)
-            self._home.put_json(run, "inputs", _inputs(plan.run_plan.stages))
+            kept = self._home.put_plan(run, plan.run_plan)
+            self._home.put_json(run, "inputs", _inputs(kept.stages))
         except Exception as error:
             self._planning.discard(run)
             yield PlanFailed(run=run, error=error_info(error))
@@ -127,19 +127,16 @@ class Effects:
         self._planning.discard(run)
         failpoint("host.after_plan")
         yield PlanReady(
-            run=run, task_counts=plan.task_counts, size_bytes=plan.size_bytes, files=plan.files
+            run=run, task_counts=kept.task_counts, size_bytes=kept.size_bytes, files=kept.files
         )
 
     def _compare(
         self, run: RunId, version: str, sink: int, outputs: Sequence[str]
     ) -> Iterable[Fact]:
         try:
-            merge_output_schemas(_schemas(outputs))
-        except ConnectorError as error:
-            url = self._program(run, version).sinks[sink].url
-            info = error_info(error)
-            said = f"the tasks that write {url} disagree about its columns: {info.message}"
-            yield RunFailed(run=run, error=msgspec.structs.replace(info, message=said))
+            _merged(self._program(run, version).sinks[sink].url, outputs)
+        except OutputsDisagreeError as error:
+            yield RunFailed(run=run, error=error_info(error))
 
     def _publish(
         self, command: PublishSink, version: str, payloads: Sequence[str]
@@ -148,8 +145,7 @@ class Effects:
         try:
             spec = self._program(run, version).sinks[sink]
             outputs = [_SINK_OUTPUT.decode(payload) for payload in payloads]
-            schemas = _schemas(payloads)
-            schema = merge_output_schemas(schemas) if schemas else dump_schema(pa.schema([]))
+            schema = _merged(spec.url, payloads)
             failpoint("host.before_publish")
             published = open_sink(spec).publish(
                 outputs,
@@ -216,6 +212,17 @@ def error_info(error: Exception) -> ErrorInfo:
 
 def _outputs_of(results: Iterable[Iterable[Any]], sink: int) -> list[str]:
     return [result.payload for some in results for result in some if result.sink == sink]
+
+
+def _merged(url: str, payloads: Sequence[str]) -> bytes:
+    """Return the schema of a sink. Raises: OutputsDisagreeError."""
+    schemas = _schemas(payloads)
+    if not schemas:
+        return dump_schema(pa.schema([]))
+    try:
+        return merge_output_schemas(schemas)
+    except OutputSchemaConflictError as error:
+        raise OutputsDisagreeError(url, str(error)) from error
 
 
 def _schemas(payloads: Sequence[str]) -> list[bytes]:

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from connectors.sink import open_sink
 from connectors.source import discover, open_reader
 from connectors.splits import Split
 from rayorch.home import RunPlan, StagePlan, encode_split
@@ -41,27 +42,15 @@ class Plan(msgspec.Struct, frozen=True):
     run_plan: RunPlan
     stages: tuple[PlannedStage, ...]
 
-    @property
-    def task_counts(self) -> tuple[int, ...]:
-        """Tasks of each stage."""
-        return tuple(len(stage.splits) for stage in self.run_plan.stages)
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes on disk that will be read, before pruning inside files."""
-        return sum(stage.size_bytes for stage in self.stages)
-
-    @property
-    def files(self) -> int:
-        """Files that will be read."""
-        return sum(stage.files for stage in self.stages)
-
 
 def make_plan(program: Program, slots: int) -> Plan:
     """Look at every source now and cut it into splits for this many slots.
 
-    Raises: what `discover` and `open_reader` of `connectors.source` raise.
+    Raises: what `open_sink`, `discover` and `open_reader` of `connectors` raise.
     """
+    for sink in program.sinks:
+        # A place or option that cannot be is refused now; nothing is created by it.
+        open_sink(sink)
     found = [_stage(program, stage, slots) for stage in program.stages]
     return Plan(
         run_plan=RunPlan(tuple(plan for plan, _ in found)),

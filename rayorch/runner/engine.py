@@ -21,7 +21,7 @@ from rayorch.clock import Clock
 from rayorch.core.commands import Lease
 from rayorch.core.facts import AttemptFailed, AttemptFinished, Fact, Held
 from rayorch.home import Home, decode_split
-from rayorch.ids import RunnerId
+from rayorch.ids import Epoch, RunnerId
 from rayorch.runner.attempt import Attempt, Spent, batch_bytes_of, engine_failure
 from rayorch.runner.capture import AttemptCapture, LogLine, begin_capture, end_capture
 from rayorch.runner.desk import Desk, LeaseKey, Ticket, key_of
@@ -57,6 +57,7 @@ class RunnerEngine:
     ) -> None:
         self.runner = runner
         self._clock = clock
+        self._epoch = Epoch(0)  # the newest that leases came from
         self._is_logged = log is not None
         self._halted = threading.Event()
         self._programs = Programs(home, settings.memory_bytes)
@@ -74,7 +75,13 @@ class RunnerEngine:
             thread.start()
 
     def enqueue(self, leases: Sequence[tuple[Lease, bytes]]) -> None:
-        """Queue leases, each with its encoded split, first to run first."""
+        """Queue leases, each with its encoded split, first to run first.
+
+        Leases of an older epoch than the newest that was seen are dropped: whoever sent them leads
+        no more, and who leads now has been told what is held here.
+        """
+        self._epoch = max([self._epoch, *(lease.epoch for lease, _ in leases)])
+        leases = [(lease, split) for lease, split in leases if lease.epoch == self._epoch]
         refused = self._desk.put([self._ticket(lease, split) for lease, split in leases])
         if refused:
             self._reporter.returned([ticket.lease for ticket in refused])
