@@ -101,18 +101,19 @@ def _opened(at: Connection, options: Options) -> Iterator[Control]:
     if at.settings.executor == "in-process":
         # What functions print goes to the run's log, as from runners that are processes.
         install_tee(echo=False)
-    control = open_control(at, slots=options.slots, takeover=options.takeover)
     try:
-        yield control
-    except KeyboardInterrupt:
-        raise
-    # Whatever went wrong goes on its way, once the host has let go.
-    except BaseException:
+        control = open_control(at, slots=options.slots, takeover=options.takeover)
+        try:
+            yield control
+        except KeyboardInterrupt:
+            raise
+        # Whatever went wrong goes on its way, once the host has let go.
+        except BaseException:
+            control.close()
+            raise
         control.close()
-        raise
     finally:
         remove_tee()
-    control.close()
 
 
 def _starting(at: Connection) -> str:
