@@ -72,15 +72,9 @@ class DeltaFileFormat(ParquetFormat):
 
 
 class _DeltaFile(ParquetFileWriter):
-    def __init__(
-        self, output: Output, schema: pa.Schema, options: Mapping[str, OptionValue]
-    ) -> None:
-        super().__init__(output, schema, options)
-        self._schema = schema
-
     def close(self) -> str:
         super().close()
-        return delta_stats(self.footer, self._schema)
+        return delta_stats(self.footer, self.schema)
 
 
 class DeltaSink:

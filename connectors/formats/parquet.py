@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from connectors.data_errors import CorruptFileError, OptionError, UnsupportedTypeError
+from connectors.formats.dictionary import dictionary_columns
 from connectors.formats.file_format import FileFacts, conformed, read_failure, rows_of_nulls
 from connectors.splitting import Unit
 from connectors.url import join_url
@@ -273,21 +274,35 @@ class ParquetFileWriter:
             known = ", ".join(COMPRESSIONS)
             raise OptionError("parquet", "compression", compression, f"known are {known}")
         self._footers: list[pq.FileMetaData] = []
-        try:
-            self._writer = pq.ParquetWriter(
-                output, schema, compression=compression, metadata_collector=self._footers
-            )
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise _unsupported(schema, error) from error
+        self._output = output
+        self.schema = schema
+        self._compression = compression
+        self._writer: pq.ParquetWriter | None = None
 
     def write(self, table: pa.Table) -> None:
-        """Append the table as one row group."""
+        """Append the table as one row group. The first one decides how columns are encoded."""
+        if self._writer is None:
+            self._writer = self._started(dictionary_columns(table))
         self._writer.write_table(table, row_group_size=max(table.num_rows, 1))
 
     def close(self) -> str | None:
         """Write the footer."""
+        if self._writer is None:
+            self._writer = self._started(use_dictionary=True)
         self._writer.close()
         return None
+
+    def _started(self, use_dictionary: list[str] | bool) -> pq.ParquetWriter:
+        try:
+            return pq.ParquetWriter(
+                self._output,
+                self.schema,
+                compression=self._compression,
+                use_dictionary=use_dictionary,
+                metadata_collector=self._footers,
+            )
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise _unsupported(self.schema, error) from error
 
     @property
     def footer(self) -> pq.FileMetaData:
