@@ -139,7 +139,8 @@ class OutputSchemaConflictError(DataError):
     def __str__(self) -> str:
         return (
             f"column {self.column!r} is {self.type_} in one output and {self.other_type} in "
-            f"another; cast it in the transform. column={self.column}"
+            f"another; return the same columns, cast to one type, for every batch. "
+            f"column={self.column}"
         )
 
 

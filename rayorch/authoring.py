@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from connectors.errors import BadUrlError
 from connectors.formats.registry import FORMATS
-from connectors.url import parse_url
+from connectors.url import parse_url, split_glob
 from rayorch.conventions import check_extra
 from rayorch.errors import SpecError, near_miss
 from rayorch.expressions import parsed_expression
@@ -53,6 +53,19 @@ def absolute_url(url: object) -> str:
         return parse_url(str(url)).url
     except BadUrlError as error:
         raise SpecError(f"not a URL: {error.reason}", field="url", value=repr(error.url)) from None
+
+
+def place_to_write(url: object) -> str:
+    """Return the absolute URL of an output.
+
+    Raises: SpecError, also for a wildcard: whoever reads the output would look for a pattern.
+    """
+    place = absolute_url(url)
+    if split_glob(place)[1]:
+        raise SpecError(
+            "an output's place cannot hold a wildcard (*, ? or [)", field="url", value=repr(url)
+        )
+    return place
 
 
 def checked_format(name: object) -> str | None:

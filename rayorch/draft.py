@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rayorch.authoring import absolute_url, caller_place, checked_format, located
+from rayorch.authoring import caller_place, checked_format, located, place_to_write
 from rayorch.params import current_scope
 from rayorch.spec import AnyTransform, PipelineSpec, ReadSpec, WriteSpec
 
@@ -80,7 +80,7 @@ class Draft:
         taken = {write.name for write in self.writes}
         chosen = name or next(each for each in _numbered(of) if each not in taken)
         with located(self.name, chosen, caller_place()):
-            place = absolute_url(url)
+            place = place_to_write(url)
             checked_format(fields["format"])
         self.writes.append(self.part(WriteSpec, chosen, input=of, url=place, **fields))
 

@@ -264,6 +264,20 @@ class ResumeError(RayorchError):
         return f"run {self.run} cannot be resumed: {self.why}\n  {self.fix}"
 
 
+class OutputsDisagreeError(RayorchError):
+    """The tasks that write one output made columns that do not go together."""
+
+    remedy: ClassVar[Remedy] = "fix"
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(url, why)
+        self.url = url
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"the tasks that write {self.url} disagree about its columns: {self.why}"
+
+
 class InvariantError(RayorchError):
     """What must always hold does not: a bug of ours. Whoever finds it stops at once."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 DELTA_LOG: Final = "_delta_log/"
 # Features that change what the files' rows or columns mean; ignoring one reads wrong data.
 _UNREAD_FEATURES: Final = ("deletionVectors", "columnMapping")
+_UNKEPT_NAMES: Final = re.compile(r"[\[\]^|\\\x00-\x1f]|%[0-9A-Fa-f]{2}")
 _OUR_OPTIONS: Final = ("durable", "timeout_s", "deadline_s")
 _ENDPOINTS: Final = ("aws_endpoint_url_s3", "aws_endpoint_url", "aws_endpoint", "endpoint")
 
@@ -39,8 +41,15 @@ def table_uri(url: str) -> str:
     location = parse_url(url)
     if location.scheme == "memory":
         raise OptionError(url, "format", "delta", "Delta tables cannot be kept in memory://")
-    # delta-rs takes a path literally and a file URL percent-decoded.
-    return location.path if location.scheme == "file" else location.url
+    if location.scheme != "file":
+        return location.url
+    # delta-rs takes a path literally and a file URL percent-decoded; where it is given one of
+    # these, one half of it does the one and the other half the other, or it panics.
+    found = _UNKEPT_NAMES.search(location.path)
+    if found is not None:
+        reason = f"Delta's library cannot keep a table under a name with {found[0]!r}"
+        raise OptionError(url, "url", location.path, f"{reason}; choose another place or format")
+    return location.path
 
 
 def table_options(options: Mapping[str, str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 import pyarrow as pa
 
+from connectors.data_errors import OutputSchemaConflictError
 from connectors.errors import ConnectorError
 from connectors.outputs import SinkOutput
 from connectors.schema import dump_schema
@@ -29,7 +30,7 @@ from rayorch.core.facts import (
     SinkPublished,
 )
 from rayorch.core.run import Run
-from rayorch.errors import RayorchError
+from rayorch.errors import OutputsDisagreeError, RayorchError
 from rayorch.failpoints import failpoint
 from rayorch.home import Home
 from rayorch.ids import RunId
