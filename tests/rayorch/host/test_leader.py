@@ -1,0 +1,123 @@
+"""The hint that keeps two processes from fencing each other by mistake."""
+
+import subprocess
+import sys
+
+import pytest
+
+from connectors.stores.memory import MemoryStore
+from rayorch.clock import ManualClock
+from rayorch.core.run import RunState
+from rayorch.errors import HomeBusyError
+from rayorch.home import Home
+from rayorch.host.leader import FRESH_S, KEY, Leader, check_free, sign, unsign
+from rayorch.host.local import this_process
+from tests.rayorch.host.make import RUN, Rig, leading
+
+NOW_S = 1_800_000_000.0
+
+
+@pytest.fixture
+def home(request: pytest.FixtureRequest) -> Home:
+    return Home(MemoryStore(f"leader-{request.node.name}"))
+
+
+def other(machine: str = "another", pid: int = 1, at_s: float = NOW_S) -> Leader:
+    return Leader(name="rayorch-control-1", machine=machine, pid=pid, at_s=at_s, run="nightly-1")
+
+
+def me() -> Leader:
+    return this_process("in-process")
+
+
+def dead_pid() -> int:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return process.pid
+
+
+def test_a_home_at_work_refuses_a_newcomer_and_says_what_to_do(home: Home) -> None:
+    sign(home, other())
+
+    with pytest.raises(HomeBusyError) as caught:
+        check_free(home, me(), NOW_S + 1.0)
+
+    assert str(caught.value) == (
+        f"another control actor is at work on this home. home={home.url}, "
+        "leader=rayorch-control-1, pid 1 on another, run=nightly-1\n"
+        "  wait for it, use another --home, or take over with --takeover (it then stops)"
+    )
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_home_where_nobody_is_active_is_free(home: Home, signed: bool) -> None:
+    if signed:
+        sign(home, other())
+        unsign(home)
+
+    check_free(home, me(), NOW_S)
+
+
+def test_an_old_hint_says_nothing(home: Home) -> None:
+    sign(home, other())
+
+    check_free(home, me(), NOW_S + FRESH_S + 1.0)
+
+
+def test_a_dead_process_of_this_machine_is_no_obstacle(home: Home) -> None:
+    """Killed a moment ago, it cannot take its hint away: `resume` must not wait for that."""
+    sign(home, other(me().machine, dead_pid()))
+
+    check_free(home, me(), NOW_S)
+
+
+def test_a_living_process_of_this_machine_is_one(home: Home) -> None:
+    sign(home, other(me().machine, 1))
+
+    with pytest.raises(HomeBusyError, match="pid 1 on"):
+        check_free(home, me(), NOW_S)
+
+
+def test_what_somebody_else_wrote_there_says_nothing(home: Home) -> None:
+    home.store.put(KEY, b"\xff not ours")
+
+    check_free(home, me(), NOW_S)
+
+
+@pytest.mark.parametrize("takeover", [False, True])
+def test_a_second_host_is_refused_unless_it_takes_over(takeover: bool) -> None:
+    """Refused, it has changed nothing: the first one goes on."""
+    clock = ManualClock()
+    rig = Rig(clock=clock)
+    sign(rig.home, other(at_s=clock.now_s()))
+    before = list(rig.store.list("journal/"))
+
+    if not takeover:
+        with pytest.raises(HomeBusyError):
+            rig.host.start()
+        assert list(rig.store.list("journal/")) == before
+        return
+    with leading(rig, takeover=True):
+        assert rig.host.epoch == 1
+
+
+def test_a_host_signs_while_a_run_is_active_and_no_longer() -> None:
+    rig = Rig()
+    rig.executor.ends_at_once = False
+    with leading(rig):
+        rig.host.offer([]).wait(10.0)
+        assert rig.store.head(KEY) is None
+
+        rig.submit(tasks=1)
+        rig.watch.wait_for(lambda: rig.executor.leases)
+        rig.host.offer([]).wait(10.0)
+        rig.host.offer([]).wait(10.0)
+        with pytest.raises(HomeBusyError) as caught:
+            check_free(rig.home, other(), rig.clock.now_s())
+        assert caught.value.run == RUN
+
+        rig.host.offer([rig.executor.finished(rig.executor.leases[0])]).wait(10.0)
+        rig.watch.wait_state(RunState.SUCCEEDED)
+        rig.host.offer([]).wait(10.0)
+        rig.host.offer([]).wait(10.0)
+        assert rig.store.head(KEY) is None
