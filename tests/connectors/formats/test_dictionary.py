@@ -50,8 +50,16 @@ def test_nested_columns_leave_the_choice_to_arrow() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [pa.bool_(), pa.float16(), pa.date32(), pa.timestamp("us", "UTC"), pa.decimal128(12, 2)]
-    + [pa.large_string(), pa.binary(4), pa.dictionary(pa.int32(), pa.string())],
+    [
+        pa.bool_(),
+        pa.float16(),
+        pa.date32(),
+        pa.timestamp("us", "UTC"),
+        pa.decimal128(12, 2),
+        pa.large_string(),
+        pa.binary(4),
+        pa.dictionary(pa.int32(), pa.string()),
+    ],
     ids=str,
 )
 def test_every_flat_type_can_be_chosen_for(kind: pa.DataType) -> None:
