@@ -12,11 +12,12 @@ runs/<run>/log/…           structured log, one JSON object a line
 
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 
-from connectors.errors import ObjectMissingError
+from connectors.errors import ObjectMissingError, StoreUnsureError
 from connectors.splits import Discovery, Split
 from connectors.store import Store, open_store
 from rayorch.ids import RunId
@@ -24,6 +25,7 @@ from rayorch.ids import RunId
 RUNS: Final = "runs/"
 REQUESTS: Final = "requests/"
 IDENTITY: Final = "home.json"
+UNSURE_TRIES_MAX: Final = 5
 
 
 class StagePlan(msgspec.Struct, frozen=True):
@@ -89,13 +91,11 @@ class Home:
 
         Tables remember publications by it, so that a home that moves is still known to them.
         """
-        for _ in range(2):
-            try:
-                return str(msgspec.json.decode(self.store.get(IDENTITY))["id"])
-            except ObjectMissingError:
-                fresh = secrets.token_hex(8)
-                self.store.put_if_absent(IDENTITY, msgspec.json.encode({"id": fresh}))
-        raise AssertionError("an object that was just created is missing")
+        try:
+            data = self.store.get(IDENTITY)
+        except ObjectMissingError:
+            data = self._put_first(IDENTITY, msgspec.json.encode({"id": secrets.token_hex(8)}))
+        return str(msgspec.json.decode(data)["id"])
 
     def put_program(self, run: RunId, version: str, data: bytes) -> None:
         """Keep the compiled pipeline of one version of a run."""
@@ -111,12 +111,25 @@ class Home:
         Two planners may work at once: one that was stopped, or whose control actor died before it
         could say that it was done, and the one that was asked next. Tasks are numbered by the plan.
         """
-        made = self.store.put_if_absent(f"{RUNS}{run}/plan.msgpack", _ENCODER.encode(plan))
-        return plan if made == "won" else self.get_plan(run)
+        return _PLANS.decode(self._put_first(f"{RUNS}{run}/plan.msgpack", _ENCODER.encode(plan)))
 
     def get_plan(self, run: RunId) -> RunPlan:
         """Return a run's plan. Raises: ObjectMissingError."""
         return _PLANS.decode(self.store.get(f"{RUNS}{run}/plan.msgpack"))
+
+    def _put_first(self, key: str, data: bytes) -> bytes:
+        """Write an object unless its key is taken; return what it holds then.
+
+        Raises: StoreUnsureError, when the store says several times over that it does not know.
+        """
+        for _ in range(UNSURE_TRIES_MAX - 1):
+            # It may have happened: the same again, and then whatever is there counts.
+            with suppress(StoreUnsureError):
+                return self._first(key, data)
+        return self._first(key, data)
+
+    def _first(self, key: str, data: bytes) -> bytes:
+        return data if self.store.put_if_absent(key, data) == "won" else self.store.get(key)
 
     def put_json(self, run: RunId, name: str, content: Mapping[str, Any]) -> None:
         """Keep a small document of a run, readable by people."""
