@@ -25,16 +25,14 @@ from rayorch.core.facts import (
     RunSubmitted,
     StageShape,
 )
-from rayorch.core.machine import Machine
-from rayorch.errors import ResumeError, RunFailedError, UnknownRunError
+from rayorch.errors import ResumeError, RunFailedError
 from rayorch.home import Home, open_home
 from rayorch.host.local import News, local_host
 from rayorch.host.ray_cluster import set_environment
 from rayorch.ids import RunId, new_nonce
-from rayorch.journal.log import Journal
 from rayorch.observe.report import LABEL_CHARS, Commands, error_lines
 from rayorch.observe.reproduce import reproduce_record
-from rayorch.observe.view import RunView, view_of
+from rayorch.observe.view import RunView
 from rayorch.program import Program, dump_program, load_program
 from rayorch.settings import Settings, load_settings
 from rayorch.spec import PipelineSpec
@@ -79,7 +77,7 @@ class LocalControl:
         self._host, self._logs = local_host(home, clock, slots, self._news)
         try:
             self._host.start(takeover=takeover)
-        except BaseException:
+        except BaseException:  # Whatever it was, what has been started must end.
             self.close()
             raise
         self.where = "in this process"
@@ -345,32 +343,6 @@ def failure_text(view: RunView) -> str:
         return f"`rayorch resume {view.run}` goes on with it"
     (_, message), *rest = error_lines(error)
     return "\n".join([message, *(f"  {label:<{LABEL_CHARS}}{line}" for label, line in rest)])
-
-
-# --- reading a home without leading it ---------------------------------------------------------
-
-
-def read_runs(at: Connection) -> list[RunView]:
-    """Return where all runs of a home stand by its journal, oldest first. Leads nothing."""
-    machine = read_machine(at)
-    return [view_of(run, machine, at.clock.now_s()) for run in machine.runs.values()]
-
-
-def read_run(at: Connection, run: str) -> RunView:
-    """Return where one run stands by the journal. Raises: UnknownRunError, with a near miss."""
-    machine = read_machine(at)
-    found = machine.runs.get(RunId(run))
-    if found is None:
-        raise UnknownRunError(run, tuple(machine.runs))
-    return view_of(found, machine, at.clock.now_s())
-
-
-def read_machine(at: Connection) -> Machine:
-    """Return the state that the journal of a home folds to."""
-    machine = Machine()
-    journal = Journal(at.home.store, at.clock, new_nonce)
-    journal.replay(machine.fold, machine.restore)
-    return machine
 
 
 # --- what is kept of a run ---------------------------------------------------------------------

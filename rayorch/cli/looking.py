@@ -7,19 +7,20 @@ import click
 from rayorch.cli.finding import commands_of, find_run, read_origin
 from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document, print_table
-from rayorch.client import Connection, connection, read_machine
+from rayorch.client import Connection, connection
 from rayorch.errors import HomeBusyError
 from rayorch.host.leader import check_free
 from rayorch.host.local import this_process
 from rayorch.observe.figures import count_text, counted, seconds_text
 from rayorch.observe.report import report_data, report_of
 from rayorch.observe.view import RunView, view_of
+from rayorch.reading import read_machine
 
 
 def runs(options: Options) -> int:
     """Print the runs of a home, the newest first."""
     at = connection(options.home)
-    machine = read_machine(at)
+    machine = read_machine(at.home, at.clock)
     now_s = at.clock.now_s()
     newest = sorted(machine.runs.values(), key=lambda run: run.submitted_s, reverse=True)
     views = [view_of(run, machine, now_s) for run in newest[: options.limit]]
@@ -54,7 +55,7 @@ def _row(view: RunView, *, led: bool) -> tuple[str, ...]:
 def show(options: Options) -> int:
     """Print where a run stands."""
     at = connection(options.home)
-    machine = read_machine(at)
+    machine = read_machine(at.home, at.clock)
     run = find_run(at, machine, options.run)
     view = view_of(run, machine, at.clock.now_s())
     led = is_led(at)

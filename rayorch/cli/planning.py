@@ -37,18 +37,18 @@ def _document(name: str, version: str, slots: int, made: Plan) -> dict[str, Any]
         "pipeline": name,
         "version": version,
         "slots": slots,
-        "files": made.files,
-        "size_bytes": made.size_bytes,
-        "tasks": sum(made.task_counts),
+        "files": made.run_plan.files,
+        "size_bytes": made.run_plan.size_bytes,
+        "tasks": sum(made.run_plan.task_counts),
         "stages": [msgspec.to_builtins(stage) for stage in made.stages],
     }
 
 
 def _lines(name: str, version: str, slots: int, made: Plan) -> Iterator[str]:
-    tasks = sum(made.task_counts)
+    tasks = sum(made.run_plan.task_counts)
     yield (
         f"pipeline {name}, version {version}: {counted(len(made.stages), 'stage')}, "
-        f"{counted(made.files, 'file')}, {bytes_text(made.size_bytes)}, "
+        f"{counted(made.run_plan.files, 'file')}, {bytes_text(made.run_plan.size_bytes)}, "
         f"{counted(tasks, 'task')} for {counted(slots, 'slot')}"
     )
     for stage in made.stages:

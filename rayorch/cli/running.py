@@ -21,7 +21,6 @@ from rayorch.client import (
     Control,
     connection,
     open_control,
-    read_machine,
     resume_run,
     submit_run,
     watch,
@@ -30,6 +29,7 @@ from rayorch.ids import RunId
 from rayorch.observe.display import RunDisplay, auto_display
 from rayorch.observe.report import Commands, report_data
 from rayorch.observe.view import RunView
+from rayorch.reading import read_machine
 from rayorch.runner.capture import install_tee, remove_tee
 
 Begin = Callable[[Control], RunId]
@@ -58,7 +58,7 @@ def run(options: Options) -> int:
 def resume(options: Options) -> int:
     """Go on with a run."""
     at = connection(options.home, options.executor)
-    found = find_run(at, read_machine(at), options.run)
+    found = find_run(at, read_machine(at.home, at.clock), options.run)
     origin = read_origin(at, found)
     pipeline = pipeline_of(options, origin.given) if options.file else None
     commands = commands_of(options, "" if options.file else origin.file)

@@ -104,7 +104,7 @@ class Effects:
         def answer() -> None:
             try:
                 facts = tuple(work(*arguments))
-            except Exception as error:
+            except Exception as error:  # Nobody else would ever hear of it.
                 facts = (RunFailed(run=run, error=error_info(error)),)
             if facts:
                 self._offer(facts)
@@ -121,7 +121,7 @@ class Effects:
             plan = make_plan(self._program(run, version), self._slots)
             kept = self._home.put_plan(run, plan.run_plan)
             self._home.put_json(run, "inputs", _inputs(kept.stages))
-        except Exception as error:
+        except Exception as error:  # Whatever it is, the run must hear of it.
             self._planning.discard(run)
             yield PlanFailed(run=run, error=error_info(error))
             return
@@ -155,7 +155,7 @@ class Effects:
                 generation=command.generation,
                 run=run,
             )
-        except Exception as error:
+        except Exception as error:  # Whatever it is, the run must hear of it.
             yield self._publish_failed(run, sink, error)
             return
         self._tries.pop((run, sink), None)

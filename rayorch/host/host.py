@@ -227,7 +227,7 @@ class ControlHost:
         try:
             facts.extend(self._requests.take(active=self._is_active()))
             self._apply(facts)
-        except BaseException as error:
+        except BaseException as error:  # Who waits must hear of it before this thread ends.
             for _, ticket in batches:
                 ticket.settle(error)
             raise
