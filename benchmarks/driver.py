@@ -32,6 +32,18 @@ class SideFailedError(Exception):
     """A side raised, ended, or took longer than it may."""
 
 
+class SideTooSlowError(SideFailedError):
+    """A side took longer than it may; how long it would take is not known, but that is known."""
+
+    def __init__(self, word: str, limit_s: float) -> None:
+        super().__init__(word, limit_s)
+        self.word = word
+        self.limit_s = limit_s
+
+    def __str__(self) -> str:
+        return f"not {self.word} after {self.limit_s:.0f} s"
+
+
 class Word(msgspec.Struct, frozen=True):
     """One line from a side."""
 
@@ -117,7 +129,7 @@ class Driver:
     def _heard(self, word: str, limit_s: float) -> Word:
         readable, _, _ = select.select([self._words], [], [], limit_s)
         if not readable:
-            raise SideFailedError(f"not {word} after {limit_s:.0f} s")
+            raise SideTooSlowError(word, limit_s)
         line = self._words.readline()
         if not line:
             self._process.wait()

@@ -44,6 +44,7 @@ class FailureLine(msgspec.Struct, frozen=True, tag="failure"):
     side: str
     why: str
     skipped: bool = False
+    at_least_s: float = 0.0  # what its job took at least, if it was stopped for being slow
 
 
 class CheckLine(msgspec.Struct, frozen=True, tag="check"):
@@ -81,6 +82,16 @@ class Results:
             for line in self.lines
             if isinstance(line, RunLine) and (line.workload, line.side) == (workload, side)
         ]
+
+    def walls(self, workload: str, side: str) -> tuple[list[float], bool]:
+        """Return the wall seconds of a side, and whether they are only known to be no less."""
+        slow = [
+            line.at_least_s
+            for line in self.failures()
+            if (line.workload, line.side) == (workload, side) and line.at_least_s
+        ]
+        found = walls(self.runs(workload, side))
+        return (found, False) if found else (slow, bool(slow))
 
     def failures(self) -> list[FailureLine]:
         """Return what failed or was left out."""

@@ -15,7 +15,7 @@ import msgspec
 
 from benchmarks import data
 from benchmarks.cluster import OwnRay, PeerRay, RayCluster
-from benchmarks.driver import Driver, Measured, SideFailedError
+from benchmarks.driver import Driver, Measured, SideFailedError, SideTooSlowError
 from benchmarks.jobs import Job
 from benchmarks.processes import load
 from benchmarks.results import FailureLine, Results, RunLine, version_of
@@ -186,8 +186,13 @@ def alternate(session: Session, work: Work, sides: Sequence[Side]) -> None:
                 measured = one_run(session, work, side)
             except SideFailedError as error:
                 session.say(f"{work.name} {side.label}: failed: {error}")
-                session.results.add(FailureLine(work.name, side.label, str(error)))
+                slow = isinstance(error, SideTooSlowError) and error.word == "done"
+                at_least_s = RUN_S_MAX if slow else 0.0
+                failure = FailureLine(work.name, side.label, str(error), at_least_s=at_least_s)
+                session.results.add(failure)
                 alive.remove(side)
+                # What it left behind would run into the next side's time.
+                session.end_ray(side.ray)
                 continue
             spent_s[side.label] += measured.wall_s
             line = RunLine(work.name, side.label, number, measured, load()[1])
