@@ -13,13 +13,16 @@ from rayorch.api import Pipeline
 from rayorch.compiling import compile_program, pipeline_version
 from rayorch.home import RunPlan, StagePlan
 from rayorch.observe.reproduce import input_files, reproduce_record, versions
+from rayorch.params import param_scope
 
 
 def _record(factor: int = 2, url: str = "s3://bucket/orders/*.parquet") -> dict[str, Any]:
     def double(table: pa.Table) -> pa.Table:
         return table.slice(0, factor)
 
-    pipeline = Pipeline("nightly", params={"day": "2026-11-22"})
+    # What other pipelines of this process asked `param` for is not this one's.
+    with param_scope({}):
+        pipeline = Pipeline("nightly", params={"day": "2026-11-22"})
     orders = pipeline.read("orders", url)
     orders.filter("amount > 0", output="paid").map(double, output="doubled").write("s3://bucket/o")
     spec, program = pipeline.spec(), compile_program(pipeline)
