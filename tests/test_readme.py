@@ -1,0 +1,163 @@
+"""What the README shows works as it is written there."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import rayorch as ro
+from connectors.formats.registry import FORMATS
+from rayorch.cli.commands import COMMANDS, RAYORCH
+from rayorch.cli.options import Exit
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+LINES = pa.table(
+    {
+        "l_orderkey": [1, 2, 3, 4],
+        "l_quantity": [1, 0, 2, 3],
+        "l_extendedprice": [10.0, 20.0, 30.0, 40.0],
+        "l_returnflag": ["R", "R", "N", "R"],
+    }
+)
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of a language, in order."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    """The commands that the README shows, without their comments."""
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+@pytest.fixture
+def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a little data and the README's pipeline in `nightly.py`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAYORCH_EXECUTOR", "in-process")
+    monkeypatch.setenv("RAYORCH_HOME", str(tmp_path / "home"))
+    (tmp_path / "lake" / "lineitem").mkdir(parents=True)
+    for number in range(2):
+        rows = LINES.slice(2 * number, 2)
+        pq.write_table(rows, tmp_path / "lake" / "lineitem" / f"{number}.parquet")
+    (tmp_path / "nightly.py").write_text(blocks("python")[0])
+    return tmp_path
+
+
+def returns(lake: Path) -> list[dict[str, Any]]:
+    return sorted(ro.read(str(lake / "lake" / "returns")).to_table().to_pylist(), key=str)
+
+
+RETURNS = [{"l_orderkey": 1, "vat": 2.0}, {"l_orderkey": 4, "vat": 8.0}]
+
+
+def test_the_pipeline_runs_as_a_program_and_takes_ten_lines(lake: Path) -> None:
+    lines = blocks("python")[0].partition("if __name__")[0].splitlines()
+    code = [line for line in lines if line and not line.startswith("import ")]
+
+    subprocess.run([sys.executable, "nightly.py"], cwd=lake, check=True)
+
+    assert returns(lake) == RETURNS
+    assert len(code) <= 10
+
+
+def test_the_test_of_the_pipeline_passes() -> None:
+    pipeline, test = blocks("python")
+
+    exec(compile(pipeline + test, "README.md", "exec"), {"__name__": "readme"})  # noqa: S102
+
+
+def test_the_commands_do_what_they_are_shown_for(lake: Path) -> None:
+    """Each in turn, on one home. What is over cannot be resumed, and that is said."""
+    shown = [command[1:] for command in commands() if command[0] == "rayorch"]
+    codes = {}
+    for arguments in shown:
+        done = subprocess.run(
+            [sys.executable, "-m", "rayorch", *arguments],
+            cwd=lake,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        codes[arguments[0]] = done.returncode
+        assert "Traceback" not in done.stderr
+
+    assert returns(lake) == RETURNS
+    over = {name: codes.pop(name) for name in ("resume", "cancel")}
+    assert over["resume"] == Exit.USAGE
+    assert set(codes.values()) == {Exit.OK}, codes
+
+
+def test_every_command_is_shown_or_named() -> None:
+    shown = {command[1] for command in commands() if command[0] == "rayorch"}
+
+    assert {str(command.name) for command in COMMANDS} - shown - {"up", "down"} == set()
+    assert shown <= set(RAYORCH.commands)
+    assert "`rayorch up`" in README
+
+
+def test_the_make_targets_exist() -> None:
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+    named = {command[1] for command in commands() if command[0] == "make"}
+    named |= set(re.findall(r"`make (\w+)`", README))
+    assert named == {"bench", "demo", "help", "test"}
+    assert named <= set(targets)
+
+
+def test_the_exit_codes_are_those_of_the_command_line() -> None:
+    table = re.findall(r"^\| (\d+) \|", README, re.MULTILINE)
+
+    # Nothing is blocked by a budget yet.
+    assert [int(code) for code in table] == sorted(set(Exit) - {Exit.BLOCKED})
+
+
+def test_formats_and_extras_are_those_that_there_are() -> None:
+    words = {"parquet": "Parquet", "csv": "CSV", "jsonl": "JSON Lines", "arrow": "Arrow IPC"}
+    listed = ", ".join({**words, "delta": "Delta"}[name] for name in FORMATS)
+    assert f"| formats | {listed} |" in README
+    extras = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    for extra in ("s3", "gcs", "azure", "pandas", "polars", "sql", "demo"):
+        assert extra in extras
+        assert f"`{extra}`" in README
+
+
+def test_the_map_names_every_folder_and_file_that_is_there() -> None:
+    names = re.findall(r"^\| `([\w/]+)/` \|", README, re.MULTILINE)
+
+    assert [name for name in names if not (ROOT / name).is_dir()] == []
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert packages <= set(names)
+    for path in re.findall(r"\]\(([\w/.]+)\)", README):
+        assert (ROOT / path).is_file()
+
+
+@pytest.mark.parametrize("package", ["rayorch", "connectors"])
+def test_the_map_of_a_package_names_what_is_there(package: str) -> None:
+    text = (ROOT / package / "README.md").read_text()
+    rows = re.findall(r"^\| (`.*?`) \|", text.partition("\n## ")[0], re.MULTILINE)
+    names = [name for row in rows for name in re.findall(r"`([\w/.]+)`", row)]
+
+    assert names
+    assert [name for name in names if not (ROOT / package / name).exists()] == []
+
+
+def test_the_connectors_are_used_as_their_readme_shows(lake: Path) -> None:
+    text = (ROOT / "connectors" / "README.md").read_text()
+    code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
+    code = code.replace("s3://lake/", f"{lake}/lake/").replace("...", "found.append(table)")
+    found: list[pa.Table] = []
+
+    exec(compile(code, "README.md", "exec"), {"found": found})  # noqa: S102
+
+    # Both files are small: they are one split.
+    assert pa.concat_tables(found)["l_orderkey"].to_pylist() == [1, 2, 3, 4]
