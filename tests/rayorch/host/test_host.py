@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from connectors.errors import StoreReadOnlyError, StoreUnavailableError
+from connectors.store import open_store
 from rayorch.clock import ManualClock
-from rayorch.core.commands import SendLeases
 from rayorch.core.facts import (
     AttemptFinished,
     AttemptOutput,
@@ -50,22 +50,23 @@ def test_a_run_goes_from_its_submission_to_its_sweep() -> None:
 def test_no_command_rests_on_an_event_that_is_not_stored() -> None:
     """Journal before commands: a lease of a run that a restart forgets would run for nobody."""
     rig = Rig()
-    leased: list[list[SendLeases]] = []
+    seen: list[tuple[int, bool]] = []
 
-    def look(_key: str) -> None:
-        leased.append([c for c in rig.executor.commands if isinstance(c, SendLeases)])
+    def look(key: str) -> None:
+        if key.startswith(LOG):
+            published = list(open_store(rig.sink_url).list("_manifests/"))
+            seen.append((len(rig.executor.commands), bool(published)))
 
     with leading(rig):
         rig.watched.before_create = look
-        rig.submit()
+        rig.submit(tasks=1)
         rig.watch.wait_state(RunState.SUCCEEDED)
 
-    # While the segments of the submission and of the plan were being stored, nothing had gone out.
     kinds = [type(event.fact) for event in rig.journaled()]
-    assert kinds[:3] == [Led, RunSubmitted, PlanReady]
-    assert leased[0] == []
-    assert leased[1] == []
-    assert leased[-1]
+    assert kinds[:5] == [Led, RunSubmitted, PlanReady, AttemptFinished, SinkPublished]
+    # As each of these, but the first, was being stored: what had gone out to runners and readers.
+    # The plan asks for runners; one that joined was sent the lease; the commit publishes.
+    assert seen[:4] == [(0, False), (0, False), (2, False), (2, True)]
 
 
 def test_who_offers_is_answered_only_when_it_is_stored() -> None:
