@@ -87,7 +87,7 @@ class ControlActor:
             Journal(home.store, clock, new_nonce),
             clock,
             observers=(self._metrics, self._logs),
-            leader=this_process(spec.name),
+            leader=msgspec.structs.replace(this_process(spec.name), metrics_url=self._metrics_url),
         )
         # After a restart by Ray the cluster is the same: its runners still work for us.
         restarted = ray.get_runtime_context().was_current_actor_reconstructed

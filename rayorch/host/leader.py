@@ -28,6 +28,7 @@ class Leader(msgspec.Struct, frozen=True):
     pid: int
     at_s: float
     run: str = ""
+    metrics_url: str = ""  # where it serves Prometheus metrics, on its own machine
 
 
 def sign(home: Home, leader: Leader) -> None:
