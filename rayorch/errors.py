@@ -1,9 +1,20 @@
 """The errors of the house.
 
 RayorchError
-├── SpecError            what a user wrote cannot be run as it stands
-│   └── PipelineFileError    the file that holds the pipeline cannot be loaded
-└── SettingsError        an environment variable or option cannot be understood
+├── SpecError                  fix     what a user wrote cannot be run as it stands
+│   └── PipelineFileError      fix     the file that holds the pipeline cannot be loaded
+├── SettingsError              fix     an environment variable or option cannot be understood
+├── InvalidTransitionError     report  an event that cannot happen in this state
+├── UnknownRunError            fix     no such run under this home
+├── FencedError                stop    a newer control actor owns the journal
+├── JournalDamagedError        repair  a segment or snapshot is not what was written
+├── JournalStuckError          check   the store does not say whether an append happened
+├── ClusterError               fix     a Ray cluster cannot be reached or started
+├── HomeBusyError              fix     another control actor is at work under this home
+├── RunFailedError             fix     a run ended without its outputs
+├── ResumeError                fix     a run cannot be resumed, or not with this pipeline
+├── OutputsDisagreeError       fix     tasks of one output made columns that do not go together
+└── InvariantError             report  what must always hold does not
 
 Every class has a remedy, on which code branches; people read the text. All fields are positional
 and go to `super().__init__`, or an error would not survive the pickling that Ray does.
