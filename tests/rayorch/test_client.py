@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import rayorch as ro
-from rayorch import client
+from rayorch import client, reading
 from rayorch.client import Connection, LocalControl, connection, failure_text
 from rayorch.core.facts import AttemptFinished, ErrorInfo, Event, RunStopRequested
 from rayorch.errors import (
@@ -340,7 +340,7 @@ def test_an_unknown_run_is_refused_with_a_near_miss(desk: Desk, control: LocalCo
     with pytest.raises(UnknownRunError, match="Did you mean"):
         client.resume_run(desk.at, control, RunId(run[:-1]))
     with pytest.raises(UnknownRunError, match="Did you mean"):
-        client.read_run(desk.at, run[:-1])
+        reading.read_run(desk.at.home, desk.at.clock, run[:-1])
 
 
 # --- two at once ------------------------------------------------------------------------------
@@ -382,8 +382,8 @@ def test_a_home_is_read_without_leading_it(desk: Desk, control: LocalControl) ->
     desk.followed(control, run)
     before = [info.key for info in desk.at.home.store.list("journal/")]
 
-    assert [view.run for view in client.read_runs(desk.at)] == [run]
-    assert client.read_run(desk.at, run).state == "succeeded"
+    assert [view.run for view in reading.read_runs(desk.at.home, desk.at.clock)] == [run]
+    assert reading.read_run(desk.at.home, desk.at.clock, run).state == "succeeded"
     assert [info.key for info in desk.at.home.store.list("journal/")] == before
 
 
