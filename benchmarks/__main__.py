@@ -4,6 +4,7 @@ Exit codes: 0 all targets that have a figure are reached, 1 one is missed, 2 usa
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -65,6 +66,8 @@ class _Names:
 def main(given: list[str]) -> int:
     """Run the workloads that are asked for and print the tables."""
     asked = arguments(given)
+    # As Ctrl-C: the Rays that we started must not outlive us.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     results = Results(asked.json)
     results.add(this_machine())
     options = Options(runs=1 if asked.quick else asked.runs, peers=asked.peers)
