@@ -49,6 +49,8 @@ def attempt_finished(book: Book, fact: AttemptFinished, event: Event) -> Iterabl
         return
     yield from _recall(book, run, task, fact, event)
     run.committed += 1
+    # One that began and ended within one report says so once.
+    run.first_start_s = run.first_start_s or event.at_s - fact.output.seconds.total_s
     run.failed -= task.state is TaskState.FAILED
     book.put(run, after)
     settling.add_output(run, fact)

@@ -38,7 +38,9 @@ LINES_KEPT_MAX: Final = 20_000
 class ReportSettings:
     """How often a runner reports."""
 
-    linger_s: float = 0.005  # after the first fact, for more to share its call
+    # After the first fact, for more to share its call. The queue of a busy runner lasts ten times as
+    # long, and who has nothing left to do does not linger.
+    linger_s: float = 0.02
     progress_s: float = 0.5
     heartbeat_s: float = 1.0
     retry_s: float = 0.05  # doubled each time, up to
