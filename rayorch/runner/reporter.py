@@ -38,8 +38,8 @@ LINES_KEPT_MAX: Final = 20_000
 class ReportSettings:
     """How often a runner reports."""
 
-    # After the first fact, for more to share its call. The queue of a busy runner lasts ten times as
-    # long, and who has nothing left to do does not linger.
+    # After the first fact, for more to share its call. The queue of a busy runner lasts ten times
+    # as long, and who has nothing left to do does not linger.
     linger_s: float = 0.02
     progress_s: float = 0.5
     heartbeat_s: float = 1.0
