@@ -47,14 +47,17 @@ def _parquet(found: Located, schema: pa.Schema) -> ds.Dataset:
 
     from connectors.formats.store_files import StoreFiles  # noqa: PLC0415 - it imports pyarrow.fs
 
-    files = pafs.PyFileSystem(StoreFiles(found.listing.stores))
+    paths = [found.listing.stores[file.root].local_path(file.key) for file in found.listing.files]
+    # Arrow's threads may outlive the interpreter, which a file system in Python does not survive.
+    local = all(path is not None for path in paths)
+    files = pafs.LocalFileSystem() if local else pafs.PyFileSystem(StoreFiles(found.listing.stores))
     file_format = ds.ParquetFileFormat()
     fragments = [
         file_format.make_fragment(
-            f"{file.root}/{file.key}",
+            path if local else f"{file.root}/{file.key}",
             filesystem=files,
             partition_expression=partition_expression(file.values, schema),
         )
-        for file in found.listing.files
+        for file, path in zip(found.listing.files, paths, strict=True)
     ]
     return ds.FileSystemDataset(fragments, schema, file_format, files)

@@ -8,6 +8,7 @@ other writer got in front of is not repeated blindly but looked up again.
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from itertools import chain
 from typing import TYPE_CHECKING, Final
@@ -27,7 +28,7 @@ from connectors.formats.delta_log import open_table, table_uri
 from connectors.formats.delta_stats import delta_stats
 from connectors.formats.delta_types import delta_schema, delta_table
 from connectors.formats.files import store_options
-from connectors.formats.files_sink import published, sweep
+from connectors.formats.files_sink import published, quoted, sweep
 from connectors.formats.outputs import FilesWriter
 from connectors.formats.parquet import ParquetFileWriter, ParquetFormat
 from connectors.schema import load_schema, plain_schema
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 DATA: Final = "data/"
 PUBLISH_TRIES_MAX: Final = 50
 # A fault that is not a conflict is looked up and tried once more: the reply may have been lost.
+_DRAWING: Final = re.compile(r"\x1b\[[0-9;]*m|[\u2500-\u257f\u21b3]")
 FAULTS_MAX: Final = 2
 # Features whose rules a writer of plain files would break.
 _UNKEPT_FEATURES: Final = frozenset(
@@ -146,7 +148,7 @@ class DeltaSink:
             except (DeltaError, OSError) as error:
                 faults += 1
                 if faults > FAULTS_MAX:
-                    raise TableFaultError(self._spec.url, str(error)) from error
+                    raise TableFaultError(self._spec.url, _plain(str(error))) from error
         raise PublishConflictError(self._spec.url, PUBLISH_TRIES_MAX)
 
     def sweep(self, run: str, keep: set[str], *, unfinished_before_s: float = 0.0) -> int:
@@ -154,7 +156,7 @@ class DeltaSink:
         return sweep(self._store, f"{DATA}{run}/", keep, unfinished_before_s)
 
     def _how_to_read(self) -> str:
-        return f'deltalake.DeltaTable("{self._uri}").to_pyarrow_table()'
+        return f"deltalake.DeltaTable({quoted(self._uri)}).to_pyarrow_table()"
 
     def _create(
         self, schema: pa.Schema, actions: list[AddAction], app_id: str, generation: int
@@ -257,3 +259,8 @@ def _add_action(file: OutputFile) -> AddAction:
 def _now_ms() -> int:
     # Connectors sit below the clock that the rest of the project shares; no decision rests on it.
     return int(time.time() * 1000)  # noqa: TID251
+
+
+def _plain(text: str) -> str:
+    """Return an error of the table library on one line, without its colours and drawing."""
+    return " ".join(_DRAWING.sub(" ", text).split())

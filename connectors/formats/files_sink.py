@@ -66,12 +66,17 @@ class FilesSink:
                 files=files,
             ),
         )
-        how_to_read = f'rayorch.read("{spec.url}").to_table()'
+        how_to_read = f"rayorch.read({quoted(spec.url)}).to_table()"
         return published(files, str(manifest.number), how_to_read)
 
     def sweep(self, run: str, keep: set[str], *, unfinished_before_s: float = 0.0) -> int:
         """Delete the run's files that `keep` does not name, and what dead writers left."""
         return sweep(self._store, f"{DATA}{run}/", keep, unfinished_before_s)
+
+
+def quoted(text: str) -> str:
+    """Return a Python literal, in double quotes where that needs no escapes."""
+    return repr(text) if '"' in text or "\\" in text else f'"{text}"'
 
 
 def published(files: Sequence[OutputFile], version: str, how_to_read: str) -> Published:

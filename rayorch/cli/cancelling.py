@@ -16,7 +16,7 @@ from rayorch.cli.printing import print_document
 from rayorch.cli.reading import HomeReader
 from rayorch.client import Connection, LocalControl, connection
 from rayorch.core.facts import RunCancelRequested
-from rayorch.core.run import ENDED, Run, RunState
+from rayorch.core.run import ENDED, RESUMABLE, Run, RunState
 from rayorch.errors import HomeBusyError
 from rayorch.host.requests import leave_request
 from rayorch.ids import RunId, new_nonce
@@ -78,6 +78,9 @@ def _refuse_ended(run: Run) -> None:
     if run.state in ENDED and run.state is not RunState.CANCELLED:
         fix = "its outputs are published: write over them with another run"
         raise CancelError(run.id, f"it has {run.state.value}", fix)
+    if run.generation and run.state in RESUMABLE:
+        fix = f"some of its outputs may be visible already: `rayorch resume {run.id}` finishes it"
+        raise CancelError(run.id, "its publication has begun", fix)
     if run.state is RunState.PUBLISHING:
         fix = "what is committed is made visible as a whole; `rayorch show` says when it is over"
         raise CancelError(run.id, "it is publishing its outputs already", fix)

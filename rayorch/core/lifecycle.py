@@ -100,7 +100,8 @@ def run_failed(book: Book, fact: RunFailed, event: Event) -> Iterable[Command]:
 def cancel(book: Book, fact: RunCancelRequested, event: Event) -> Iterable[Command]:
     """End a run for good."""
     run = book.run(fact)
-    if run.state in ENDED or run.state is RunState.PUBLISHING:
+    # Once a sink may be visible the run is finished, not torn: `resume` does it.
+    if run.state in ENDED or run.generation:
         return
     for slot in book.runners.values():
         mine = [lease for key, lease in slot.queue.items() if key[0] == run.id]
@@ -112,6 +113,7 @@ def cancel(book: Book, fact: RunCancelRequested, event: Event) -> Iterable[Comma
     for task in run.tasks:
         book.put(run, step(task, TaskCancelled(), run.retry, event.at_s))
     run.failed, run.target = 0, None
+    run.outputs = {}  # Nobody can see them, and now nobody will: the sweep takes them all.
     book.enter(run, RunState.CANCELLED, event)
     yield from settle(book, run, event.id, event.at_s)
 

@@ -87,7 +87,8 @@ _RUN_TABLE: Final[dict[type, dict[RunState, set[RunState]]]] = {
         **{s: {R.CANCELLED} for s in ACTIVE - {R.PUBLISHING}},
         # What is committed and partly visible is finished, not torn.
         R.PUBLISHING: {R.PUBLISHING},
-        **{s: {R.CANCELLED} for s in RESUMABLE},
+        # Of those, too, whose publication began and failed.
+        **{s: {R.CANCELLED, s} for s in RESUMABLE},
         **{s: {s} for s in ENDED},
     },
     RunResumed: {
@@ -109,7 +110,6 @@ _RUN_TABLE: Final[dict[type, dict[RunState, set[RunState]]]] = {
         # Another sink could not be published, and this one was under way.
         R.FAILED: {R.FAILED, R.SUCCEEDED},
         R.SUCCEEDED: {R.SUCCEEDED},
-        R.CANCELLED: {R.CANCELLED},
     },
     PublishFailed: {R.PUBLISHING: {R.PUBLISHING}, **{s: {s} for s in RESUMABLE | ENDED}},
     RunSwept: {s: {s} for s in ENDED},

@@ -151,7 +151,9 @@ class Effects:
             published = open_sink(spec).publish(
                 outputs,
                 schema,
-                app_id=f"rayorch/{self._home.identity()}/{spec.name}",
+                # Of this run alone: another one may publish to the same place in between, and
+                # what it wrote must not pass for ours.
+                app_id=f"rayorch/{self._home.identity()}/{run}/{spec.name}",
                 generation=command.generation,
                 run=run,
             )

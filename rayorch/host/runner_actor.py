@@ -8,6 +8,7 @@ called for long, ends by itself.
 
 import os
 import threading
+import traceback
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ from rayorch.runner.process import tune_process
 ORPHAN_S_MAX: Final = 300.0
 """How long a runner works on without a control actor before it ends."""
 OFFER_S_MAX: Final = 60.0
+UNSPEAKABLE: Final = 70
+"""Exit status of a runner whose report cannot be encoded."""
 
 LEASES: Final = msgspec.msgpack.Decoder(list[tuple[Lease, bytes]])
 REVOKED: Final = msgspec.msgpack.Decoder(list[Lease])
@@ -104,10 +107,14 @@ class RunnerActor:
     def _offer(self, facts: list[Fact]) -> None:
         """Hand facts to whoever leads. Raises what Ray raises: the engine tries again."""
         try:
-            known = ray.get(
-                self._leader().offer.remote(self._spec.runner, ENCODER.encode(facts)),
-                timeout=OFFER_S_MAX,
-            )
+            payload = ENCODER.encode(facts)
+        except (TypeError, ValueError):
+            # It would be tried again for ever. The death of this process is blamed on what it ran.
+            traceback.print_exc()
+            os._exit(UNSPEAKABLE)
+        try:
+            offer = self._leader().offer
+            known = ray.get(offer.remote(self._spec.runner, payload), timeout=OFFER_S_MAX)
         except (ray.exceptions.RayError, ValueError) as error:
             # Another control actor may have the name by now.
             self._control = None

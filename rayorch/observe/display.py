@@ -141,7 +141,7 @@ def pace_text(view: RunView, pace: Pace) -> str:
         running = sum(stage.running for stage in view.stages)
         parts.append(f"{running} running on {counted(view.runners, 'runner')}")
     elif view.state == "running":
-        parts.append("no runner yet: waiting for free cores")
+        parts.append("no runner yet: one is starting, or waits for free cores")
     if view.retries:
         parts.append(counted(view.retries, "failed attempt"))
     return ", ".join(parts)

@@ -6,7 +6,7 @@ from rayorch.core import invariants
 from rayorch.core.commands import Lease, PublishSink
 from rayorch.core.facts import AttemptFinished, SinkResult
 from rayorch.core.machine import Machine
-from rayorch.core.run import RunState
+from rayorch.core.run import Run, RunState
 from rayorch.core.task import Task, TaskState
 from rayorch.errors import InvariantError
 from rayorch.ids import RunId, TaskId
@@ -50,16 +50,17 @@ class Oracle:
         """Compare a task after a report with the commit that the world has seen first."""
         run = machine.runs[fact.run]
         if not run.swept:
-            self._check_commit(run.id, run.tasks[fact.task])
+            self._check_commit(run, run.tasks[fact.task])
 
-    def _check_commit(self, run: RunId, task: Task) -> None:
+    def _check_commit(self, run: Run, task: Task) -> None:
         if task.state is not TaskState.COMMITTED:
             return
-        token = (run, task.id, task.attempt, task.epoch)
-        first = self.commits.setdefault((run, task.id), token)
+        token = (run.id, task.id, task.attempt, task.epoch)
+        first = self.commits.setdefault((run.id, task.id), token)
         if token != first:
             raise InvariantError("the first commit of a task stays", f"{first}, then {token}")
-        if token not in self.staged:
+        # What a cancelled run committed was never visible, and is swept with the rest.
+        if run.state is not RunState.CANCELLED and token not in self.staged:
             raise InvariantError("what is committed is staged", str(token))
 
     def publish(self, command: PublishSink, outputs: "Iterable[tuple[int, Any]]") -> None:
@@ -100,7 +101,7 @@ class Oracle:
         for run in machine.runs.values():
             for task in run.tasks:
                 # Some may be news: journaled by a leader that died before it could apply them.
-                self._check_commit(run.id, task)
+                self._check_commit(run, task)
 
     def check_end(self, machine: Machine) -> None:
         """Look at what is visible in the end: each row once, nothing lost, nothing left."""

@@ -403,3 +403,49 @@ def test_a_failure_says_what_where_and_what_to_do(desk: Desk, control: LocalCont
     assert first == "it broke"
     for part in ("mapped", "a.py:7", "s3://x/1.parquet", "mend it"):
         assert any(line.endswith(part) for line in rest), said
+
+
+# --- several runs, one place --------------------------------------------------------------------
+
+
+def appending(desk: Desk, files: str, form: str) -> ro.Pipeline:
+    pipeline = ro.Pipeline("append")
+    rows = pipeline.read("rows", f"{desk.folder}/in/{files}.parquet", split="file")
+    mapped = pipeline.map(rows, output="mapped")(passed)
+    mapped.write((desk.folder / "out").as_uri(), format=form, mode="append")
+    return pipeline
+
+
+@pytest.mark.parametrize("form", ["parquet", "delta"])
+def test_runs_that_append_to_one_place_at_once_all_arrive(
+    desk: Desk, control: LocalControl, form: str
+) -> None:
+    """Protection: a publication is known by its run. The later of two must not hide the earlier."""
+    runs = [
+        client.submit_run(desk.at, control, appending(desk, str(index % FILES), form))
+        for index in range(12)
+    ]
+
+    states = {desk.followed(control, run).state for run in runs}
+
+    assert states == {"succeeded"}
+    assert desk.ids() == sorted(index % FILES * 10 for index in range(12))
+
+
+def test_a_run_resumed_after_another_has_published_still_arrives(
+    desk: Desk, control: LocalControl
+) -> None:
+    """1. a publication fails  2. another run publishes to the same place  3. the first resumes."""
+    obstacle = desk.folder / "out" / "_manifests"
+    obstacle.parent.mkdir()
+    obstacle.write_text("a file where a folder must be")
+    first = client.submit_run(desk.at, control, appending(desk, "0", "parquet"))
+    assert desk.followed(control, first).state == "failed"
+    obstacle.unlink()
+    second = client.submit_run(desk.at, control, appending(desk, "1", "parquet"))
+    assert desk.followed(control, second).state == "succeeded"
+
+    client.resume_run(desk.at, control, first)
+
+    assert desk.followed(control, first).state == "succeeded"
+    assert desk.ids() == [0, 10]

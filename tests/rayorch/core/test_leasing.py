@@ -348,16 +348,23 @@ def test_a_cancelled_run_is_swept_once_its_last_lease_has_come_to_an_end(ending:
     driver.assert_replays()
 
 
-def test_a_run_is_not_swept_while_a_sink_is_being_published() -> None:
-    """1. one of two sinks cannot be published, the run fails  2. it is cancelled  3. the other."""
+def test_a_run_whose_publication_has_begun_is_finished_not_torn() -> None:
+    """1. one of two sinks cannot be published, the run fails  2. a cancel comes too late
+
+    3. the other sink is visible by then  4. resumed, the run makes the first visible, too.
+    """
     driver = started(1, sinks=("a", "b"))
     driver.feed(make.finished(driver.head()))
     driver.feed(make.publish_failed(0))
+
+    assert driver.feed(CANCEL) == []
     assert driver.state is R.FAILED
+    driver.feed(make.published(1))
 
-    assert some(driver.feed(CANCEL), SweepRun) == []
-
-    only(driver.feed(make.published(1)), SweepRun)
+    again = only(driver.feed(make.resumed()), PublishSink)
+    assert again.sink == 0
+    only(driver.feed(make.published(0)), SweepRun)
+    assert driver.state is R.SUCCEEDED
 
 
 # --- time ------------------------------------------------------------------------------------

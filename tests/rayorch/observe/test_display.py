@@ -111,7 +111,7 @@ def test_a_run_that_waits_for_a_place_on_the_cluster_says_so() -> None:
     """A cluster whose cores are all taken gives no runner, and no error either."""
     text = drawn(running(1001.0, 0, runners=0))
 
-    assert "no runner yet: waiting for free cores" in text
+    assert "no runner yet: one is starting, or waits for free cores" in text
 
 
 def test_many_stages_are_not_all_drawn() -> None:
