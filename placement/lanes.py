@@ -11,7 +11,7 @@ from placement.tables import Bools, Floats, Ints
 
 # Tasks handed out at once: this share of the lanes.  Handing out one at a time is exact and eight
 # times slower; the finish moves by less than half a task in a wave.
-CHUNK_SHARE: Final = 8
+CHUNK_SHARE: Final = 4
 # Above this many tasks a lane, all but the last waves are poured in as a fluid.
 WAVES_MAX: Final = 10
 _WAVES_KEPT: Final = 4
@@ -52,6 +52,7 @@ class PartResult:
     last_end_s: Floats
     tasks_by_fleet: Floats
     end_s: Floats | None
+    steps: int
 
 
 class _Tally:
@@ -89,12 +90,12 @@ def run_tasks(lanes: Lanes, work: Work) -> PartResult:
     order: Ints | None = None
     if ready.ndim == 2:
         order = np.argsort(ready, axis=1, kind="stable")[:, done:]
-    lost: list[tuple[Ints, Ints, Floats]] = []
+    lost: list[tuple[Ints, Ints]] = []
     rows = np.arange(size)
     chunk = max(1, min(lanes.free_s.shape[1] // CHUNK_SHARE, work.count))
     for lo in range(done, work.count, chunk):
         hi = min(lo + chunk, work.count)
-        tasks = _columns(order, lo - done, hi - done) if order is not None else np.arange(lo, hi)
+        tasks = order[:, lo - done : hi - done] if order is not None else np.arange(lo, hi)
         _assign(lanes, work, rows, tasks, (tally, ends, lost), None)
     _redo(lanes, work, lost, tally, ends)
     return PartResult(
@@ -102,11 +103,8 @@ def run_tasks(lanes: Lanes, work: Work) -> PartResult:
         last_end_s=tally.last_end,
         tasks_by_fleet=tally.tasks,
         end_s=ends,
+        steps=1 + (work.count - done) // chunk,
     )
-
-
-def _columns(order: Ints, lo: int, hi: int) -> Ints:
-    return order[:, lo:hi]
 
 
 def _skip_outages(lanes: Lanes, ready: Floats) -> None:
@@ -114,13 +112,19 @@ def _skip_outages(lanes: Lanes, ready: Floats) -> None:
     np.maximum(lanes.free_s, ready[:, None], out=lanes.free_s)
     if lanes.lost_s is None or lanes.ready_s is None:
         return
-    lost, again = lanes.lost_s[:, lanes.fleet], lanes.ready_s[:, lanes.fleet]
+    soonest = lanes.lost_s[:, :, 0].min(axis=1)
+    rows = np.flatnonzero(lanes.free_s.max(axis=1) >= soonest)
+    if not rows.size:
+        return
+    free, lost = lanes.free_s[rows], lanes.lost_s[rows][:, lanes.fleet]
+    again = lanes.ready_s[rows][:, lanes.fleet]
     for phase in range(lost.shape[2] - 1):
-        late = lanes.free_s >= lost[:, :, phase]
-        np.maximum(lanes.free_s, again[:, :, phase + 1], out=lanes.free_s, where=late)
+        late = free >= lost[:, :, phase]
+        np.maximum(free, again[:, :, phase + 1], out=free, where=late)
+    lanes.free_s[rows] = free
 
 
-_Book = tuple[_Tally, Floats | None, list[tuple[Ints, Ints, Floats]]]
+_Book = tuple[_Tally, Floats | None, list[tuple[Ints, Ints]]]
 
 
 def _assign(
@@ -148,19 +152,23 @@ def _assign(
     fleet = lanes.fleet[idx]
     noise = work.noise[rows[:, None], tasks % work.noise.shape[1]]
     at = rows[:, None]
-    ok = real
-    if lanes.lost_s is None:
-        end = start + work.compute_s[at, fleet, 0] * noise + work.io_s[at, fleet, 0]
-        after = end
-    else:
-        end, after, hit = _through_outages(lanes, work, at, fleet, start, noise)
-        if hit.any():
-            where = hit if real is None else hit & real
-            r, c = np.nonzero(where)
-            again = after[r, c]
-            picked = tasks[c] if tasks.ndim == 1 else tasks[r, c]
-            lost.append((rows[r], picked, again))
-            ok = ~hit if real is None else real & ~hit
+    end = start + work.compute_s[at, fleet, 0] * noise + work.io_s[at, fleet, 0]
+    after, ok = end, real
+    if lanes.lost_s is not None:
+        late = end > lanes.lost_s[at, fleet, 0]
+        if real is not None:
+            late &= real
+        if late.any():
+            r, c = np.nonzero(late)
+            spans = _through_outages(lanes, work, (rows[r], fleet[r, c]), start[r, c], noise[r, c])
+            after = end.copy()
+            end[r, c], after[r, c] = spans[:2]
+            hit = late.copy()
+            hit[r, c] = spans[2]
+            r, c = np.nonzero(hit)
+            if r.size:
+                lost.append((rows[r], tasks[c] if tasks.ndim == 1 else tasks[r, c]))
+                ok = ~hit if real is None else real & ~hit
     if real is not None:
         after = np.where(real, after, np.take_along_axis(free, idx, axis=1))
     lanes.free_s[at, idx] = after
@@ -174,28 +182,30 @@ def _assign(
 
 
 def _through_outages(
-    lanes: Lanes, work: Work, at: Ints, fleet: Ints, start: Floats, noise: Floats
+    lanes: Lanes, work: Work, where: tuple[Ints, Ints], start: Floats, noise: Floats
 ) -> tuple[Floats, Floats, Bools]:
-    """End of each task, when its lane is free again, and whether a reclaim took the task."""
+    """End of each task, when its lane is free again, and whether a reclaim took the task.
+
+    Shapes: all (n,); `where` is the scenario and the fleet of each task.
+    """
     assert lanes.lost_s is not None
     assert lanes.ready_s is not None
-    losses, readies = lanes.lost_s[at, fleet], lanes.ready_s[at, fleet]
-    phase = (start[..., None] >= losses).sum(axis=-1)
-    np.minimum(phase, losses.shape[-1] - 1, out=phase)
+    row, fleet = where
+    losses, readies = lanes.lost_s[row, fleet], lanes.ready_s[row, fleet]
+    phase = np.minimum((start[:, None] >= losses).sum(axis=1), losses.shape[1] - 1)
+    item = np.arange(start.size)
     # A start may fall between a reclaim and its replacement: it waits.
-    start = np.maximum(start, np.take_along_axis(readies, phase[..., None], axis=-1)[..., 0])
-    end = start + work.compute_s[at, fleet, phase] * noise + work.io_s[at, fleet, phase]
-    loss = np.take_along_axis(losses, phase[..., None], axis=-1)[..., 0]
-    hit = end > loss
-    following = np.minimum(phase + 1, losses.shape[-1] - 1)
-    again = np.take_along_axis(readies, following[..., None], axis=-1)[..., 0]
+    start = np.maximum(start, readies[item, phase])
+    end = start + work.compute_s[row, fleet, phase] * noise + work.io_s[row, fleet, phase]
+    hit = end > losses[item, phase]
+    again = readies[item, np.minimum(phase + 1, losses.shape[1] - 1)]
     return end, np.where(hit, again, end), hit
 
 
 def _redo(
     lanes: Lanes,
     work: Work,
-    lost: list[tuple[Ints, Ints, Floats]],
+    lost: list[tuple[Ints, Ints]],
     tally: _Tally,
     ends: Floats | None,
 ) -> None:
@@ -204,8 +214,8 @@ def _redo(
     for _ in range(2 * phases):
         if not lost:
             return
-        rows_of = np.concatenate([r for r, _, _ in lost])
-        task_of = np.concatenate([t for _, t, _ in lost])
+        rows_of = np.concatenate([r for r, _ in lost])
+        task_of = np.concatenate([t for _, t in lost])
         lost.clear()
         rows, inverse, counts = np.unique(rows_of, return_inverse=True, return_counts=True)
         width = int(counts.max())

@@ -25,11 +25,15 @@ _EPS: Final = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """What a layout came to in each scenario; shapes (S,)."""
+    """What a layout came to in each scenario.
+
+    Shapes: end_s, usd, egress_usd (S,); ready_s (parts,) mean time at which a part can begin.
+    """
 
     end_s: Floats
     usd: Floats
     egress_usd: Floats
+    ready_s: Floats
 
     @property
     def mean_usd(self) -> float:
@@ -54,9 +58,11 @@ class ClassSimulator:
         self.one_read = frozenset(
             parent for deps in tables.parents for parent, mode, _ in deps if mode == "one"
         )
+        self.steps = 0
 
     def run(self, layout: Layout) -> Sample:
-        """Simulate a layout in every scenario."""
+        """Simulate a layout in every scenario; `steps` says how much work that was."""
+        self.steps = 0
         return _Execution(self, layout).run()
 
 
@@ -82,6 +88,7 @@ class _Execution:
         locations = len(self.tables.locations)
         self.at_loc = np.zeros((classes, size, locations)) if locations > 1 else None
         self.egress_usd = np.zeros(size)
+        self.ready_s = np.zeros(len(layout.parts))
 
     def _start(self, fleet: Fleet) -> _FleetState:
         pool = self.problem.pools[fleet.pool]
@@ -108,7 +115,8 @@ class _Execution:
         for p in self._part_order():
             self._run_part(p)
         end = self.done_s.max(axis=0)
-        return Sample(end_s=end, usd=self._bill() + self.egress_usd, egress_usd=self.egress_usd)
+        usd = self._bill() + self.egress_usd
+        return Sample(end_s=end, usd=usd, egress_usd=self.egress_usd, ready_s=self.ready_s)
 
     # -- order -----------------------------------------------------------------------------
 
@@ -136,6 +144,7 @@ class _Execution:
         part = self.layout.parts[p]
         cls = part.cls
         ready = self._ready(p)
+        self.ready_s[p] = ready.mean()
         served = [f for f in self.fleets if p in f.fleet.parts and self._lanes_of(f, cls) > 0]
         for state in served:
             if state.fate is None:
@@ -148,6 +157,7 @@ class _Execution:
         lanes, blocks = self._gather(served, cls)
         work = self._work(p, served, reads_gb, ready)
         result = run_tasks(lanes, work)
+        self.sim.steps += result.steps
         self._scatter(served, cls, lanes, blocks)
         self.last_start_s[p] = result.last_start_s
         self.done_s[cls] = np.maximum(self.done_s[cls], result.last_end_s)
