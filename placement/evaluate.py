@@ -20,10 +20,8 @@ from placement.tables import Floats, Tables
 EVENT_TASKS_MAX: Final = 160
 _QUICK: Final = 16
 _HOPELESS: Final = 1.04
-# Seconds on the reference machine, measured: an event, a part, and a step of a part.
-_EVENT_S: Final = 9e-6
-_PART_S: Final = 4e-4
-_STEP_S: Final = 1.2e-4
+# Seconds on the reference machine for a task at event level, measured.
+EVENT_S: Final = 9e-6
 _HORIZONS: Final = 3.0
 
 
@@ -81,19 +79,20 @@ class Evaluator:
         self.evaluations += 1
         scenarios = self._quick if quick else self.scenarios
         if self.by_events if events is None else events:
-            self.budget.charge(1e-4 + scenarios.size * _EVENT_S * (self.problem.tasks + 8))
+            self.budget.charge(1e-4 + scenarios.size * EVENT_S * (self.problem.tasks + 8))
             return sample_events(
                 self.problem, self.tables, layout, scenarios, end_s=self._end_s
             )
         simulator = self._quick_sim if quick else self._full_sim
         sample = simulator.run(layout)
-        self.budget.charge(class_seconds(len(layout.parts), simulator.steps, scenarios.size))
+        self.budget.charge(simulator.work_s)
         return sample
 
     def starts_s(self, layout: Layout) -> Floats:
         """When the parts of a layout can begin on average.  Shapes: (parts,)."""
-        self.budget.charge(class_seconds(len(layout.parts), 4 * len(layout.parts), 1))
-        return self._mean_sim.run(layout).ready_s
+        ready = self._mean_sim.run(layout).ready_s
+        self.budget.charge(self._mean_sim.work_s)
+        return ready
 
     def scored(self, layout: Layout, goal: Goal) -> Scored:
         """Score a layout on all scenarios."""
@@ -116,7 +115,3 @@ class Evaluator:
             return False
         return quick.miss_share(deadline.at_s - goal.tighten_s) > 2.0 / _QUICK
 
-
-def class_seconds(parts: int, steps: int, size: int) -> float:
-    """Seconds that the reference machine takes for a class-level run."""
-    return parts * _PART_S + steps * _STEP_S * (0.4 + 0.6 * size / 64)

@@ -46,13 +46,17 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartResult:
-    """Shapes: last_start_s, last_end_s (S,); tasks_by_fleet (S, F); end_s (S, tasks) or None."""
+    """Shapes: last_start_s, last_end_s (S,); tasks_by_fleet (S, F); end_s (S, tasks) or None.
+
+    `listed` tasks were handed out, in `steps`; the others were poured.
+    """
 
     last_start_s: Floats
     last_end_s: Floats
     tasks_by_fleet: Floats
     end_s: Floats | None
     steps: int
+    listed: int
 
 
 class _Tally:
@@ -104,6 +108,7 @@ def run_tasks(lanes: Lanes, work: Work) -> PartResult:
         tasks_by_fleet=tally.tasks,
         end_s=ends,
         steps=1 + (work.count - done) // chunk,
+        listed=work.count - done,
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from placement.bounds import Bounds, bounds_of
 from placement.budget import Budget, Clock
 from placement.errors import InfeasibleError
-from placement.evaluate import Evaluator, Scored, class_seconds, horizon_s, sample_events
+from placement.evaluate import EVENT_S, Evaluator, Scored, horizon_s, sample_events
 from placement.greedy import Stack, data_locations, layout_of, orders, parts_in_order, sites_of, stack_of
 from placement.improve import anneal
 from placement.layout import Layout, Part, check_layout
@@ -28,15 +28,15 @@ from placement.scenarios import draw, is_random
 from placement.simulate import ClassSimulator, Sample
 from placement.tables import Tables, tables_of
 
-_SEARCH_SIZE: Final = 64
-_CONFIRM_SIZE: Final = 240
+_SEARCH_SIZE: Final = 96
+_CONFIRM_SIZE: Final = 300
 _FACTORS: Final = (1.0, 1.15, 1.3, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0)
 _STARTS: Final = 3
 _FINALISTS: Final = 6
 _ROUNDS: Final = 4
+_ROUND_SHARE: Final = 0.12
 # Confirmation at event level may take this share of the time limit.
 _CONFIRM_SHARE: Final = 0.25
-_EVENT_S: Final = 9e-6
 
 
 @dataclass(slots=True)
@@ -161,42 +161,39 @@ def _improve(search: _Search, starts: list[Scored]) -> list[Scored]:
     found: list[Scored] = list(reversed(starts))
     heads = starts[:_STARTS]
     for start in heads:
-        time = search.budget.slice_of(0.4 / len(heads))
+        time = search.budget.slice_of(0.3 / len(heads))
         walk = anneal(start, search.evaluator, search.goal, time, search.rng)
         _note(search, f"{search.names[start.layout]}+annealed", walk[-1])
         found += walk[-3:]
     best = min(found, key=lambda s: s.score)
     found += anneal(
-        best, search.evaluator, search.goal, search.budget.slice_of(0.25), search.rng
+        best, search.evaluator, search.goal, search.budget.slice_of(0.2), search.rng
     )
     return sorted(found, key=lambda s: -s.score)
 
 
 def _confirm(search: _Search, found: list[Scored]) -> tuple[Scored, Forecast]:
-    """Choose on fresh luck among the best found; tighten and search on while none is good."""
+    """Choose on fresh luck among the best found; search on, tighter, while time and need remain."""
     goal = search.goal
     fresh = _Confirmation(search, search.seed + 1)
     best: tuple[float, Scored, Sample] | None = None
     for _ in range(_ROUNDS):
-        finalists = list(dict.fromkeys(s.layout for s in reversed(found)))[:_FINALISTS]
-        by_layout = {s.layout: s for s in found}
-        for layout in finalists:
+        ranked = sorted(found, key=lambda s: s.score)
+        by_layout = {s.layout: s for s in ranked}
+        for layout in list(by_layout)[:_FINALISTS]:
             sample = fresh.sample(layout)
             score = goal.score(sample)
             if best is None or score < best[0]:
                 best = (score, by_layout[layout], sample)
         assert best is not None
-        if goal.is_kept(best[2]) or search.budget.left_s <= 0:
+        if search.budget.left_s <= _ROUND_SHARE * search.budget.limit_s / 2:
             break
-        tighter = replace(
-            search.goal, tighten_s=search.goal.tighten_s + _overrun(search.goal, best[2])
-        )
-        search.goal = tighter
-        again = Scored(tighter.score(best[1].sample), best[1].layout, best[1].sample)
-        time = search.budget.slice_of(0.12)
-        found = sorted(
-            anneal(again, search.evaluator, tighter, time, search.rng), key=lambda s: -s.score
-        )
+        # What was cheapest on the search's luck failed on fresh luck: ask for more.
+        late = _overrun(goal, fresh.sample(next(iter(by_layout))))
+        search.goal = replace(search.goal, tighten_s=search.goal.tighten_s + late)
+        start = search.evaluator.scored(best[1].layout, search.goal)
+        time = search.budget.slice_of(_ROUND_SHARE)
+        found = anneal(start, search.evaluator, search.goal, time, search.rng)
     assert best is not None
     chosen = best[1]
     unseen = _Confirmation(search, search.seed + 2).sample(chosen.layout)
@@ -220,7 +217,7 @@ class _Confirmation:
         self._search = search
         self._size = _CONFIRM_SIZE if is_random(problem) else 1
         ahead = horizon_s(problem, search.end_s - problem.now_s)
-        each = _EVENT_S * problem.tasks
+        each = EVENT_S * problem.tasks
         budget = _CONFIRM_SHARE * search.budget.limit_s / (_FINALISTS + 2)
         self._by_events = each * self._size <= budget
         self._scenarios = draw(problem, self._size, 1_000_003 + seed, horizon_s=ahead)
@@ -232,14 +229,13 @@ class _Confirmation:
         if layout not in self._known:
             search = self._search
             if self._by_events:
-                search.budget.charge(self._size * _EVENT_S * search.problem.tasks)
+                search.budget.charge(self._size * EVENT_S * search.problem.tasks)
                 self._known[layout] = sample_events(
                     search.problem, search.tables, layout, self._scenarios, end_s=search.end_s
                 )
             else:
                 self._known[layout] = self._classes.run(layout)
-                steps, parts = self._classes.steps, len(layout.parts)
-                search.budget.charge(class_seconds(parts, steps, self._size))
+                search.budget.charge(self._classes.work_s)
         return self._known[layout]
 
 
