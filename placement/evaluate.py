@@ -73,6 +73,7 @@ class Evaluator:
         self._quick_sim = ClassSimulator(problem, tables, self._quick)
         self._mean_sim = ClassSimulator(problem, tables, mean_scenario(problem))
         self.evaluations = 0
+        self.seconds_each = 0.0
 
     def sample(self, layout: Layout, *, quick: bool = False, events: bool | None = None) -> Sample:
         """Simulate a layout, on all scenarios or on the first few."""
@@ -86,6 +87,7 @@ class Evaluator:
         simulator = self._quick_sim if quick else self._full_sim
         sample = simulator.run(layout)
         self.budget.charge(simulator.work_s)
+        self.seconds_each = simulator.each_s
         return sample
 
     def starts_s(self, layout: Layout) -> Floats:

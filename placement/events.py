@@ -157,7 +157,7 @@ class EventSimulator:
         self._missing_all = [sum(m == "all" for _, m, _ in tables.parents[k]) for k in range(len(classes))]
         self._missing_one = [self._inputs_one(k) for k in range(len(classes))]
         for f, fleet in enumerate(self._layout.fleets):
-            if fleet.held >= 0:
+            if fleet.held >= 0 and fleet.parts:
                 self._start_held(f)
             elif fleet.at_s is not None:
                 for _ in range(fleet.count):

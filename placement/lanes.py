@@ -12,9 +12,10 @@ from placement.tables import Bools, Floats, Ints
 # Tasks handed out at once: this share of the lanes.  Handing out one at a time is exact and eight
 # times slower; the finish moves by less than half a task in a wave.
 CHUNK_SHARE: Final = 4
-# Above this many tasks a lane, all but the last waves are poured in as a fluid.
-WAVES_MAX: Final = 10
-_WAVES_KEPT: Final = 4
+# Parts larger than this, with more waves than that, are poured in as a fluid but for the last waves.
+POUR_MIN: Final = 2_000
+_WAVES_MAX: Final = 4
+_WAVES_KEPT: Final = 2
 _LEVEL_STEPS: Final = 30
 
 
@@ -46,11 +47,12 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartResult:
-    """Shapes: last_start_s, last_end_s (S,); tasks_by_fleet (S, F); end_s (S, tasks) or None.
+    """Shapes: first_end_s, last_start_s, last_end_s (S,); tasks_by_fleet (S, F); end_s (S, tasks) or None.
 
     `listed` tasks were handed out, in `steps`; the others were poured.
     """
 
+    first_end_s: Floats
     last_start_s: Floats
     last_end_s: Floats
     tasks_by_fleet: Floats
@@ -63,11 +65,14 @@ class _Tally:
     """What a part needs to remember of each assignment."""
 
     def __init__(self, size: int, fleets: int) -> None:
+        self.first_end: Floats | None = None
         self.last_start = np.full(size, -np.inf)
         self.last_end = np.full(size, -np.inf)
         self.tasks = np.zeros((size, fleets))
 
     def add(self, rows: Ints, start: Floats, end: Floats, fleet: Ints, ok: Bools | None) -> None:
+        if self.first_end is None:
+            self.first_end = end.min(axis=1)
         if ok is None:
             self.last_start[rows] = np.maximum(self.last_start[rows], start.max(axis=1))
             self.last_end[rows] = np.maximum(self.last_end[rows], end.max(axis=1))
@@ -90,7 +95,7 @@ def run_tasks(lanes: Lanes, work: Work) -> PartResult:
     ready = work.ready_s
     _skip_outages(lanes, ready if ready.ndim == 1 else ready.min(axis=1))
     ends = np.zeros((size, work.count)) if work.keep_ends else None
-    done = _pour(lanes, work, tally, ends)
+    done = _pour(lanes, work, tally)
     order: Ints | None = None
     if ready.ndim == 2:
         order = np.argsort(ready, axis=1, kind="stable")[:, done:]
@@ -102,7 +107,9 @@ def run_tasks(lanes: Lanes, work: Work) -> PartResult:
         tasks = order[:, lo - done : hi - done] if order is not None else np.arange(lo, hi)
         _assign(lanes, work, rows, tasks, (tally, ends, lost), None)
     _redo(lanes, work, lost, tally, ends)
+    assert tally.first_end is not None
     return PartResult(
+        first_end_s=tally.first_end,
         last_start_s=tally.last_start,
         last_end_s=tally.last_end,
         tasks_by_fleet=tally.tasks,
@@ -233,14 +240,17 @@ def _redo(
             _assign(lanes, work, rows, table[:, lo:hi], (tally, ends, lost), real[:, lo:hi])
 
 
-def _pour(lanes: Lanes, work: Work, tally: _Tally, ends: Floats | None) -> int:
+def _pour(lanes: Lanes, work: Work, tally: _Tally) -> int:
     """Give all but the last waves of a large part to the lanes at once; how many tasks went."""
     size, m = lanes.free_s.shape
     waves = work.count // m
-    if waves <= WAVES_MAX:
+    if work.ready_s.ndim == 2:
+        return 0
+    if waves <= _WAVES_MAX or work.count <= POUR_MIN:
         return 0
     at = np.arange(size)[:, None]
     each = work.compute_s[at, lanes.fleet[None, :], 0] + work.io_s[at, lanes.fleet[None, :], 0]
+    tally.first_end = (lanes.free_s + each).min(axis=1)
     bulk = work.count - _WAVES_KEPT * m
     level = _level(lanes.free_s, each, bulk)
     taken = np.floor(np.maximum(level[:, None] - lanes.free_s, 0.0) / each)
@@ -258,10 +268,6 @@ def _pour(lanes: Lanes, work: Work, tally: _Tally, ends: Floats | None) -> int:
     np.copyto(lanes.free_s, end)
     for f in range(tally.tasks.shape[1]):
         tally.tasks[:, f] += taken[:, lanes.fleet == f].sum(axis=1)
-    if ends is not None:
-        spread = np.linspace(0.0, 1.0, poured, endpoint=False)[None, :]
-        begin = end.min(axis=1, keepdims=True) - (taken * each).max(axis=1, keepdims=True)
-        ends[:, :poured] = begin + spread * (end.max(axis=1, keepdims=True) - begin)
     return poured
 
 

@@ -195,20 +195,16 @@ Objective = Deadline | Budget | Weighted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """Nodes that are there already: `count` of them, usable from `ready_s`, paid since `up_s`.
-
-    `paid_until_s` is where a coarse billing period ends that is paid for whatever happens.
-    """
+    """Nodes that are there already: `count` of them, usable from `ready_s`, paid since `up_s`."""
 
     pool: str
     count: int
     up_s: float
     ready_s: float
-    paid_until_s: float = 0.0
 
     def __post_init__(self) -> None:
         _require(self.count >= 1, "held.count", "must be at least 1", self.count)
-        for name in ("up_s", "ready_s", "paid_until_s"):
+        for name in ("up_s", "ready_s"):
             _number(getattr(self, name), f"held.{name}", low=-math.inf)
 
 

@@ -54,7 +54,7 @@ def is_valid(layout: Layout, around: Surroundings) -> bool:
     asked = [0] * len(around.problem.pools)
     served = [False] * len(layout.parts)
     for fleet in layout.fleets:
-        if fleet.count < 1 or not fleet.parts:
+        if fleet.count < 1 or (not fleet.parts and fleet.held < 0):
             return False
         asked[fleet.pool] += fleet.count
         for p in fleet.parts:

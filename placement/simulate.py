@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from placement.fleets import Fate, Fates
-from placement.lanes import Lanes, Work, run_tasks
+from placement.lanes import POUR_MIN, Lanes, Work, run_tasks
 from placement.layout import Fleet, Layout
 from placement.model import Pool, Problem
 from placement.scenarios import Scenarios
@@ -59,15 +59,24 @@ class ClassSimulator:
     def __init__(self, problem: Problem, tables: Tables, scenarios: Scenarios) -> None:
         self.problem, self.tables, self.scenarios = problem, tables, scenarios
         self.fates = Fates(problem, scenarios)
+        # Larger classes are handed on as a flow: from the first end of the parent to its last.
         self.one_read = frozenset(
-            parent for deps in tables.parents for parent, mode, _ in deps if mode == "one"
+            parent
+            for k, deps in enumerate(tables.parents)
+            for parent, mode, _ in deps
+            if mode == "one" and max(tables.count[parent], tables.count[k]) <= POUR_MIN
         )
-        self.work_s = 0.0
+        self.base_s = self.each_s = 0.0
 
     def run(self, layout: Layout) -> Sample:
         """Simulate a layout in every scenario; `work_s` says how much work that was."""
-        self.work_s = len(layout.parts) * _PART_S
+        self.base_s, self.each_s = len(layout.parts) * _PART_S, 0.0
         return _Execution(self, layout).run()
+
+    @property
+    def work_s(self) -> float:
+        """Seconds that the last run takes on the reference machine."""
+        return self.base_s + self.each_s * self.scenarios.size
 
 
 @dataclass(slots=True)
@@ -87,6 +96,7 @@ class _Execution:
         size, classes = self.scen.size, len(self.problem.classes)
         self.fleets = [self._start(f) for f in layout.fleets]
         self.done_s = np.full((classes, size), self.problem.now_s)
+        self.first_end_s = np.full((classes, size), np.inf)
         self.end_s: dict[int, Floats] = {}
         self.last_start_s = np.full((len(layout.parts), size), -np.inf)
         locations = len(self.tables.locations)
@@ -161,10 +171,16 @@ class _Execution:
         lanes, blocks = self._gather(served, cls)
         work = self._work(p, served, reads_gb, ready)
         result = run_tasks(lanes, work)
-        self.sim.work_s += result.steps * _STEP_S + result.listed * self.scen.size * _TASK_S
+        self.sim.base_s += result.steps * _STEP_S
+        self.sim.each_s += result.listed * _TASK_S
         self._scatter(served, cls, lanes, blocks)
         self.last_start_s[p] = result.last_start_s
         self.done_s[cls] = np.maximum(self.done_s[cls], result.last_end_s)
+        self.first_end_s[cls] = np.minimum(self.first_end_s[cls], result.first_end_s)
+        for parent, mode, _ in self.tables.parents[cls]:
+            if mode == "one" and parent not in self.end_s:
+                tail = self.done_s[parent] + self.tables.best_s[cls]
+                self.done_s[cls] = np.maximum(self.done_s[cls], tail)
         if result.end_s is not None:
             ends = self.end_s.setdefault(cls, np.zeros((self.scen.size, self.tables.count[cls])))
             ends[:, part.lo : part.hi] = result.end_s
@@ -185,6 +201,10 @@ class _Execution:
         at = np.full(self.scen.size, self.problem.now_s)
         each: Floats | None = None
         for parent, mode, _ in self.tables.parents[part.cls]:
+            count = max(self.tables.count[parent], self.tables.count[part.cls])
+            if mode == "one" and count > POUR_MIN:
+                at = np.maximum(at, self.first_end_s[parent])
+                continue
             if mode == "all" or parent not in self.end_s:
                 at = np.maximum(at, self.done_s[parent])
                 continue
