@@ -18,7 +18,6 @@ from placement.tables import Tables
 
 _SIZE_MAX: Final = 300
 _SIZE_MIN: Final = 32
-_QUICK_SIZE: Final = 8
 _FINALISTS: Final = 6
 _ROUNDS: Final = 4
 _ROUND_SHARE: Final = 0.12
@@ -30,13 +29,13 @@ def choose(search: Search, found: list[Scored]) -> tuple[Scored, Forecast]:
     """Choose on fresh luck among the best found; search on, tighter, while time remains."""
     goal = search.goal
     fresh = Confirmation(search, search.seed + 1)
-    best: tuple[float, Scored, Sample] | None = None
+    best: tuple[tuple[bool, float], Scored, Sample] | None = None
     for _ in range(_ROUNDS):
         ranked = sorted(found, key=lambda s: s.score)
         by_layout = {s.layout: s for s in ranked}
         for layout in list(by_layout)[:_FINALISTS]:
             sample = fresh.sample(layout)
-            score = goal.score(sample)
+            score = (not goal.is_kept(sample), goal.score(sample))
             if best is None or score < best[0]:
                 best = (score, by_layout[layout], sample)
             if search.budget.left_s <= 0:
@@ -54,9 +53,9 @@ def choose(search: Search, found: list[Scored]) -> tuple[Scored, Forecast]:
     return best[1], forecast_on_fresh_luck(search, best[1].layout)
 
 
-def forecast_on_fresh_luck(search: Search, layout: Layout, *, quick: bool = False) -> Forecast:
+def forecast_on_fresh_luck(search: Search, layout: Layout) -> Forecast:
     """Forecast a layout on scenarios that took no part in choosing it."""
-    sample = Confirmation(search, search.seed + 2, quick=quick).sample(layout)
+    sample = Confirmation(search, search.seed + 2).sample(layout)
     return forecast_of(search.problem, search.tables, sample)
 
 
@@ -72,15 +71,15 @@ def _overrun_s(goal: Goal, sample: Sample) -> float:
 class Confirmation:
     """Fresh scenarios; each layout is simulated on them once."""
 
-    def __init__(self, search: Search, seed: int, *, quick: bool = False) -> None:
+    def __init__(self, search: Search, seed: int) -> None:
         problem, evaluator = search.problem, search.evaluator
         self._search = search
         share = _SHARE * search.budget.limit_s / (2 * _FINALISTS)
         self.size = self._affordable(share / max(EVENT_S * problem.tasks, 1e-9))
-        self.by_events = self.size == _SIZE_MAX and not quick
+        self.by_events = self.size == _SIZE_MAX
         if not self.by_events:
             each = max(evaluator.seconds_each, 1e-9)
-            self.size = _QUICK_SIZE if quick else self._affordable(share / each)
+            self.size = self._affordable(share / each)
         if not is_random(problem):
             self.size = 1
         ahead = horizon_s(problem, search.end_s - problem.now_s)

@@ -16,8 +16,8 @@ from placement.scenarios import Scenarios, draw, first, is_random, mean_scenario
 from placement.simulate import ClassSimulator, Sample
 from placement.tables import Floats, Tables
 
-# Below this many tasks the event level is as fast as the class level, and exact.
-EVENT_TASKS_MAX: Final = 160
+# The event level is exact: it may take this many times as long as the class level.
+_EXACT_WORTH: Final = 2.0
 _QUICK: Final = 16
 _HOPELESS: Final = 1.04
 # Seconds on the reference machine for a task at event level, measured.
@@ -65,7 +65,7 @@ class Evaluator:
         self.problem, self.tables, self.budget = problem, tables, budget
         self.size = size if is_random(problem) else 1
         self._end_s = end_s
-        self.by_events = problem.tasks <= EVENT_TASKS_MAX
+        self.by_events = False
         ahead = horizon_s(problem, end_s - problem.now_s)
         self.scenarios = draw(problem, self.size, seed, horizon_s=ahead)
         self._quick = first(self.scenarios, _QUICK)
@@ -74,6 +74,13 @@ class Evaluator:
         self._mean_sim = ClassSimulator(problem, tables, mean_scenario(problem))
         self.evaluations = 0
         self.seconds_each = 0.0
+
+    def choose_level(self, layout: Layout) -> None:
+        """Search at event level when that is about as quick, judged by one run of a layout."""
+        self._full_sim.run(layout)
+        self.budget.charge(self._full_sim.work_s)
+        by_events = self.size * EVENT_S * (self.problem.tasks + 8)
+        self.by_events = by_events <= _EXACT_WORTH * self._full_sim.work_s
 
     def sample(self, layout: Layout, *, quick: bool = False, events: bool | None = None) -> Sample:
         """Simulate a layout, on all scenarios or on the first few."""

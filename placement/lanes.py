@@ -9,14 +9,14 @@ import numpy as np
 
 from placement.tables import Bools, Floats, Ints
 
-# Tasks handed out at once: this share of the lanes.  Handing out one at a time is exact and eight
+# Tasks handed out at once: this share of the lanes.  Handing out one at a time is exact and many
 # times slower; the finish moves by less than half a task in a wave.
 CHUNK_SHARE: Final = 4
 # Parts larger than this, with more waves than that, are poured in as a fluid but for the last waves.
 POUR_MIN: Final = 2_000
 _WAVES_MAX: Final = 4
 _WAVES_KEPT: Final = 2
-_LEVEL_STEPS: Final = 30
+_LEVEL_STEPS: Final = 14
 
 
 @dataclass(slots=True)
@@ -101,7 +101,8 @@ def run_tasks(lanes: Lanes, work: Work) -> PartResult:
         order = np.argsort(ready, axis=1, kind="stable")[:, done:]
     lost: list[tuple[Ints, Ints]] = []
     rows = np.arange(size)
-    chunk = max(1, min(lanes.free_s.shape[1] // CHUNK_SHARE, work.count))
+    share = CHUNK_SHARE // 2 if done else CHUNK_SHARE
+    chunk = max(1, min(lanes.free_s.shape[1] // share, work.count))
     for lo in range(done, work.count, chunk):
         hi = min(lo + chunk, work.count)
         tasks = order[:, lo - done : hi - done] if order is not None else np.arange(lo, hi)
@@ -249,7 +250,9 @@ def _pour(lanes: Lanes, work: Work, tally: _Tally) -> int:
     if waves <= _WAVES_MAX or work.count <= POUR_MIN:
         return 0
     at = np.arange(size)[:, None]
-    each = work.compute_s[at, lanes.fleet[None, :], 0] + work.io_s[at, lanes.fleet[None, :], 0]
+    compute = work.compute_s[:, :, 0][:, lanes.fleet]
+    io = work.io_s[:, :, 0][:, lanes.fleet]
+    each = compute + io
     tally.first_end = (lanes.free_s + each).min(axis=1)
     bulk = work.count - _WAVES_KEPT * m
     level = _level(lanes.free_s, each, bulk)
@@ -260,8 +263,6 @@ def _pour(lanes: Lanes, work: Work, tally: _Tally) -> int:
     taken *= np.where(taken.sum(axis=1) > 0, 1 - surplus / taken.sum(axis=1), 0.0)[:, None]
     columns = np.arange(m) % work.noise.shape[1]
     mean = 1.0 + (work.noise[:, columns] - 1.0) / np.sqrt(np.maximum(taken, 1.0))
-    compute = work.compute_s[at, lanes.fleet[None, :], 0]
-    io = work.io_s[at, lanes.fleet[None, :], 0]
     end = lanes.free_s + taken * (compute * mean + io)
     if lanes.lost_s is not None and lanes.ready_s is not None:
         end = _pour_over_outages(lanes, work, lanes.free_s, end, each)
@@ -291,8 +292,10 @@ def _pour_over_outages(
     at = np.arange(begin.shape[0])[:, None]
     fleet = lanes.fleet[None, :]
     for phase in range(lanes.lost_s.shape[2] - 1):
-        lost = lanes.lost_s[at, fleet, phase]
+        lost = lanes.lost_s[:, :, phase][:, lanes.fleet]
         hit = (end > lost) & (begin < lost)
+        if not hit.any():
+            break
         slower = work.compute_s[at, fleet, phase + 1] + work.io_s[at, fleet, phase + 1]
         rest = (np.where(hit, end - lost, 0.0) + each / 2) / each * slower
         end = np.where(hit, lanes.ready_s[at, fleet, phase + 1] + rest, end)

@@ -14,7 +14,7 @@ import numpy as np
 
 from placement.bounds import Bounds, bounds_of
 from placement.budget import Budget, Clock
-from placement.confirm import choose, forecast_on_fresh_luck
+from placement.confirm import choose, forecast_of
 from placement.errors import InfeasibleError
 from placement.evaluate import Evaluator, Scored
 from placement.improve import anneal
@@ -31,6 +31,7 @@ from placement.tables import Tables, tables_of
 
 _SIZE_MAX: Final = 96
 _SIZE_MIN: Final = 8
+_SIZE_FIRST: Final = 4
 # A search needs about this many evaluations to be worth its name.
 _EVALUATIONS: Final = 120
 _STARTS: Final = 3
@@ -51,14 +52,8 @@ def solve(
     bounds = bounds_of(problem, tables)
     _refuse_impossible(problem, bounds)
     end_s = _end_scale_s(problem, bounds)
-    evaluator = Evaluator(
-        problem,
-        tables,
-        budget,
-        size=_search_size(problem, tables, budget, end_s),
-        seed=seed,
-        end_s=end_s,
-    )
+    size = _search_size(problem, tables, budget, end_s) if time_limit_s > 0 else _SIZE_FIRST
+    evaluator = Evaluator(problem, tables, budget, size=size, seed=seed, end_s=end_s)
     search = Search(
         problem=problem,
         tables=tables,
@@ -69,12 +64,13 @@ def solve(
         end_s=end_s,
         rng=np.random.default_rng([seed, 77]),
     )
-    if time_limit_s <= 0:
+    if time_limit_s > 0:
+        evaluator.choose_level(first_layout(problem, tables, end_s))
+        chosen, forecast = choose(search, _improve(search, starts(search)))
+    else:
         chosen = evaluator.scored(first_layout(problem, tables, end_s), search.goal)
         note(search, "first", chosen)
-        forecast = forecast_on_fresh_luck(search, chosen.layout, quick=True)
-    else:
-        chosen, forecast = choose(search, _improve(search, starts(search)))
+        forecast = forecast_of(problem, tables, chosen.sample)
     check_layout(problem, tables, chosen.layout)
     return Plan(
         layout=chosen.layout,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 
+from placement.errors import SolverError
 from placement.evaluate import Scored
 from placement.greedy import (
     Stack,
@@ -17,6 +19,7 @@ from placement.greedy import (
     stack_of,
 )
 from placement.layout import Fleet, Layout, Part
+from placement.menu import menu_layout
 from placement.model import Deadline, Problem
 from placement.search import Search, note
 from placement.tables import Tables
@@ -25,6 +28,10 @@ _FACTORS: Final = (1.0, 1.15, 1.3, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0)
 # With nodes that are there already, less than all of the work may need new ones.
 _FACTORS_HELD: Final = (0.0, 0.25, 0.5, 0.75)
 _FIRST_FACTOR: Final = 1.3
+_HORIZONS: Final = (0.92, 0.8, 0.65)
+_MENU_SHARE: Final = 0.05
+_MENU_LIMIT_MIN_S: Final = 0.2
+_MENU_CLASSES_MAX: Final = 80
 # The starts may take this share of the time limit.
 _SHARE: Final = 0.25
 
@@ -55,12 +62,38 @@ def starts(search: Search) -> list[Scored]:
             best = _widest_needed(search, parts, stacks)
             note(search, name, best)
             found[best.layout] = best
+    for name, layout in _menus(search):
+        scored = search.evaluator.scored(layout, search.goal)
+        note(search, name, scored)
+        found[layout] = scored
     if not found:
         alone = _every_class_its_own(problem, tables, parts, search.end_s)
         scored = search.evaluator.scored(alone, search.goal)
         note(search, "class-by-class", scored)
         found[alone] = scored
     return sorted(found.values(), key=lambda s: s.score)
+
+
+def _menus(search: Search) -> Iterator[tuple[str, Layout]]:
+    """Layouts of the time-cost menu at a few horizons, while the time allows."""
+    problem, tables = search.problem, search.tables
+    span = search.end_s - problem.now_s
+    limit = _MENU_SHARE * search.budget.limit_s
+    if limit < _MENU_LIMIT_MIN_S or len(problem.classes) > _MENU_CLASSES_MAX:
+        return
+    time = search.budget.slice_of(_MENU_SHARE * len(_HORIZONS))
+    anything = np.ones(len(problem.pools), dtype=bool)
+    for share in _HORIZONS:
+        if time.share >= 1.0:
+            return
+        try:
+            layout = menu_layout(problem, tables, share * span, anything, limit_s=limit)
+        except SolverError:
+            continue
+        finally:
+            search.budget.charge(limit / 4)
+        if is_served(tables, layout):
+            yield f"menu-{share:g}", layout
 
 
 def _stacks(
@@ -106,7 +139,7 @@ def _widest_needed(search: Search, parts: tuple[Part, ...], stacks: list[Stack])
     for factor in factors:
         width = (search.end_s - problem.now_s, factor)
         layout = _layout(problem, tables, parts, stacks, width)
-        if not _serves_all(tables, layout):
+        if not is_served(tables, layout):
             continue
         scored = search.evaluator.scored(layout, search.goal)
         if best is None or scored.score < best.score:
@@ -117,7 +150,7 @@ def _widest_needed(search: Search, parts: tuple[Part, ...], stacks: list[Stack])
     return best
 
 
-def _serves_all(tables: Tables, layout: Layout) -> bool:
+def is_served(tables: Tables, layout: Layout) -> bool:
     served = {
         p for f in layout.fleets for p in f.parts if tables.fits[layout.parts[p].cls, f.pool]
     }
