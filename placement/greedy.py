@@ -211,10 +211,17 @@ def orders(problem: Problem) -> Iterator[tuple[str, Callable[[int, float], float
             return 1.0 - sum(spot.trace_up) / len(spot.trace_up)
         return spot.reclaims_per_h
 
+    def calm(p: int, most: float) -> bool:
+        return hazard(p) <= most
+
+    yield "calm-0.08", lambda p, n: price(p, n) if calm(p, 0.08) else np.inf
     yield "cheapest", price
-    for most in (0.02, 0.08):
-        yield f"calm-{most:g}", lambda p, n, most=most: price(p, n) if hazard(p) <= most else np.inf
-    yield "on-demand", lambda p, n: price(p, n) if pools[p].spot is None else np.inf
+    # Where paths and not work are long, nodes idle: small ones do it for less.
+    yield "small", lambda p, _: pools[p].usd_h
+    yield "on-demand", lambda p, n: price(p, n) if calm(p, 0.0) else np.inf
     yield "quick", lambda p, n: price(p, n) * n
-    yield "quick-calm", lambda p, n: price(p, n) * n if hazard(p) <= 0.08 else np.inf
-    yield "fastest-on-demand", lambda p, n: n if pools[p].spot is None else np.inf
+    yield "small-quick", lambda p, _: pools[p].usd_h / max(pools[p].speed.values())
+    yield "calm-0.02", lambda p, n: price(p, n) if calm(p, 0.02) else np.inf
+    yield "small-calm", lambda p, _: pools[p].usd_h if calm(p, 0.02) else np.inf
+    yield "quick-calm", lambda p, n: price(p, n) * n if calm(p, 0.08) else np.inf
+    yield "fastest-on-demand", lambda p, n: n if calm(p, 0.0) else np.inf

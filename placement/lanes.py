@@ -99,14 +99,14 @@ def run_tasks(lanes: Lanes, work: Work) -> PartResult:
     order: Ints | None = None
     if ready.ndim == 2:
         order = np.argsort(ready, axis=1, kind="stable")[:, done:]
-    lost: list[tuple[Ints, Ints]] = []
+    lost: list[tuple[Ints, Ints, Floats]] = []
     rows = np.arange(size)
     share = CHUNK_SHARE // 2 if done else CHUNK_SHARE
     chunk = max(1, min(lanes.free_s.shape[1] // share, work.count))
     for lo in range(done, work.count, chunk):
         hi = min(lo + chunk, work.count)
         tasks = order[:, lo - done : hi - done] if order is not None else np.arange(lo, hi)
-        _assign(lanes, work, rows, tasks, (tally, ends, lost), None)
+        _assign(lanes, work, (rows, tasks), (tally, ends, lost), None)
     _redo(lanes, work, lost, tally, ends)
     assert tally.first_end is not None
     return PartResult(
@@ -137,17 +137,20 @@ def _skip_outages(lanes: Lanes, ready: Floats) -> None:
     lanes.free_s[rows] = free
 
 
-_Book = tuple[_Tally, Floats | None, list[tuple[Ints, Ints]]]
+_Book = tuple[_Tally, Floats | None, list[tuple[Ints, Ints, Floats]]]
 
 
 def _assign(
-    lanes: Lanes, work: Work, rows: Ints, tasks: Ints, book: _Book, real: Bools | None
+    lanes: Lanes, work: Work, what: tuple[Ints, Ints], book: _Book, again_s: Floats | None
 ) -> None:
-    """Give some tasks to the lanes that are free first, in the scenarios `rows`.
+    """Give some tasks to the lanes that are free first, in some scenarios.
 
-    Shapes: tasks (k,) or (rows, k); real (rows, k) is False for padding.
+    Shapes: `what` is rows (n,) and tasks (k,) or (n, k); again_s (n, k) is when a lost task may
+    start again, inf for padding.
     """
+    rows, tasks = what
     tally, ends, lost = book
+    real = None if again_s is None else np.isfinite(again_s)
     k = tasks.shape[-1]
     free = lanes.free_s if rows.size == lanes.free_s.shape[0] else lanes.free_s[rows]
     if k == 1:
@@ -162,6 +165,8 @@ def _assign(
             start = np.take_along_axis(start, by_time, axis=1)
     if work.ready_s.ndim == 2:
         start = np.maximum(start, work.ready_s[rows[:, None], tasks])
+    if again_s is not None:
+        start = np.maximum(start, np.where(real, again_s, 0.0))
     fleet = lanes.fleet[idx]
     noise = work.noise[rows[:, None], tasks % work.noise.shape[1]]
     at = rows[:, None]
@@ -178,9 +183,12 @@ def _assign(
             end[r, c], after[r, c] = spans[:2]
             hit = late.copy()
             hit[r, c] = spans[2]
+            gone_s = np.zeros_like(end)
+            gone_s[r, c] = spans[3]
             r, c = np.nonzero(hit)
             if r.size:
-                lost.append((rows[r], tasks[c] if tasks.ndim == 1 else tasks[r, c]))
+                picked = tasks[c] if tasks.ndim == 1 else tasks[r, c]
+                lost.append((rows[r], picked, gone_s[r, c]))
                 ok = ~hit if real is None else real & ~hit
     if real is not None:
         after = np.where(real, after, np.take_along_axis(free, idx, axis=1))
@@ -196,8 +204,8 @@ def _assign(
 
 def _through_outages(
     lanes: Lanes, work: Work, where: tuple[Ints, Ints], start: Floats, noise: Floats
-) -> tuple[Floats, Floats, Bools]:
-    """End of each task, when its lane is free again, and whether a reclaim took the task.
+) -> tuple[Floats, Floats, Bools, Floats]:
+    """End of each task, when its lane is free again, whether a reclaim took it, and when.
 
     Shapes: all (n,); `where` is the scenario and the fleet of each task.
     """
@@ -210,15 +218,16 @@ def _through_outages(
     # A start may fall between a reclaim and its replacement: it waits.
     start = np.maximum(start, readies[item, phase])
     end = start + work.compute_s[row, fleet, phase] * noise + work.io_s[row, fleet, phase]
-    hit = end > losses[item, phase]
+    gone = losses[item, phase]
+    hit = end > gone
     again = readies[item, np.minimum(phase + 1, losses.shape[1] - 1)]
-    return end, np.where(hit, again, end), hit
+    return end, np.where(hit, again, end), hit, gone
 
 
 def _redo(
     lanes: Lanes,
     work: Work,
-    lost: list[tuple[Ints, Ints]],
+    lost: list[tuple[Ints, Ints, Floats]],
     tally: _Tally,
     ends: Floats | None,
 ) -> None:
@@ -227,18 +236,23 @@ def _redo(
     for _ in range(2 * phases):
         if not lost:
             return
-        rows_of = np.concatenate([r for r, _ in lost])
-        task_of = np.concatenate([t for _, t in lost])
+        rows_of = np.concatenate([r for r, _, _ in lost])
+        task_of = np.concatenate([t for _, t, _ in lost])
+        gone_of = np.concatenate([g for _, _, g in lost])
         lost.clear()
         rows, inverse, counts = np.unique(rows_of, return_inverse=True, return_counts=True)
         width = int(counts.max())
         table = np.zeros((rows.size, width), dtype=np.intp)
         real = np.arange(width)[None, :] < counts[:, None]
-        table[real] = task_of[np.argsort(inverse, kind="stable")]
+        by_row = np.argsort(inverse, kind="stable")
+        table[real] = task_of[by_row]
+        again_s = np.full((rows.size, width), np.inf)
+        again_s[real] = gone_of[by_row]
         chunk = max(1, lanes.free_s.shape[1] // 4)
         for lo in range(0, width, chunk):
             hi = min(lo + chunk, width)
-            _assign(lanes, work, rows, table[:, lo:hi], (tally, ends, lost), real[:, lo:hi])
+            book = (tally, ends, lost)
+            _assign(lanes, work, (rows, table[:, lo:hi]), book, again_s[:, lo:hi])
 
 
 def _pour(lanes: Lanes, work: Work, tally: _Tally) -> int:

@@ -120,7 +120,7 @@ def repool(layout: Layout, around: Surroundings, rng: np.random.Generator) -> La
         return None
     pace = lanes / around.each_s[part]
     share = fleet.count if rng.random() < 0.5 else int(rng.integers(1, fleet.count + 1))
-    wanted = max(1, round(share * float(pace[fleet.pool] / pace[pool]) * rng.uniform(0.8, 1.1)))
+    wanted = max(1, round(share * float(pace[fleet.pool] / pace[pool]) * rng.uniform(0.3, 1.1)))
     asked = sum(x.count for x in layout.fleets if x.pool == pool)
     count = min(wanted, around.problem.pools[pool].nodes_max - asked)
     if count < 1:

@@ -15,7 +15,7 @@ import numpy as np
 
 from placement.fleets import Fate, Fates
 from placement.lanes import POUR_MIN, Lanes, Work, run_tasks
-from placement.layout import Fleet, Layout
+from placement.layout import NO_POOL, Fleet, Layout
 from placement.model import Pool, Problem
 from placement.scenarios import Scenarios
 from placement.tables import Floats, Tables
@@ -92,6 +92,7 @@ class _FleetState:
 class _Execution:
     def __init__(self, sim: ClassSimulator, layout: Layout) -> None:
         self.sim, self.layout = sim, layout
+        self.fallback = deep_enough(sim.problem, layout)
         self.problem, self.tables, self.scen = sim.problem, sim.tables, sim.scenarios
         size, classes = self.scen.size, len(self.problem.classes)
         self.fleets = [self._start(f) for f in layout.fleets]
@@ -119,10 +120,10 @@ class _Execution:
         if fleet.held >= 0:
             held = self.problem.held[fleet.held]
             ready = max(held.ready_s, self.problem.now_s)
-            rules = (layout.fallback, layout.patience_s)
+            rules = (self.fallback, layout.patience_s)
             state.fate = self.sim.fates.held(fleet.pool, held.up_s, ready, *rules)
         else:
-            state.fate = self.sim.fates.of(fleet.pool, at_s, layout.fallback, layout.patience_s)
+            state.fate = self.sim.fates.of(fleet.pool, at_s, self.fallback, layout.patience_s)
         state.free_s[:] = state.fate.ready_s[:, 0, None, None]
 
     def run(self) -> Sample:
@@ -327,6 +328,24 @@ class _Execution:
                     usd[rows[mine]] -= float(paid[0]) * state.fleet.count
             wanted = wanted & (lost < last_start)
         return usd
+
+
+def deep_enough(problem: Problem, layout: Layout) -> tuple[int, ...]:
+    """The layout's fallback, without pools that could not take all who may fall back to them.
+
+    A pool that is full lets requests wait: counting on it would promise what may not come.
+    """
+    asked = [0] * len(problem.pools)
+    for fleet in layout.fleets:
+        pool, seen = fleet.pool, {NO_POOL}
+        while pool not in seen:
+            asked[pool] += fleet.count
+            seen.add(pool)
+            pool = layout.fallback[pool]
+    return tuple(
+        other if other != NO_POOL and asked[other] <= problem.pools[other].nodes_max else NO_POOL
+        for other in layout.fallback
+    )
 
 
 def bills_usd(pool: Pool, spans_s: Floats) -> Floats:

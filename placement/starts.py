@@ -33,7 +33,7 @@ _MENU_SHARE: Final = 0.05
 _MENU_LIMIT_MIN_S: Final = 0.2
 _MENU_CLASSES_MAX: Final = 80
 # The starts may take this share of the time limit.
-_SHARE: Final = 0.25
+_SHARE: Final = 0.2
 
 
 def first_layout(problem: Problem, tables: Tables, end_s: float) -> Layout:
