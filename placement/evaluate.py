@@ -53,6 +53,8 @@ def sample_events(
         usd=np.array([r.usd for r in runs]) + requests,
         egress_usd=np.array([r.egress_usd for r in runs]),
         ready_s=np.zeros(len(layout.parts)),
+        done_s=np.zeros(len(problem.classes)),
+        tasks=np.zeros((len(layout.parts), len(layout.fleets))),
     )
 
 

@@ -46,7 +46,8 @@ class Plan:
     """The chosen layout.
 
     `bound_usd` is a cost that no plan can be below and `gap` how far above it this one is, as a
-    share; `shortfall` says what is wrong when the objective could not be kept, and what would do.
+    share; `shortfall` says what is wrong when the objective could not be kept, and what would do;
+    `event` what went wrong on the way to a plan that stands all the same.
     """
 
     layout: Layout
@@ -57,6 +58,7 @@ class Plan:
     evaluations: int
     used_s: float
     shortfall: str = ""
+    event: str = ""
 
     @property
     def gap(self) -> float:

@@ -17,7 +17,11 @@ from placement.tables import Tables
 
 @dataclass(slots=True, kw_only=True)
 class Search:
-    """One solve under way; `goal` is tightened when fresh luck disagrees with the search."""
+    """One solve under way.
+
+    `goal` is tightened when fresh luck disagrees with the search; `safe` are starts that kept the
+    objective, for when nothing else does.
+    """
 
     problem: Problem
     tables: Tables
@@ -29,6 +33,7 @@ class Search:
     rng: np.random.Generator
     names: dict[Layout, str] = field(default_factory=dict)
     candidates: list[Candidate] = field(default_factory=list)
+    safe: list[Scored] = field(default_factory=list)
 
 
 def note(search: Search, name: str, scored: Scored) -> None:

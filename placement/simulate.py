@@ -31,13 +31,16 @@ _TASK_S: Final = 1.4e-7
 class Sample:
     """What a layout came to in each scenario.
 
-    Shapes: end_s, usd, egress_usd (S,); ready_s (parts,) mean time at which a part can begin.
+    Shapes: end_s, usd, egress_usd (S,); ready_s (parts,) is when a part can begin on average, and
+    done_s (C,) when a class is done; tasks (parts, fleets) is how many each fleet runs on average.
     """
 
     end_s: Floats
     usd: Floats
     egress_usd: Floats
     ready_s: Floats
+    done_s: Floats
+    tasks: Floats
 
     @property
     def mean_usd(self) -> float:
@@ -104,6 +107,7 @@ class _Execution:
         self.at_loc = np.zeros((classes, size, locations)) if locations > 1 else None
         self.egress_usd = np.zeros(size)
         self.ready_s = np.zeros(len(layout.parts))
+        self.tasks = np.zeros((len(layout.parts), len(layout.fleets)))
 
     def _start(self, fleet: Fleet) -> _FleetState:
         pool = self.problem.pools[fleet.pool]
@@ -131,7 +135,14 @@ class _Execution:
             self._run_part(p)
         end = self.done_s.max(axis=0)
         usd = self._bill() + self.egress_usd
-        return Sample(end_s=end, usd=usd, egress_usd=self.egress_usd, ready_s=self.ready_s)
+        return Sample(
+            end_s=end,
+            usd=usd,
+            egress_usd=self.egress_usd,
+            ready_s=self.ready_s,
+            done_s=self.done_s.mean(axis=1),
+            tasks=self.tasks,
+        )
 
     # -- order -----------------------------------------------------------------------------
 
@@ -160,7 +171,12 @@ class _Execution:
         cls = part.cls
         ready = self._ready(p)
         self.ready_s[p] = ready.mean()
-        served = [f for f in self.fleets if p in f.fleet.parts and self._lanes_of(f, cls) > 0]
+        mine = [
+            f
+            for f, state in enumerate(self.fleets)
+            if p in state.fleet.parts and self._lanes_of(state, cls) > 0
+        ]
+        served = [self.fleets[f] for f in mine]
         for state in served:
             if state.fate is None:
                 at = ready if ready.ndim == 1 else ready.min(axis=1)
@@ -186,6 +202,7 @@ class _Execution:
             ends = self.end_s.setdefault(cls, np.zeros((self.scen.size, self.tables.count[cls])))
             ends[:, part.lo : part.hi] = result.end_s
         per_fleet = result.tasks_by_fleet
+        self.tasks[p, mine] = per_fleet.mean(axis=0)
         self.egress_usd += (per_fleet * usd).sum(axis=1)
         self.egress_usd += part.count * self.tables.request_usd[cls]
         if self.at_loc is not None:

@@ -73,15 +73,31 @@ def solve(
         note(search, "first", chosen)
         forecast = forecast_of(problem, tables, chosen.sample)
     check_layout(problem, tables, chosen.layout)
+    return plan_of(search, chosen, forecast, bound_usd=bounds.usd)
+
+
+def plan_of(
+    search: Search,
+    chosen: Scored,
+    forecast: Forecast,
+    *,
+    bound_usd: float | None = None,
+    event: str = "",
+) -> Plan:
+    """Dress a chosen layout as a plan."""
+    problem = search.problem
+    if bound_usd is None:
+        bound_usd = bounds_of(problem, search.tables).usd
     return Plan(
         layout=chosen.layout,
         forecast=forecast,
-        bound_usd=problem.spent_usd + bounds.usd,
+        bound_usd=problem.spent_usd + bound_usd,
         method=search.names.get(chosen.layout, "search"),
         candidates=tuple(search.candidates),
-        evaluations=evaluator.evaluations,
-        used_s=budget.used_s,
+        evaluations=search.evaluator.evaluations,
+        used_s=search.budget.used_s,
         shortfall=_shortfall(problem, forecast),
+        event=event,
     )
 
 

@@ -23,12 +23,14 @@ from placement.menu import menu_layout
 from placement.model import Deadline, Problem
 from placement.search import Search, note
 from placement.tables import Tables
+from placement.tiny import is_tiny, tiny_layout
 
 _FACTORS: Final = (1.0, 1.15, 1.3, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0)
 # With nodes that are there already, less than all of the work may need new ones.
 _FACTORS_HELD: Final = (0.0, 0.25, 0.5, 0.75)
 _FIRST_FACTOR: Final = 1.3
 _HORIZONS: Final = (0.92, 0.8, 0.65)
+_EXACT_SHARE: Final = 0.15
 _MENU_SHARE: Final = 0.05
 _MENU_LIMIT_MIN_S: Final = 0.2
 _MENU_CLASSES_MAX: Final = 80
@@ -62,7 +64,7 @@ def starts(search: Search) -> list[Scored]:
             best = _widest_needed(search, parts, stacks)
             note(search, name, best)
             found[best.layout] = best
-    for name, layout in _menus(search):
+    for name, layout in (*_exact(search), *_menus(search)):
         scored = search.evaluator.scored(layout, search.goal)
         note(search, name, scored)
         found[layout] = scored
@@ -71,7 +73,23 @@ def starts(search: Search) -> list[Scored]:
         scored = search.evaluator.scored(alone, search.goal)
         note(search, "class-by-class", scored)
         found[alone] = scored
-    return sorted(found.values(), key=lambda s: s.score)
+    ranked = sorted(found.values(), key=lambda s: s.score)
+    search.safe = [s for s in ranked if search.goal.is_kept(s.sample)]
+    return ranked
+
+
+def _exact(search: Search) -> Iterator[tuple[str, Layout]]:
+    """The cheapest static schedule, where the problem is small and certain enough for one."""
+    if not is_tiny(search.problem):
+        return
+    limit = _EXACT_SHARE * search.budget.limit_s
+    try:
+        layout, _ = tiny_layout(search.problem, search.tables, limit_s=limit)
+    except SolverError:
+        return
+    finally:
+        search.budget.charge(limit / 2)
+    yield "exact", layout
 
 
 def _menus(search: Search) -> Iterator[tuple[str, Layout]]:
