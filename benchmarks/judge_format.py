@@ -65,9 +65,7 @@ def _spot(spot: Json | None) -> Spot | None:
         return None
     if trace := spot.get("trace"):
         return Spot(trace_up=tuple(bool(up) for up in trace["up"]), gap_s=trace["gap_s"])
-    return Spot(
-        reclaims_per_h=spot.get("reclaims_per_h", 0.0), outage_s=spot.get("outage_s", 0.0)
-    )
+    return Spot(reclaims_per_h=spot.get("reclaims_per_h", 0.0), outage_s=spot.get("outage_s", 0.0))
 
 
 def plan_from(problem: Problem, layout: Layout) -> dict[str, Any]:

@@ -12,14 +12,16 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.judge_format import graph_from, plan_from, problem_from
 from placement.errors import PlacementError
 from placement.listsched import shortest
 from placement.solve import solve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _TIME_LIMIT_S = 60.0
 _GRAPH_LIMIT_S = 20.0

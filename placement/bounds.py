@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from placement.errors import SolverError
 from placement.exact import Matrix, minimise
 from placement.model import Deadline, Problem
-from placement.tables import Floats, Tables
+
+if TYPE_CHECKING:
+    from placement.tables import Floats, Tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +47,13 @@ def earliest_finish_s(problem: Problem, tables: Tables) -> float:
 def cheapest_node_usd(problem: Problem, tables: Tables) -> float:
     """Every class on its cheapest pool, alone and perfectly packed: weaker, needs no solver."""
     seconds = task_seconds(problem, tables)
-    usd = seconds * np.where(tables.fits, tables.share, np.inf) * tables.usd_s[None, :]
     vector = _smallest_share(problem, tables)
     usd = np.where(tables.fits, seconds * vector * tables.usd_s[None, :], np.inf)
     return float((usd.min(axis=1) * tables.count).sum() + (tables.request_usd * tables.count).sum())
 
 
 def _smallest_share(problem: Problem, tables: Tables) -> Floats:
-    """A share that sums to at most 1 however classes are mixed: the mean of the resources' shares."""
+    """A share that sums to at most 1 however classes are mixed: the mean over the resources."""
     total = np.zeros(tables.fits.shape)
     for k, cls in enumerate(problem.classes):
         for p, pool in enumerate(problem.pools):
@@ -65,7 +67,7 @@ def _smallest_share(problem: Problem, tables: Tables) -> Floats:
 
 
 def task_seconds(problem: Problem, tables: Tables) -> Floats:
-    """Mean seconds of a task on each pool with every input as near as it can be.  Shapes: (C, P)."""
+    """Mean seconds of a task on each pool, every input as near as can be.  Shapes: (C, P)."""
     in_gb = np.array(
         [c.in_gb + sum(gb for _, _, gb in tables.parents[k]) for k, c in enumerate(problem.classes)]
     )
@@ -117,7 +119,10 @@ def least_usd(problem: Problem, tables: Tables, *, limit_s: float) -> float:
 
 
 def _egress_rows(
-    problem: Problem, tables: Tables, matrix: Matrix, x: np.ndarray[tuple[int, int], np.dtype[np.int_]]
+    problem: Problem,
+    tables: Tables,
+    matrix: Matrix,
+    x: np.ndarray[tuple[int, int], np.dtype[np.int_]],
 ) -> None:
     """Gigabytes between locations for every dependency: what is made there and read here."""
     locations = len(tables.locations)
@@ -135,7 +140,9 @@ def _egress_rows(
             ]
             parent_count = problem.classes[parent].count
             for a in range(locations):
-                made = [(int(x[parent, p]), -total / parent_count) for p in at[a] if x[parent, p] >= 0]
+                made = [
+                    (int(x[parent, p]), -total / parent_count) for p in at[a] if x[parent, p] >= 0
+                ]
                 matrix.row([(flow[a][b], 1.0) for b in range(locations)] + made, 0.0, 0.0)
                 read = [(int(x[k, p]), -total / cls.count) for p in at[a] if x[k, p] >= 0]
                 matrix.row([(flow[b][a], 1.0) for b in range(locations)] + read, 0.0, 0.0)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from placement.evaluate import EVENT_S, Scored, horizon_s, sample_events
 from placement.improve import anneal
-from placement.layout import Layout
 from placement.model import Deadline, Problem
 from placement.plan import Forecast
 from placement.risk import Goal, hit_interval
 from placement.scenarios import draw, first, is_random
-from placement.search import Search
 from placement.simulate import ClassSimulator, Sample
-from placement.tables import Tables
+
+if TYPE_CHECKING:
+    from placement.layout import Layout
+    from placement.search import Search
+    from placement.tables import Tables
 
 _SIZE_MAX: Final = 300
 _SIZE_MIN: Final = 32

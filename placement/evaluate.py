@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from placement.budget import Budget
 from placement.events import EventSimulator
-from placement.layout import Layout
 from placement.model import Deadline, Problem
-from placement.risk import Goal
 from placement.scenarios import Scenarios, draw, first, is_random, mean_scenario
 from placement.simulate import ClassSimulator, Sample
-from placement.tables import Floats, Tables
+
+if TYPE_CHECKING:
+    from placement.budget import Budget
+    from placement.layout import Layout
+    from placement.risk import Goal
+    from placement.tables import Floats, Tables
 
 # The event level is exact: it may take this many times as long as the class level.
 _EXACT_WORTH: Final = 2.0
@@ -62,7 +64,14 @@ class Evaluator:
     """Scores layouts on one set of scenarios, and charges the budget for it."""
 
     def __init__(
-        self, problem: Problem, tables: Tables, budget: Budget, *, size: int, seed: int, end_s: float
+        self,
+        problem: Problem,
+        tables: Tables,
+        budget: Budget,
+        *,
+        size: int,
+        seed: int,
+        end_s: float,
     ) -> None:
         self.problem, self.tables, self.budget = problem, tables, budget
         self.size = size if is_random(problem) else 1
@@ -90,9 +99,7 @@ class Evaluator:
         scenarios = self._quick if quick else self.scenarios
         if self.by_events if events is None else events:
             self.budget.charge(1e-4 + scenarios.size * EVENT_S * (self.problem.tasks + 8))
-            return sample_events(
-                self.problem, self.tables, layout, scenarios, end_s=self._end_s
-            )
+            return sample_events(self.problem, self.tables, layout, scenarios, end_s=self._end_s)
         simulator = self._quick_sim if quick else self._full_sim
         sample = simulator.run(layout)
         self.budget.charge(simulator.work_s)
@@ -125,4 +132,3 @@ class Evaluator:
         if not isinstance(deadline, Deadline):
             return False
         return quick.miss_share(deadline.at_s - goal.tighten_s) > 2.0 / _QUICK
-

@@ -13,52 +13,20 @@ from __future__ import annotations
 
 import heapq
 import math
-from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from placement.layout import NO_POOL, Layout
-from placement.model import Pool, Problem
-from placement.scenarios import Scenarios
-from placement.tables import Tables
+from placement.nodes import Node, Outcome, bill_usd, overlap
+
+if TYPE_CHECKING:
+    from placement.model import Problem
+    from placement.scenarios import Scenarios
+    from placement.tables import Tables
 
 # A plan that is not done after this many horizons is counted as never finishing.
 HORIZONS_MAX: Final = 50
 DONE, READY, REQUEST, RECLAIM, RETRY = range(5)
 _EPS: Final = 1e-9
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one execution came to; `end_s` is inf when it never finished."""
-
-    end_s: float
-    usd: float
-    egress_usd: float
-    nodes: int
-    reclaims: int
-
-
-class _Node:
-    """A node that was granted: what it has free, and what runs on it."""
-
-    __slots__ = ("boot", "end", "free", "gpus", "mem", "parts", "pool", "ready", "running", "up")
-
-    def __init__(self, pool: int, parts: tuple[int, ...], up: float, ready: float) -> None:
-        self.pool = pool
-        self.parts = parts
-        self.up = up
-        self.ready = ready
-        self.end = math.inf
-        self.running: dict[tuple[int, int], int] = {}
-        self.free = self.mem = self.gpus = 0.0
-
-
-def bill_usd(pool: Pool, seconds: float) -> float:
-    """USD for a node of the pool that was up for so long, rounded up as the pool bills."""
-    if seconds <= 0:
-        return 0.0
-    billed = math.ceil(max(seconds, pool.min_bill_s) / pool.bill_s - _EPS) * pool.bill_s
-    return billed * pool.usd_h / 3600.0
 
 
 class EventSimulator:
@@ -84,7 +52,11 @@ class EventSimulator:
             self._part_of[part.cls][part.lo : part.hi] = [p] * part.count
         self._kids_one = [self._one_kids(k) for k in range(len(classes))]
         self._kids_all = [
-            [kid for kid in tables.kids[k] if any(q == k and m == "all" for q, m, _ in tables.parents[kid])]
+            [
+                kid
+                for kid in tables.kids[k]
+                if any(q == k and m == "all" for q, m, _ in tables.parents[kid])
+            ]
             for k in range(len(classes))
         ]
         self._lazy: dict[int, list[int]] = {}
@@ -143,7 +115,7 @@ class EventSimulator:
         self._gone, self._back = scenarios.gone[s].tolist(), scenarios.back[s].tolist()
         self._waiting = [p.count for p in self._layout.parts]
         self._ready: list[list[int]] = [[] for _ in self._layout.parts]
-        self._members: list[dict[_Node, None]] = [{} for _ in self._layout.parts]
+        self._members: list[dict[Node, None]] = [{} for _ in self._layout.parts]
         self._left = [c.count for c in classes]
         self._open = sum(self._left)
         self._at_loc: list[list[int]] = [[] if self._local else [0] * c.count for c in classes]
@@ -154,7 +126,9 @@ class EventSimulator:
         self._names, self._nodes = 0, []  # type: ignore[var-annotated]
         self._asked_lazy: set[int] = set()
         self._egress, self._reclaims = 0.0, 0
-        self._missing_all = [sum(m == "all" for _, m, _ in tables.parents[k]) for k in range(len(classes))]
+        self._missing_all = [
+            sum(m == "all" for _, m, _ in tables.parents[k]) for k in range(len(classes))
+        ]
         self._missing_one = [self._inputs_one(k) for k in range(len(classes))]
         for f, fleet in enumerate(self._layout.fleets):
             if fleet.held >= 0 and fleet.parts:
@@ -180,7 +154,9 @@ class EventSimulator:
         self._names += 1
         return self._names
 
-    def _push(self, at: float, kind: int, what: object, task: tuple[int, int] | None = None) -> None:
+    def _push(
+        self, at: float, kind: int, what: object, task: tuple[int, int] | None = None
+    ) -> None:
         self._seq += 1
         heapq.heappush(self._events, (at, self._seq, kind, what, task))
 
@@ -228,7 +204,7 @@ class EventSimulator:
         self._grant(pool, parts, up, up + shape.boot_s * self._startup[pool])
 
     def _grant(self, pool: int, parts: tuple[int, ...], up: float, ready: float) -> None:
-        node = _Node(pool, parts, up, ready)
+        node = Node(pool, parts, up, ready)
         shape = self._problem.pools[pool]
         node.free, node.mem, node.gpus = shape.vcpu, shape.mem_gb, shape.gpus
         self._nodes.append(node)
@@ -245,7 +221,7 @@ class EventSimulator:
         for ask in waiting:
             self._request(*ask)
 
-    def _close(self, node: _Node) -> None:
+    def _close(self, node: Node) -> None:
         node.end = self._now
         for p in node.parts:
             self._members[p].pop(node, None)
@@ -253,7 +229,7 @@ class EventSimulator:
         if self._queue[node.pool]:
             self._retry(node.pool)
 
-    def _reclaim(self, node: _Node) -> None:
+    def _reclaim(self, node: Node) -> None:
         self._reclaims += 1
         for cls, i in node.running:
             part = self._part_of[cls][i]
@@ -266,7 +242,7 @@ class EventSimulator:
 
     # -- tasks ---------------------------------------------------------------------------------
 
-    def _dispatch(self, node: _Node) -> None:
+    def _dispatch(self, node: Node) -> None:
         """Start everything the node has room for, first parts first."""
         pool, now, ready, need = node.pool, self._now, self._ready, self._need
         for part in node.parts:
@@ -278,7 +254,9 @@ class EventSimulator:
             if not self._fits[cls][pool]:
                 continue
             noise, work = self._noise[cls], self._compute[cls][pool] * self._slow[pool]
-            while queue and slots <= node.free + _EPS and mem <= node.mem + _EPS and gpus <= node.gpus:
+            while (
+                queue and slots <= node.free + _EPS and mem <= node.mem + _EPS and gpus <= node.gpus
+            ):
                 i = heapq.heappop(queue)
                 node.free -= slots
                 node.mem -= mem
@@ -319,7 +297,7 @@ class EventSimulator:
                     out[loc] = out.get(loc, 0.0) + other.out_gb / readers
         return out
 
-    def _done(self, node: _Node, task: tuple[int, int]) -> None:
+    def _done(self, node: Node, task: tuple[int, int]) -> None:
         cls, i = task
         del node.running[task]
         slots, mem, gpus = self._need[cls]
@@ -384,7 +362,11 @@ class EventSimulator:
             if waiting[p] or not self._members[p]:
                 continue
             for node in list(self._members[p]):
-                if not node.running and node.ready <= now and not any(waiting[q] for q in node.parts):
+                if (
+                    not node.running
+                    and node.ready <= now
+                    and not any(waiting[q] for q in node.parts)
+                ):
                     self._close(node)
 
     def _outcome(self) -> Outcome:
@@ -397,8 +379,3 @@ class EventSimulator:
                 usd -= bill_usd(shape, self._problem.now_s - node.up)
         end = math.inf if self._open else now
         return Outcome(end, usd + self._egress, self._egress, len(self._nodes), self._reclaims)
-
-
-def overlap(i: int, n: int, m: int) -> range:
-    """Tasks of a parent with m tasks that task i of n reads one to one."""
-    return range(i * m // n, max(i * m // n + 1, -(-(i + 1) * m // n)))

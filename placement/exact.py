@@ -7,15 +7,19 @@ solving it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import highspy
 import numpy as np
 
 from placement.errors import SolverError
-from placement.tables import Bools, Floats
+
+if TYPE_CHECKING:
+    from placement.tables import Bools, Floats
 
 _GAP: Final = 1e-4
+# "Feasible" in HiGHS' SolutionStatus.
+_FEASIBLE: Final = 2
 
 
 @dataclass(slots=True)
@@ -77,8 +81,7 @@ def minimise(matrix: Matrix, *, limit_s: float, name: str, gap: float = _GAP) ->
     info = highs.getInfo()
     kinds = highspy.HighsModelStatus
     proven = status == kinds.kOptimal
-    # 2 is "feasible" in HiGHS' SolutionStatus.
-    if not proven and (status == kinds.kInfeasible or info.primal_solution_status != 2):  # noqa: PLR2004
+    if not proven and (status == kinds.kInfeasible or info.primal_solution_status != _FEASIBLE):
         raise SolverError(highs.modelStatusToString(status), name)
     has_whole = any(matrix.whole)
     bound = info.mip_dual_bound if has_whole else info.objective_function_value

@@ -1,18 +1,21 @@
-"""Why a class runs where it does: each pool's seconds, dollars, bytes and risk, and what decided."""
+"""Why a class runs where it does: seconds, dollars, bytes and risk of each pool."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from placement.greedy import work_s
-from placement.layout import Layout
-from placement.model import Pool, Problem, TaskClass
 from placement.scenarios import mean_scenario
 from placement.simulate import ClassSimulator
 from placement.tables import Floats, Tables, tables_of
+
+if TYPE_CHECKING:
+    from placement.layout import Layout
+    from placement.model import Pool, Problem, TaskClass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +98,7 @@ def _options(
     )
 
 
-def _transfers(
-    problem: Problem, tables: Tables, k: int, tasks: Floats
-) -> tuple[Floats, Floats]:
+def _transfers(problem: Problem, tables: Tables, k: int, tasks: Floats) -> tuple[Floats, Floats]:
     """GB that cross locations when the class runs on each pool, and their price.  Shapes: (P,)."""
     cls, locations = problem.classes[k], len(tables.locations)
     gb = np.zeros(locations)

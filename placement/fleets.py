@@ -1,4 +1,4 @@
-"""What becomes of a request for nodes: granted, refused while the pool is gone, reclaimed, replaced.
+"""What becomes of a request for nodes: granted, refused, reclaimed, replaced.
 
 Pools come and go as a whole, so all nodes of a fleet share one fate in a scenario.  A fate is a
 row of phases: a pool, when it is up, when it can work, and when it is reclaimed.
@@ -7,14 +7,16 @@ row of phases: a pool, when it is up, when it can work, and when it is reclaimed
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from placement.layout import NO_POOL
-from placement.model import Problem
-from placement.scenarios import Scenarios
-from placement.tables import Floats, Ints
+
+if TYPE_CHECKING:
+    from placement.model import Problem
+    from placement.scenarios import Scenarios
+    from placement.tables import Floats, Ints
 
 # Reclaims that one fleet lives through; what comes after the last is taken to last for ever.
 PHASES_MAX: Final = 4

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from placement.bounds import earliest_finish_s
-from placement.budget import Clock
 from placement.errors import InfeasibleError
 from placement.model import Deadline, Problem
-from placement.plan import Plan
 from placement.solve import solve
 from placement.tables import tables_of
+
+if TYPE_CHECKING:
+    from placement.budget import Clock
+    from placement.plan import Plan
 
 # From a little above the proven earliest finish to where waiting longer hardly saves any more.
 _SPAN: Final = (1.15, 10.0)

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from placement.layout import NO_POOL, Fleet, Layout, Part
-from placement.model import Problem
-from placement.tables import Bools, Floats, Ints, Tables
+
+if TYPE_CHECKING:
+    from placement.model import Problem
+    from placement.tables import Bools, Floats, Ints, Tables
 
 _SITE_ROUNDS: Final = 20
+_NOTHING: Final = 1e-9
 Allowed = Callable[[int], bool]
 
 
@@ -150,7 +153,7 @@ class Stack:
             count = min(wanted, pool.nodes_max)
             out.append(Fleet(p, count, problem.now_s, self.site.parts))
             left -= count * useful / need
-            if left <= 1e-9:
+            if left <= _NOTHING:
                 break
         return out
 
@@ -162,9 +165,11 @@ def stack_of(
     site: Site,
     weigh: Callable[[int, float], float],
 ) -> Stack | None:
-    """Order the pools that can do all of a site by `weigh(pool, node seconds)`; inf leaves one out."""
+    """Order the pools that can do all of a site by `weigh(pool, node seconds)`; inf is never."""
     node_s = node_seconds(problem, tables, parts, site)
-    weights = [(weigh(int(p), float(node_s[p])), int(p)) for p in np.flatnonzero(np.isfinite(node_s))]
+    weights = [
+        (weigh(int(p), float(node_s[p])), int(p)) for p in np.flatnonzero(np.isfinite(node_s))
+    ]
     usable = [(w, p) for w, p in sorted(weights) if np.isfinite(w) and problem.pools[p].nodes_max]
     if not usable:
         return None

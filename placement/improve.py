@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
-from placement.budget import Slice
-from placement.evaluate import Evaluator, Scored
-from placement.layout import Layout
 from placement.moves import Surroundings, neighbour
-from placement.risk import Goal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from placement.budget import Slice
+    from placement.evaluate import Evaluator, Scored
+    from placement.layout import Layout
+    from placement.risk import Goal
 
 # Annealing starts by taking plans that are 1.5 % worse, and ends by taking none.
 _HEAT: Final = 0.015

@@ -9,10 +9,13 @@ asked for, which makes a late on-demand fleet an insurance that costs only when 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from placement.errors import InvalidPlanError
-from placement.model import Problem
-from placement.tables import Tables
+
+if TYPE_CHECKING:
+    from placement.model import Problem
+    from placement.tables import Tables
 
 NO_POOL = -1
 
@@ -65,18 +68,7 @@ def check_layout(problem: Problem, tables: Tables, layout: Layout) -> None:
 
     Raises: InvalidPlanError, naming the first class or fleet that is wrong.
     """
-    ranges: dict[int, list[tuple[int, int]]] = {}
-    for part in layout.parts:
-        ranges.setdefault(part.cls, []).append((part.lo, part.hi))
-    for k, cls in enumerate(problem.classes):
-        at = 0
-        for lo, hi in sorted(ranges.get(k, [])):
-            if lo != at or hi <= lo:
-                raise InvalidPlanError("tasks are placed twice or not at all", f"class={cls.name}")
-            at = hi
-        if at != cls.count:
-            missing = f"class={cls.name}, placed={at}, count={cls.count}"
-            raise InvalidPlanError("tasks are not placed", missing)
+    _check_ranges(problem, layout)
     if len(layout.fallback) != len(problem.pools):
         raise InvalidPlanError("fallback needs one entry a pool", f"got={len(layout.fallback)}")
     served = [False] * len(layout.parts)
@@ -89,3 +81,19 @@ def check_layout(problem: Problem, tables: Tables, layout: Layout) -> None:
         if not ok:
             name = problem.classes[part.cls].name
             raise InvalidPlanError("no node of the plan can run the class", f"class={name}")
+
+
+def _check_ranges(problem: Problem, layout: Layout) -> None:
+    """Every task of every class is in exactly one part."""
+    ranges: dict[int, list[tuple[int, int]]] = {}
+    for part in layout.parts:
+        ranges.setdefault(part.cls, []).append((part.lo, part.hi))
+    for k, cls in enumerate(problem.classes):
+        at = 0
+        for lo, hi in sorted(ranges.get(k, [])):
+            if lo != at or hi <= lo:
+                raise InvalidPlanError("tasks are placed twice or not at all", f"class={cls.name}")
+            at = hi
+        if at != cls.count:
+            missing = f"class={cls.name}, placed={at}, count={cls.count}"
+            raise InvalidPlanError("tasks are not placed", missing)

@@ -7,15 +7,17 @@ all of them, so that a graph of 67 tasks is tried tens of thousands of times a s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from placement.budget import Budget, Clock
 from placement.errors import InvalidProblemError
 from placement.tables import Bools, Floats, Ints
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 CHAINS: Final = 192
 _HEAT_FIRST: Final = 0.03
@@ -24,6 +26,11 @@ _HEAT_LAST: Final = 0.0005
 _TASK_S: Final = 9e-5
 _STEPS_MAX: Final = 200_000
 _RESTART_EVERY: Final = 400
+# One draw picks the move: another node, another place in the order (both in between), or a swap.
+_SHIFT_ABOVE: Final = 0.4
+_RENODE_BELOW: Final = 0.6
+_SWAP_ABOVE: Final = 0.9
+_JOIN_SHARE: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +89,7 @@ class _Graph:
 def shortest(
     graph: TaskGraph, *, time_limit_s: float = 10.0, seed: int = 0, clock: Clock | None = None
 ) -> Schedule:
-    """Give the shortest schedule found; never longer than those of the list schedulers it starts from.
+    """Give the shortest schedule found, never longer than those of the list schedulers.
 
     Source: HEFT and its ranks (Topcuoglu 2002) as starts, then simulated annealing in parallel
     chains with re-seeding of the worst from the best.
@@ -116,7 +123,7 @@ def _arrays(graph: TaskGraph) -> _Graph:
     for a, b, size in graph.edges:
         inputs[names[b]].append((names[a], size / graph.bandwidth))
         kids[names[a]].append(names[b])
-    width = max(1, max(len(i) for i in inputs))
+    width = max(1, *(len(i) for i in inputs))
     parents = np.zeros((len(names), width), dtype=np.intp)
     sent = np.zeros((len(names), width))
     real = np.zeros((len(names), width), dtype=bool)
@@ -187,7 +194,7 @@ def _downward(g: _Graph, pace: Floats, sent: Floats) -> Floats:
     return rank
 
 
-def _list_schedule(g: _Graph, rank: Floats, look: bool) -> _Start:  # noqa: FBT001
+def _list_schedule(g: _Graph, rank: Floats, look: bool) -> _Start:
     """Tasks by rank, each inserted where it ends first (with `look`: where its child could)."""
     end, node = np.zeros(g.tasks), np.zeros(g.tasks, dtype=np.intp)
     busy: list[list[tuple[float, float]]] = [[] for _ in range(g.nodes)]
@@ -257,9 +264,7 @@ def _decode(g: _Graph, order: Ints, node: Ints) -> Floats:
     return free.max(axis=1)
 
 
-def _anneal(
-    g: _Graph, starts: list[_Start], budget: Budget, rng: np.random.Generator
-) -> _Start:
+def _anneal(g: _Graph, starts: list[_Start], budget: Budget, rng: np.random.Generator) -> _Start:
     ranked = sorted(starts, key=lambda s: s[2])
     order = np.stack([ranked[c % len(ranked)][0] for c in range(CHAINS)])
     node = np.stack([ranked[c % len(ranked)][1] for c in range(CHAINS)])
@@ -310,24 +315,24 @@ def _reach(g: _Graph) -> Bools:
 def _mutate(
     g: _Graph, order: Ints, node: Ints, ancestor: Bools, rng: np.random.Generator
 ) -> tuple[Ints, Ints]:
-    """Move one task a chain to another node, another position, or both; or swap two tasks' nodes."""
+    """Move a task of each chain to another node or position, or swap the nodes of two tasks."""
     chains, tasks = order.shape
     row = np.arange(chains)
     order, node = order.copy(), node.copy()
     kind = rng.random(chains)
     task = rng.integers(tasks, size=chains)
     host = rng.integers(g.nodes, size=chains)
-    # Half of the moves join a parent's or child's node, where no bytes have to be sent.
+    # Some moves join a parent's or child's node, where no bytes have to be sent.
     parent = g.parents[task, 0]
-    near = g.is_real[task, 0] & (rng.random(chains) < 0.3)
+    near = g.is_real[task, 0] & (rng.random(chains) < _JOIN_SHARE)
     host = np.where(near, node[row, parent], host)
-    renode = kind < 0.6
+    renode = kind < _RENODE_BELOW
     node[row[renode], task[renode]] = host[renode]
-    swap = kind > 0.9
+    swap = kind > _SWAP_ABOVE
     other = rng.integers(tasks, size=chains)
     a, b = node[row, task].copy(), node[row, other].copy()
     node[row[swap], task[swap]], node[row[swap], other[swap]] = b[swap], a[swap]
-    shift = np.flatnonzero((kind > 0.4) & (kind < 0.9))
+    shift = np.flatnonzero((kind > _SHIFT_ABOVE) & (kind < _SWAP_ABOVE))
     for c in shift:
         _shift(order[c], int(task[c]), ancestor, rng)
     return order, node

@@ -8,15 +8,17 @@ never appear, so a hundred thousand of them solve like a hundred.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from placement.exact import Matrix, minimise
 from placement.greedy import data_locations, layout_of, parts_in_order, work_s
 from placement.layout import Fleet, Layout, Part
-from placement.model import Problem
-from placement.tables import Bools, Floats, Tables
+
+if TYPE_CHECKING:
+    from placement.model import Problem
+    from placement.tables import Bools, Floats, Tables
 
 _DURATIONS: Final = 7
 _POOLS_PER_CLASS: Final = 8
@@ -176,7 +178,7 @@ def _boot_rows(
 
 
 def fleets_of_menu(problem: Problem, tables: Tables, menu: Menu) -> Layout:
-    """Give each node the classes whose count reaches it: nodes with the same classes are a fleet."""
+    """Give each node the classes whose count reaches it; alike nodes are a fleet."""
     parts = parts_in_order(tables)
     fleets: list[Fleet] = []
     for p in range(len(problem.pools)):

@@ -7,11 +7,13 @@ tasks are a few variables.  Everything is a frozen value; `Problem` checks the r
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from placement.errors import InvalidProblemError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 DepMode = Literal["all", "one"]
 
@@ -21,7 +23,7 @@ CLASSES_MAX: Final = 10_000
 POOLS_MAX: Final = 1_000
 
 
-def _require(ok: bool, where: str, what: str, value: object) -> None:  # noqa: FBT001
+def _require(ok: bool, where: str, what: str, value: object) -> None:
     if not ok:
         raise InvalidProblemError(where, what, repr(value))
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from placement.greedy import work_s
 from placement.layout import NO_POOL, Fleet, Layout
-from placement.model import Problem
-from placement.tables import Floats, Tables
+
+if TYPE_CHECKING:
+    from placement.model import Problem
+    from placement.tables import Floats, Tables
 
 PATIENCES_S: Final = (0.0, 15.0, 60.0, 300.0)
 
@@ -64,6 +66,10 @@ def is_valid(layout: Layout, around: Surroundings) -> bool:
     return all(served) and all(n <= p.nodes_max for n, p in zip(asked, pools, strict=True))
 
 
+def _chance(rng: np.random.Generator, share: float) -> bool:
+    return bool(rng.random() < share)
+
+
 def _pick(layout: Layout, rng: np.random.Generator) -> int:
     return int(rng.integers(len(layout.fleets)))
 
@@ -86,13 +92,13 @@ def resize(layout: Layout, around: Surroundings, rng: np.random.Generator) -> La
     if fleet.held >= 0:
         return None
     step = max(1, int(rng.exponential(0.15 * fleet.count) + 0.5))
-    count = fleet.count + (step if rng.random() < 0.4 else -step)
+    count = fleet.count + (step if _chance(rng, 0.4) else -step)
     return _with(layout, f) if count < 1 else _with(layout, f, replace(fleet, count=count))
 
 
 def exchange(layout: Layout, around: Surroundings, rng: np.random.Generator) -> Layout | None:
     """Take nodes from one fleet and give as much capacity to another."""
-    if len(layout.fleets) < 2:
+    if len(layout.fleets) == 1:
         return None
     a, b = (int(k) for k in rng.choice(len(layout.fleets), 2, replace=False))
     x, y = layout.fleets[a], layout.fleets[b]
@@ -119,7 +125,7 @@ def repool(layout: Layout, around: Surroundings, rng: np.random.Generator) -> La
     if not lanes[pool] or not lanes[fleet.pool]:
         return None
     pace = lanes / around.each_s[part]
-    share = fleet.count if rng.random() < 0.5 else int(rng.integers(1, fleet.count + 1))
+    share = fleet.count if _chance(rng, 0.5) else int(rng.integers(1, fleet.count + 1))
     wanted = max(1, round(share * float(pace[fleet.pool] / pace[pool]) * rng.uniform(0.3, 1.1)))
     asked = sum(x.count for x in layout.fleets if x.pool == pool)
     count = min(wanted, around.problem.pools[pool].nodes_max - asked)
@@ -137,8 +143,8 @@ def _other_pool(
     """A pool in the same place that can do all, or some, of what the fleet does."""
     tables = around.tables
     classes = [layout.parts[p].cls for p in fleet.parts]
-    ok = tables.fits[classes].all(axis=0) if rng.random() < 0.8 else tables.fits[classes].any(axis=0)
-    if rng.random() < 0.9:
+    ok = tables.fits[classes].all(axis=0) if _chance(rng, 0.8) else tables.fits[classes].any(axis=0)
+    if _chance(rng, 0.9):
         ok = ok & (tables.pool_loc == tables.pool_loc[fleet.pool])
     ok = ok.copy()
     ok[fleet.pool] = False
@@ -151,11 +157,11 @@ def trim(layout: Layout, around: Surroundings, rng: np.random.Generator) -> Layo
     del around
     f = _pick(layout, rng)
     fleet = layout.fleets[f]
-    if len(fleet.parts) < 2:
+    if len(fleet.parts) <= 1:
         return None
     keep = int(rng.integers(max(1, len(fleet.parts) - 3), len(fleet.parts)))
     short = replace(fleet, parts=fleet.parts[:keep])
-    if fleet.count == 1 or rng.random() < 0.3 or fleet.held >= 0:
+    if fleet.count == 1 or _chance(rng, 0.3) or fleet.held >= 0:
         return _with(layout, f, short)
     early = int(rng.integers(1, fleet.count))
     rest = replace(fleet, count=fleet.count - early)
@@ -166,7 +172,7 @@ def serve(layout: Layout, around: Surroundings, rng: np.random.Generator) -> Lay
     """Let a fleet serve one part more or one part less."""
     f = _pick(layout, rng)
     fleet = layout.fleets[f]
-    if rng.random() < 0.4 and len(fleet.parts) > 1:
+    if _chance(rng, 0.4) and len(fleet.parts) > 1:
         gone = int(rng.integers(len(fleet.parts)))
         return _with(layout, f, replace(fleet, parts=fleet.parts[:gone] + fleet.parts[gone + 1 :]))
     fits = around.tables.fits[[p.cls for p in layout.parts], fleet.pool]
@@ -185,13 +191,12 @@ def retime(layout: Layout, around: Surroundings, rng: np.random.Generator) -> La
         return None
     now = around.problem.now_s
     due = around.start_s[list(fleet.parts)]
-    draw = rng.random()
     at: float | None
-    if draw < 0.2:
+    if _chance(rng, 0.2):
         at = None
-    elif draw < 0.35:
+    elif _chance(rng, 0.2):
         at = now
-    elif draw < 0.7 or fleet.at_s is None:
+    elif fleet.at_s is None or _chance(rng, 0.55):
         first = float(due[int(rng.integers(due.size))])
         at = first - _startup_s(around, fleet.pool) + float(rng.normal(0.0, 30.0))
     else:
@@ -218,7 +223,7 @@ def add(layout: Layout, around: Surroundings, rng: np.random.Generator) -> Layou
     at: float | None = max(
         around.problem.now_s, float(around.start_s[first]) - _startup_s(around, pool)
     )
-    if rng.random() < 0.2:
+    if _chance(rng, 0.2):
         at = None
     fleet = Fleet(pool, int(rng.integers(1, most + 1)), at, serves)
     return replace(layout, fleets=(*layout.fleets, fleet))
@@ -239,7 +244,9 @@ def insure(layout: Layout, around: Surroundings, rng: np.random.Generator) -> La
     serves = tuple(p for p in range(first, len(parts)) if tables.fits[parts[p].cls, pool])
     ends = around.start_s[first] + float(rng.exponential(120.0))
     count = 1 + int(rng.exponential(2.0))
-    return replace(layout, fleets=(*layout.fleets, Fleet(pool, count, round(float(ends), 1), serves)))
+    return replace(
+        layout, fleets=(*layout.fleets, Fleet(pool, count, round(float(ends), 1), serves))
+    )
 
 
 def merge(layout: Layout, around: Surroundings, rng: np.random.Generator) -> Layout | None:
@@ -259,7 +266,7 @@ def merge(layout: Layout, around: Surroundings, rng: np.random.Generator) -> Lay
     joined = replace(
         fleet,
         count=fleet.count + other.count,
-        parts=fleet.parts if rng.random() < 0.5 else tuple(sorted({*fleet.parts, *other.parts})),
+        parts=fleet.parts if _chance(rng, 0.5) else tuple(sorted({*fleet.parts, *other.parts})),
     )
     rest = tuple(x for k, x in enumerate(layout.fleets) if k not in {f, g})
     return replace(layout, fleets=(*rest, joined))
@@ -267,7 +274,7 @@ def merge(layout: Layout, around: Surroundings, rng: np.random.Generator) -> Lay
 
 def refall(layout: Layout, around: Surroundings, rng: np.random.Generator) -> Layout | None:
     """Replace lost nodes of one spot pool from another pool, or change the patience."""
-    if rng.random() < 0.3:
+    if _chance(rng, 0.3):
         return replace(layout, patience_s=float(rng.choice(PATIENCES_S)))
     used = sorted({x.pool for x in layout.fleets if around.problem.pools[x.pool].spot is not None})
     if not used:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from placement.layout import Layout
+if TYPE_CHECKING:
+    from placement.layout import Layout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

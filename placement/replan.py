@@ -1,14 +1,13 @@
 """Planning again while a run goes on: what runs stays, what has not begun may move.
 
-    observed --remaining()--> the problem that is left --replan()--> a plan that holds on to its nodes
-                                                       --guard()---> on demand when the deadline is near
+observed --remaining()--> the problem that is left --replan()--> a plan that holds on to its nodes
+                                                   --guard()---> on demand when the deadline is near
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from placement.greedy import layout_of, parts_in_order, within_depth, work_s
 from placement.improve import anneal
 from placement.layout import Fleet, Layout, check_layout
 from placement.model import Deadline, Dep, Held, Problem, TaskClass
-from placement.plan import Plan
 from placement.risk import Goal
 from placement.scenarios import draw
 from placement.search import Search, note
@@ -28,6 +26,11 @@ from placement.simulate import ClassSimulator
 from placement.solve import plan_of
 from placement.starts import held_fleets, is_served, starts
 from placement.tables import Tables, tables_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from placement.plan import Plan
 
 _GUARD_SIZE: Final = 16
 _GUARD_FACTORS: Final = (0.5, 1.0, 1.5, 2.5, 4.0, 8.0)
@@ -91,9 +94,7 @@ def remaining(problem: Problem, observed: Observed) -> Problem | None:
     classes = tuple(_left_over(every[n], every, left, observed) for n in every if left[n] > 0)
     if not classes:
         return None
-    pools = tuple(
-        replace(p, usd_h=observed.usd_h.get(p.name, p.usd_h)) for p in problem.pools
-    )
+    pools = tuple(replace(p, usd_h=observed.usd_h.get(p.name, p.usd_h)) for p in problem.pools)
     return replace(
         problem,
         classes=classes,
@@ -240,9 +241,7 @@ def _escalated(problem: Problem, tables: Tables, layout: Layout, factor: float) 
     wanted: dict[int, list[int]] = {}
     for p, part in enumerate(layout.parts):
         calm = [
-            q
-            for q in np.flatnonzero(tables.fits[part.cls])
-            if problem.pools[q].spot is None
+            q for q in np.flatnonzero(tables.fits[part.cls]) if problem.pools[q].spot is None
         ] or list(np.flatnonzero(tables.fits[part.cls]))
         quick = min(calm, key=lambda q: (each[part.cls, q], tables.usd_s[q]))
         wanted.setdefault(int(quick), []).append(p)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from placement.model import Budget, Deadline, Objective
-from placement.simulate import Sample
+
+if TYPE_CHECKING:
+    from placement.simulate import Sample
 
 # A plan may miss on this share of what the confidence allows, so that it keeps its promise on
 # fresh luck: at 95 % it has to keep 98.5 % of the scenarios that it is chosen on.

@@ -6,14 +6,16 @@ what lets a search compare plans on a hundred scenarios.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from placement.model import Pool, Problem, Spot
-from placement.tables import Floats
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from placement.model import Pool, Problem, Spot
+    from placement.tables import Floats
 
 # Draws per class and scenario; larger classes use them again from the start.  The sum over a
 # class of 2,048 draws varies by cv / 45, so re-use is not visible in a finish time.
@@ -133,7 +135,7 @@ def _pool_outages(
 def _from_rate(
     rng: np.random.Generator,
     spot: Spot,
-    down: bool,  # noqa: FBT001
+    down: bool,
 ) -> Iterator[tuple[float, float]]:
     """Exponential up and down times; the chance to start in an outage is that of steady state."""
     rate = spot.reclaims_per_h / 3600.0
@@ -152,7 +154,7 @@ def _from_rate(
 def _from_trace(
     rng: np.random.Generator,
     spot: Spot,
-    down: bool,  # noqa: FBT001
+    down: bool,
 ) -> Iterator[tuple[float, float]]:
     """Read the measured trace round and round from a random place."""
     up = np.array(spot.trace_up)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from placement.budget import Budget
-from placement.evaluate import Evaluator, Scored
-from placement.layout import Layout
 from placement.model import Deadline, Problem
 from placement.plan import Candidate
-from placement.risk import Goal
-from placement.tables import Tables
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from placement.budget import Budget
+    from placement.evaluate import Evaluator, Scored
+    from placement.layout import Layout
+    from placement.risk import Goal
+    from placement.tables import Tables
 
 
 @dataclass(slots=True, kw_only=True)

@@ -9,16 +9,20 @@ fluid: a part of a million tasks costs what one of a few thousand does.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from placement.dispatch import run_tasks
 from placement.fleets import Fate, Fates
-from placement.lanes import POUR_MIN, Lanes, Work, run_tasks
+from placement.lanes import Lanes, Work
 from placement.layout import NO_POOL, Fleet, Layout
-from placement.model import Pool, Problem
-from placement.scenarios import Scenarios
-from placement.tables import Floats, Tables
+from placement.pour import POUR_MIN
+
+if TYPE_CHECKING:
+    from placement.model import Pool, Problem
+    from placement.scenarios import Scenarios
+    from placement.tables import Floats, Tables
 
 _EPS: Final = 1e-9
 # Seconds on the reference machine, measured: a part, a step of a part, a task in a scenario.
@@ -282,9 +286,7 @@ class _Execution:
                 view = state.free_s[:, :, w : width * count : width]
                 np.copyto(view, after, where=used)
 
-    def _work(
-        self, p: int, served: list[_FleetState], reads_gb: Floats, ready: Floats
-    ) -> Work:
+    def _work(self, p: int, served: list[_FleetState], reads_gb: Floats, ready: Floats) -> Work:
         part, tables = self.layout.parts[p], self.tables
         cls = part.cls
         noise = self.scen.noise[cls]
@@ -305,7 +307,6 @@ class _Execution:
             compute_s=compute,
             io_s=io,
             noise=noise,
-            cv=self.problem.classes[cls].cv,
             ready_s=ready,
             keep_ends=cls in self.sim.one_read,
         )

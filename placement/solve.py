@@ -1,6 +1,6 @@
 """The portfolio: build many plans, improve the best, and return the one that simulates best.
 
-    greedy stacks -> annealing of the best few -> annealing of the best -> confirmation on fresh luck
+    greedy stacks, menus -> annealing by successive halving -> confirmation on fresh luck
 
 The search runs at class level where tasks are many; what it finds is confirmed at event level.
 When the confirmation disagrees, the deadline is tightened by as much and the search goes on.

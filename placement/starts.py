@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from placement.errors import SolverError
-from placement.evaluate import Scored
 from placement.greedy import (
     Stack,
     data_locations,
@@ -22,8 +20,13 @@ from placement.layout import Fleet, Layout, Part
 from placement.menu import menu_layout
 from placement.model import Deadline, Problem
 from placement.search import Search, note
-from placement.tables import Tables
 from placement.tiny import is_tiny, tiny_layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from placement.evaluate import Scored
+    from placement.tables import Tables
 
 _FACTORS: Final = (1.0, 1.15, 1.3, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0)
 # With nodes that are there already, less than all of the work may need new ones.
@@ -39,7 +42,7 @@ _SHARE: Final = 0.2
 
 
 def first_layout(problem: Problem, tables: Tables, end_s: float) -> Layout:
-    """A sound plan without any simulation: the calmest cheap pools, some third wider than needed."""
+    """A sound plan without any simulation: calm cheap pools, a third wider than needed."""
     parts = parts_in_order(tables)
     choices = dict(orders(problem))
     for name in ("calm-0.08", "on-demand", "cheapest"):
@@ -169,9 +172,8 @@ def _widest_needed(search: Search, parts: tuple[Part, ...], stacks: list[Stack])
 
 
 def is_served(tables: Tables, layout: Layout) -> bool:
-    served = {
-        p for f in layout.fleets for p in f.parts if tables.fits[layout.parts[p].cls, f.pool]
-    }
+    """Whether every part has a fleet whose nodes it fits."""
+    served = {p for f in layout.fleets for p in f.parts if tables.fits[layout.parts[p].cls, f.pool]}
     return len(served) == len(layout.parts)
 
 

@@ -88,7 +88,9 @@ def tables_of(problem: Problem) -> Tables:
     read = 8.0 / np.where(local, gbps[:, :, None], wan[:, :, None])
     index = {c.name: k for k, c in enumerate(classes)}
     parents = tuple(
-        tuple((index[d.parent], d.mode, read_gb(classes[index[d.parent]], c, d.mode)) for d in c.deps)
+        tuple(
+            (index[d.parent], d.mode, read_gb(classes[index[d.parent]], c, d.mode)) for d in c.deps
+        )
         for c in classes
     )
     kids: list[list[int]] = [[] for _ in classes]
@@ -100,7 +102,9 @@ def tables_of(problem: Problem) -> Tables:
     nearest = compute + write + in_gb[:, None] * read.min(axis=2)
     best = nearest.min(axis=1)
     network = problem.network
-    egress = [[network.egress_usd_gb.get((a, b), 0.0) * (a != b) for b in locations] for a in locations]
+    egress = [
+        [network.egress_usd_gb.get((a, b), 0.0) * (a != b) for b in locations] for a in locations
+    ]
     requests = [c.gets * network.get_usd + c.puts * network.put_usd for c in classes]
     return Tables(
         locations=locations,
@@ -129,7 +133,7 @@ def _column(classes: tuple[TaskClass, ...], name: str) -> Floats:
 
 
 def _shares(problem: Problem, fits: Bools) -> tuple[Floats, Ints]:
-    """Share of a node that a task takes, and how many run at once; 0 lanes where it does not fit."""
+    """Share of a node that a task takes, and how many run at once (0 where it does not fit)."""
     share = np.zeros(fits.shape)
     for name, have in (("slots", "vcpu"), ("mem_gb", "mem_gb"), ("gpus", "gpus")):
         need = _column(problem.classes, name)

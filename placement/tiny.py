@@ -6,8 +6,9 @@ That is exact where run times are certain and an order by class is optimal (chai
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from placement.exact import Matrix, Solution, minimise
 from placement.greedy import layout_of, work_s
 from placement.layout import Fleet, Layout, Part
 from placement.model import Deadline, Problem
-from placement.tables import Tables
+
+if TYPE_CHECKING:
+    from placement.tables import Tables
 
 TASKS_MAX: Final = 24
 CLASSES_MAX: Final = 4
@@ -56,11 +59,12 @@ def tiny_layout(problem: Problem, tables: Tables, *, limit_s: float) -> tuple[La
     done = [matrix.column(high=horizon) for _ in problem.classes]
     nodes: list[_Node] = []
     for p, pool in enumerate(problem.pools):
-        group: list[_Node] = []
-        for _ in range(min(pool.nodes_max, problem.tasks)):
-            group.append(_node_rows(problem, tables, matrix, (p, horizon), done))
+        group = [
+            _node_rows(problem, tables, matrix, (p, horizon), done)
+            for _ in range(min(pool.nodes_max, problem.tasks))
+        ]
         # Alike nodes are interchangeable: the busier ones come first.
-        for a, b in zip(group, group[1:], strict=False):
+        for a, b in itertools.pairwise(group):
             more = [(j, 1.0) for j in a.tasks if j >= 0] + [(j, -1.0) for j in b.tasks if j >= 0]
             if more:
                 matrix.row(more, 0.0, np.inf)
