@@ -12,7 +12,7 @@ from placement.exact import Matrix, minimise
 from placement.model import Deadline, Problem
 
 if TYPE_CHECKING:
-    from placement.tables import Floats, Tables
+    from placement.tables import Floats, Ints, Tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ def least_usd(problem: Problem, tables: Tables, *, limit_s: float) -> float:
         node.append(matrix.column(price, high=depth))
     x = np.full((len(classes), len(pools)), -1)
     for k, cls in enumerate(classes):
-        for p in np.flatnonzero(tables.fits[k]):
+        for p in np.flatnonzero(tables.fits[k]).tolist():
             usd = cls.in_gb * tables.egress_usd_gb[tables.source_loc[k], tables.pool_loc[p]]
             x[k, p] = matrix.column(float(usd + tables.request_usd[k]), high=cls.count)
         terms = [(int(j), 1.0) for j in x[k] if j >= 0]
@@ -122,7 +122,7 @@ def _egress_rows(
     problem: Problem,
     tables: Tables,
     matrix: Matrix,
-    x: np.ndarray[tuple[int, int], np.dtype[np.int_]],
+    x: Ints,
 ) -> None:
     """Gigabytes between locations for every dependency: what is made there and read here."""
     locations = len(tables.locations)

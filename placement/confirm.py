@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from placement.evaluate import EVENT_S, Scored, horizon_s, sample_events
+from placement.greedy import within_depth
 from placement.improve import anneal
 from placement.model import Deadline, Problem
 from placement.plan import Forecast
 from placement.risk import Goal, hit_interval
 from placement.scenarios import draw, first, is_random
 from placement.simulate import ClassSimulator, Sample
+from placement.starts import is_served
 
 if TYPE_CHECKING:
     from placement.layout import Layout
@@ -23,43 +26,92 @@ _SIZE_MIN: Final = 32
 _FINALISTS: Final = 6
 _ROUNDS: Final = 4
 _ROUND_SHARE: Final = 0.12
+_RESCUES: Final = (1.06, 1.12, 1.2, 1.3, 1.5, 2.0, 3.0)
 # All the confirmations of a solve together may take this share of its time limit.
 _SHARE: Final = 0.25
 
 
 def choose(search: Search, found: list[Scored]) -> tuple[Scored, Forecast]:
-    """Choose on fresh luck among the best found; search on, tighter, while time remains."""
-    goal = search.goal
-    fresh = Confirmation(search, search.seed + 1)
-    best: tuple[tuple[bool, float], Scored, Sample] | None = None
+    """Choose on fresh luck among all that was found; search on, tighter, while time remains."""
+    jury = _Jury(search)
+    pool = {s.layout: s for s in found}
     for _ in range(_ROUNDS):
-        ranked = sorted(found, key=lambda s: s.score)
-        by_layout = {s.layout: s for s in ranked}
-        for layout in list(by_layout)[:_FINALISTS]:
-            sample = fresh.sample(layout)
-            score = (not goal.is_kept(sample), goal.score(sample))
-            if best is None or score < best[0]:
-                best = (score, by_layout[layout], sample)
-            if search.budget.left_s <= 0:
-                break
-        assert best is not None
+        first_late_s = jury.hear(sorted(pool.values(), key=lambda s: search.goal.score(s.sample)))
         if search.budget.left_s <= _ROUND_SHARE * search.budget.limit_s / 2:
             break
         # What was cheapest on the search's luck may have failed on fresh luck: ask for more.
-        late = _overrun_s(goal, fresh.sample(next(iter(by_layout))))
-        search.goal = replace(search.goal, tighten_s=search.goal.tighten_s + late)
-        start = search.evaluator.scored(best[1].layout, search.goal)
+        search.goal = replace(search.goal, tighten_s=search.goal.tighten_s + first_late_s)
+        start = search.evaluator.scored(jury.best.layout, search.goal)
         time = search.budget.slice_of(_ROUND_SHARE)
-        found = anneal(start, search.evaluator, search.goal, time, search.rng)
-    assert best is not None
-    if best[0][0]:
-        # Nothing found by the search keeps its promise: the safest of what it began with may.
-        for scored in search.safe:
-            sample = fresh.sample(scored.layout)
-            score = (not goal.is_kept(sample), goal.score(sample))
-            if score < best[0]:
-                best = (score, scored, sample)
-    return best[1], forecast_on_fresh_luck(search, best[1].layout)
+        walk = anneal(start, search.evaluator, search.goal, time, search.rng)
+        pool.update({s.layout: s for s in walk})
+    if not jury.is_kept:
+        jury.hear(sorted(pool.values(), key=lambda s: search.goal.score(s.sample)))
+    if not jury.is_kept:
+        jury.rescue()
+    return jury.best, forecast_on_fresh_luck(search, jury.best.layout)
+
+
+class _Jury:
+    """Judges layouts on fresh luck; a kept promise comes before any price."""
+
+    def __init__(self, search: Search) -> None:
+        self._search, self._goal = search, search.goal
+        self._fresh = Confirmation(search, search.seed + 1)
+        self._heard: set[Layout] = set()
+        self._best: tuple[bool, float, Scored] | None = None
+
+    @property
+    def best(self) -> Scored:
+        """The best layout heard so far."""
+        assert self._best is not None
+        return self._best[2]
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the best layout keeps the objective on fresh luck."""
+        return self._best is not None and not self._best[0]
+
+    def hear(self, ranked: list[Scored]) -> float:
+        """Judge the first few of some layouts; seconds by which the very first one is too late."""
+        late_s = None
+        for scored in ranked:
+            if scored.layout in self._heard and late_s is not None:
+                continue
+            sample = self._judge(scored)
+            late_s = _overrun_s(self._goal, sample) if late_s is None else late_s
+            if len(self._heard) % _FINALISTS == 0 or self._search.budget.left_s <= 0:
+                break
+        return late_s or 0.0
+
+    def rescue(self) -> None:
+        """Nothing found keeps its promise: widen the best of it, and try the safest starts."""
+        problem, tables = self._search.problem, self._search.tables
+        best = self.best
+        for factor in _RESCUES:
+            layout = widened(problem, best.layout, factor)
+            if is_served(tables, layout):
+                self._judge(Scored(best.score, layout, best.sample))
+            if self.is_kept:
+                break
+        for scored in self._search.safe[:_FINALISTS]:
+            self._judge(scored)
+
+    def _judge(self, scored: Scored) -> Sample:
+        sample = self._fresh.sample(scored.layout)
+        self._heard.add(scored.layout)
+        rank = (not self._goal.is_kept(sample), self._goal.score(sample))
+        if self._best is None or rank < self._best[:2]:
+            self._best = (*rank, scored)
+        return sample
+
+
+def widened(problem: Problem, layout: Layout, factor: float) -> Layout:
+    """The layout with every fleet that is still to be asked for so many times as wide."""
+    fleets = tuple(
+        f if f.held >= 0 else replace(f, count=math.ceil(f.count * factor)) for f in layout.fleets
+    )
+    return replace(layout, fleets=within_depth(problem, fleets))
 
 
 def forecast_on_fresh_luck(search: Search, layout: Layout) -> Forecast:

@@ -41,7 +41,7 @@ class _PartRun:
         # With inputs that come one by one, tasks go in the order in which these come.
         order = np.argsort(ready, axis=1, kind="stable") if each else None
         share = _CHUNK_SHARE_POURED if done else _CHUNK_SHARE
-        chunk = max(1, min(lanes.free_s.shape[1] // share, work.count))
+        chunk = max(1, min(_lanes_everywhere(lanes) // share, work.count))
         rows = np.arange(self.size)
         for lo in range(done, work.count, chunk):
             hi = min(lo + chunk, work.count)
@@ -133,7 +133,7 @@ class _PartRun:
     def _redo(self) -> None:
         """Run again what reclaims took, until nothing is lost or the phases are used up."""
         phases = 0 if self.lanes.lost_s is None else self.lanes.lost_s.shape[2]
-        chunk = max(1, self.lanes.free_s.shape[1] // _CHUNK_SHARE)
+        chunk = max(1, _lanes_everywhere(self.lanes) // _CHUNK_SHARE)
         for _ in range(2 * phases):
             if not self.lost:
                 return
@@ -163,6 +163,11 @@ def _first_free(free: Floats, k: int, *, in_order: bool) -> tuple[Ints, Floats]:
         return lane, start
     by_time = np.argsort(start, axis=1)
     return np.take_along_axis(lane, by_time, axis=1), np.take_along_axis(start, by_time, axis=1)
+
+
+def _lanes_everywhere(lanes: Lanes) -> int:
+    """Lanes that there are in every scenario."""
+    return int(np.isfinite(lanes.free_s).sum(axis=1).min())
 
 
 def _picked(tasks: Ints, r: Ints, c: Ints) -> Ints:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from placement.layout import NO_POOL, Layout
 from placement.nodes import Node, Outcome, bill_usd, overlap
@@ -109,7 +109,9 @@ class EventSimulator:
 
     def _reset(self, scenarios: Scenarios, s: int) -> None:
         classes, tables = self._problem.classes, self._tables
-        self._now, self._seq, self._events = self._problem.now_s, 0, []  # type: ignore[var-annotated]
+        self._now, self._seq = self._problem.now_s, 0
+        # What an event carries depends on its kind: a node, a request, or a pool.
+        self._events: list[tuple[float, int, int, Any, Any]] = []
         self._noise = [n[s].tolist() for n in scenarios.noise]
         self._slow, self._startup = scenarios.slow[s].tolist(), scenarios.startup[s].tolist()
         self._gone, self._back = scenarios.gone[s].tolist(), scenarios.back[s].tolist()
@@ -117,13 +119,14 @@ class EventSimulator:
         self._ready: list[list[int]] = [[] for _ in self._layout.parts]
         self._members: list[dict[Node, None]] = [{} for _ in self._layout.parts]
         self._left = [c.count for c in classes]
-        self._open = sum(self._left)
+        self._open: int = sum(self._left)
         self._at_loc: list[list[int]] = [[] if self._local else [0] * c.count for c in classes]
         self._by_loc = [[0.0] * len(tables.locations) for _ in classes]
         self._live = [0] * len(self._problem.pools)
         self._queue: list[list[tuple[int, int, tuple[int, ...]]]] = [[] for _ in self._live]
         self._granted: set[int] = set()
-        self._names, self._nodes = 0, []  # type: ignore[var-annotated]
+        self._names = 0
+        self._nodes: list[Node] = []
         self._asked_lazy: set[int] = set()
         self._egress, self._reclaims = 0.0, 0
         self._missing_all = [

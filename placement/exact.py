@@ -70,7 +70,7 @@ def minimise(matrix: Matrix, *, limit_s: float, name: str, gap: float = _GAP) ->
 
     Raises: SolverError when there is no solution within the limit, or none exists.
     """
-    highs = highspy.Highs()
+    highs: highspy.Highs = highspy.Highs()  # type: ignore[no-untyped-call]
     highs.setOptionValue("output_flag", False)
     highs.setOptionValue("threads", 1)
     highs.setOptionValue("time_limit", limit_s)

@@ -220,6 +220,8 @@ def orders(problem: Problem) -> Iterator[tuple[str, Callable[[int, float], float
         return hazard(p) <= most
 
     yield "calm-0.08", lambda p, n: price(p, n) if calm(p, 0.08) else np.inf
+    # Deadlines are often set from it: what keeps them when nothing cheaper does.
+    yield "fastest-on-demand", lambda p, n: n if calm(p, 0.0) else np.inf
     yield "cheapest", price
     # Where paths and not work are long, nodes idle: small ones do it for less.
     yield "small", lambda p, _: pools[p].usd_h
@@ -229,4 +231,3 @@ def orders(problem: Problem) -> Iterator[tuple[str, Callable[[int, float], float
     yield "calm-0.02", lambda p, n: price(p, n) if calm(p, 0.02) else np.inf
     yield "small-calm", lambda p, _: pools[p].usd_h if calm(p, 0.02) else np.inf
     yield "quick-calm", lambda p, n: price(p, n) * n if calm(p, 0.08) else np.inf
-    yield "fastest-on-demand", lambda p, n: n if calm(p, 0.0) else np.inf

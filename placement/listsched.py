@@ -261,7 +261,7 @@ def _decode(g: _Graph, order: Ints, node: Ints) -> Floats:
         finish = np.maximum(arrived, free[row, host]) + g.run_s[task, host]
         free[row, host] = finish
         end[row, task] = finish
-    return free.max(axis=1)
+    return np.asarray(free.max(axis=1))
 
 
 def _anneal(g: _Graph, starts: list[_Start], budget: Budget, rng: np.random.Generator) -> _Start:
@@ -320,16 +320,16 @@ def _mutate(
     row = np.arange(chains)
     order, node = order.copy(), node.copy()
     kind = rng.random(chains)
-    task = rng.integers(tasks, size=chains)
-    host = rng.integers(g.nodes, size=chains)
+    task = np.asarray(rng.integers(tasks, size=(chains,)), dtype=np.intp)
+    host = np.asarray(rng.integers(g.nodes, size=(chains,)), dtype=np.intp)
     # Some moves join a parent's or child's node, where no bytes have to be sent.
     parent = g.parents[task, 0]
     near = g.is_real[task, 0] & (rng.random(chains) < _JOIN_SHARE)
-    host = np.where(near, node[row, parent], host)
+    host = np.asarray(np.where(near, node[row, parent], host))
     renode = kind < _RENODE_BELOW
     node[row[renode], task[renode]] = host[renode]
     swap = kind > _SWAP_ABOVE
-    other = rng.integers(tasks, size=chains)
+    other = np.asarray(rng.integers(tasks, size=(chains,)), dtype=np.intp)
     a, b = node[row, task].copy(), node[row, other].copy()
     node[row[swap], task[swap]], node[row[swap], other[swap]] = b[swap], a[swap]
     shift = np.flatnonzero((kind > _SHIFT_ABOVE) & (kind < _SWAP_ABOVE))

@@ -18,7 +18,7 @@ from placement.layout import Fleet, Layout, Part
 
 if TYPE_CHECKING:
     from placement.model import Problem
-    from placement.tables import Bools, Floats, Tables
+    from placement.tables import Bools, Floats, Ints, Tables
 
 _DURATIONS: Final = 7
 _POOLS_PER_CLASS: Final = 8
@@ -69,7 +69,7 @@ def solve_menu(
     first = min((p.provision_s + p.boot_s for p in problem.pools), default=0.0)
     matrix = Matrix()
     start = [matrix.column(low=first, high=horizon_s) for _ in classes]
-    nodes = np.full(tables.fits.shape, -1)
+    nodes: Ints = np.full(tables.fits.shape, -1, dtype=np.intp)
     for k, p in zip(*np.nonzero(usable), strict=True):
         nodes[k, p] = matrix.column(high=float(problem.pools[p].nodes_max))
     picks: list[list[tuple[int, float]]] = []
@@ -101,7 +101,7 @@ def _usable(problem: Problem, tables: Tables, allowed: Bools) -> Bools:
         np.inf,
     )
     usable = np.zeros(tables.fits.shape, dtype=bool)
-    for k in range(usable.shape[0]):
+    for k in range(len(problem.classes)):
         local = np.where(tables.pool_loc == where[k], usd[k], np.inf)
         row = local if np.isfinite(local).any() else usd[k]
         ranked = [p for p in np.argsort(row, kind="stable") if np.isfinite(row[p])]
@@ -141,7 +141,7 @@ def _offer_rows(
     tables: Tables,
     matrix: Matrix,
     offers: list[_Offer],
-    nodes: np.ndarray[tuple[int], np.dtype[np.int_]],
+    nodes: Ints,
 ) -> list[tuple[int, float]]:
     """One offer is picked; its nodes do all the tasks of the class."""
     picks: list[tuple[int, float]] = []
@@ -159,8 +159,8 @@ def _offer_rows(
             matrix.row([(n, 1.0), (pick, -most)], -np.inf, 0.0)
         matrix.row(done, 0.0, np.inf)
     matrix.row([(j, 1.0) for j, _ in picks], 1.0, 1.0)
-    for p, terms in rented.items():
-        matrix.row([(int(nodes[p]), 1.0), *terms], 0.0, 0.0)
+    for pool, terms in rented.items():
+        matrix.row([(int(nodes[pool]), 1.0), *terms], 0.0, 0.0)
     return picks
 
 
@@ -168,7 +168,7 @@ def _boot_rows(
     problem: Problem,
     tables: Tables,
     matrix: Matrix,
-    nodes: np.ndarray[tuple[int, int], np.dtype[np.int_]],
+    nodes: Ints,
 ) -> None:
     """Nodes of a class that none of its parents hands over pay for their boot."""
     for k, p in zip(*np.nonzero(nodes >= 0), strict=True):

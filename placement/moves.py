@@ -146,10 +146,8 @@ def _other_pool(
     ok = tables.fits[classes].all(axis=0) if _chance(rng, 0.8) else tables.fits[classes].any(axis=0)
     if _chance(rng, 0.9):
         ok = ok & (tables.pool_loc == tables.pool_loc[fleet.pool])
-    ok = ok.copy()
-    ok[fleet.pool] = False
-    options = np.flatnonzero(ok)
-    return int(rng.choice(options)) if options.size else None
+    options = [int(p) for p in np.flatnonzero(ok) if p != fleet.pool]
+    return int(rng.choice(options)) if options else None
 
 
 def trim(layout: Layout, around: Surroundings, rng: np.random.Generator) -> Layout | None:
@@ -281,7 +279,9 @@ def refall(layout: Layout, around: Surroundings, rng: np.random.Generator) -> La
         return None
     pool = int(rng.choice(used))
     classes = {layout.parts[p].cls for x in layout.fleets if x.pool == pool for p in x.parts}
-    ok = around.tables.fits[sorted(classes)].all(axis=0)
+    where = around.tables.pool_loc
+    # Replacing nodes elsewhere would be rare, and ruinous where data are dear to move.
+    ok = around.tables.fits[sorted(classes)].all(axis=0) & (where == where[pool])
     options = [int(q) for q in np.flatnonzero(ok) if q != pool] + [NO_POOL]
     fallback = list(layout.fallback)
     fallback[pool] = int(rng.choice(options))

@@ -53,7 +53,7 @@ def _level(free_s: Floats, each_s: Floats, bulk: int) -> Floats:
         mid = (low + high) / 2
         done = (np.maximum(mid[:, None] - free_s, 0.0) / each_s).sum(axis=1)
         low, high = np.where(done < bulk, mid, low), np.where(done < bulk, high, mid)
-    return high
+    return np.asarray(high)
 
 
 def _pour_over_outages(

@@ -261,6 +261,8 @@ class _Execution:
             width = max(1, int(np.ceil(self.problem.classes[cls].slots / state.unit - _EPS)))
             count = min(self._lanes_of(state, cls), state.free_s.shape[2] // width)
             lanes = state.free_s[:, :, width - 1 : width * count : width]
+            if not self._is_poured(cls):
+                lanes = self._narrowed(state, cls, lanes)
             blocks.append(lanes)
             free.append(lanes.reshape(self.scen.size, -1))
             fleet_of.append(np.full(free[-1].shape[1], k, dtype=np.intp))
@@ -270,6 +272,17 @@ class _Execution:
         ready = None if steady else np.stack([f.ready_s for f in fates], axis=1)
         joined = np.concatenate(free, axis=1)
         return Lanes(joined, np.concatenate(fleet_of), lost, ready), blocks
+
+    def _is_poured(self, cls: int) -> bool:
+        return int(self.tables.count[cls]) > POUR_MIN
+
+    def _narrowed(self, state: _FleetState, cls: int, lanes: Floats) -> Floats:
+        """Lanes that a first fallback with smaller nodes does not have are never free."""
+        assert state.fate is not None
+        there = self.tables.lanes[cls, state.fate.pool[:, 0]]
+        if (there >= lanes.shape[2]).all():
+            return lanes
+        return np.where(np.arange(lanes.shape[2]) < there[:, None, None], lanes, np.inf)
 
     def _scatter(
         self, served: list[_FleetState], cls: int, lanes: Lanes, blocks: list[Floats]
@@ -299,6 +312,8 @@ class _Execution:
         first = np.array([self._lanes_of(s, cls) for s in served])[None, :, None]
         lanes = tables.lanes[cls, pools]
         thinner = np.where(lanes > 0, np.maximum(1.0, first / np.maximum(lanes, 1)), np.inf)
+        if not self._is_poured(cls):
+            thinner[:, :, 0] = 1.0
         compute = tables.compute_s[cls, pools] * self.scen.slow[rows, pools] * thinner
         read = np.einsum("sl,sfpl->sfp", reads_gb, tables.read_s_gb[cls][pools])
         io = (read + tables.write_s[cls, pools]) * np.minimum(thinner, 1e9)

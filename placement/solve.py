@@ -147,7 +147,7 @@ def _improve(search: Search, heads: list[Scored]) -> list[Scored]:
             walk = anneal(start, search.evaluator, search.goal, time, search.rng)
             name = search.names.get(start.layout, "search")
             search.names.setdefault(walk[-1].layout, f"{name.removesuffix('+annealed')}+annealed")
-            found += walk[-3:]
+            found += walk
             grown.append(walk[-1])
         alive = grown
     for scored in alive:

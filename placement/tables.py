@@ -94,9 +94,9 @@ def tables_of(problem: Problem) -> Tables:
         for c in classes
     )
     kids: list[list[int]] = [[] for _ in classes]
-    for k, deps in enumerate(parents):
+    for child, deps in enumerate(parents):
         for parent, _, _ in deps:
-            kids[parent].append(k)
+            kids[parent].append(child)
     order = topological(classes)
     in_gb = np.array([c.in_gb + sum(gb for _, _, gb in parents[k]) for k, c in enumerate(classes)])
     nearest = compute + write + in_gb[:, None] * read.min(axis=2)
