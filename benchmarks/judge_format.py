@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from placement.layout import NO_POOL, Layout
-from placement.listsched import TaskGraph
 from placement.model import Deadline, Dep, Network, Pool, Problem, Spot, TaskClass
+from placement.taskgraph import TaskGraph
 
 Json = Mapping[str, Any]
 

@@ -23,7 +23,7 @@ from placement.solve import solve
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_TIME_LIMIT_S = 60.0
+_TIME_LIMIT_S = 90.0
 _GRAPH_LIMIT_S = 20.0
 
 

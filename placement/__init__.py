@@ -11,7 +11,7 @@ from placement.errors import (
 from placement.explain import ClassChoice, PoolOption, explain
 from placement.frontier import Point, frontier
 from placement.layout import NO_POOL, Fleet, Layout, Part, check_layout
-from placement.listsched import Schedule, TaskGraph, shortest
+from placement.listsched import Schedule, shortest
 from placement.model import (
     Budget,
     Deadline,
@@ -28,6 +28,7 @@ from placement.plan import Candidate, Forecast, Plan
 from placement.replan import Observed, guard, reasons_to_replan, remaining, replan
 from placement.solve import solve
 from placement.tables import Tables, tables_of
+from placement.taskgraph import TaskGraph
 
 __all__ = [
     "NO_POOL",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SIZE_MAX: Final = 300
 _SIZE_MIN: Final = 32
+_EVENT_SIZE_MIN: Final = 80
 _FINALISTS: Final = 6
 _ROUNDS: Final = 4
 _ROUND_SHARE: Final = 0.12
@@ -47,8 +48,7 @@ def choose(search: Search, found: list[Scored]) -> tuple[Scored, Forecast]:
         pool.update({s.layout: s for s in walk})
     if not jury.is_kept:
         jury.hear(sorted(pool.values(), key=lambda s: search.goal.score(s.sample)))
-    if not jury.is_kept:
-        jury.rescue()
+    jury.rescue()
     return jury.best, forecast_on_fresh_luck(search, jury.best.layout)
 
 
@@ -60,6 +60,7 @@ class _Jury:
         self._fresh = Confirmation(search, search.seed + 1)
         self._heard: set[Layout] = set()
         self._best: tuple[bool, float, Scored] | None = None
+        self._failed: tuple[float, Scored] | None = None
 
     @property
     def best(self) -> Scored:
@@ -85,17 +86,19 @@ class _Jury:
         return late_s or 0.0
 
     def rescue(self) -> None:
-        """Nothing found keeps its promise: widen the best of it, and try the safest starts."""
+        """Widen the best that failed, when it may beat what is kept; else try the safest starts."""
         problem, tables = self._search.problem, self._search.tables
-        best = self.best
-        for factor in _RESCUES:
-            layout = widened(problem, best.layout, factor)
-            if is_served(tables, layout):
-                self._judge(Scored(best.score, layout, best.sample))
-            if self.is_kept:
-                break
-        for scored in self._search.safe[:_FINALISTS]:
-            self._judge(scored)
+        if self._failed is not None:
+            score, failed = self._failed
+            for factor in _RESCUES:
+                if self.is_kept and self._best is not None and self._best[1] < factor * score:
+                    break
+                layout = widened(problem, failed.layout, factor)
+                if is_served(tables, layout):
+                    self._judge(Scored(failed.score, layout, failed.sample))
+        if not self.is_kept:
+            for scored in self._search.safe[:_FINALISTS]:
+                self._judge(scored)
 
     def _judge(self, scored: Scored) -> Sample:
         sample = self._fresh.sample(scored.layout)
@@ -103,6 +106,9 @@ class _Jury:
         rank = (not self._goal.is_kept(sample), self._goal.score(sample))
         if self._best is None or rank < self._best[:2]:
             self._best = (*rank, scored)
+        # Ranked without the penalty: what it would cost if it could be made to keep its promise.
+        if rank[0] and (self._failed is None or sample.mean_usd < self._failed[0]):
+            self._failed = (sample.mean_usd, scored)
         return sample
 
 
@@ -135,9 +141,9 @@ class Confirmation:
     def __init__(self, search: Search, seed: int) -> None:
         problem, evaluator = search.problem, search.evaluator
         self._search = search
-        share = _SHARE * search.budget.limit_s / (2 * _FINALISTS)
+        share = _SHARE * search.budget.limit_s / _FINALISTS
         self.size = self._affordable(share / max(EVENT_S * problem.tasks, 1e-9))
-        self.by_events = self.size == _SIZE_MAX
+        self.by_events = self.size >= _EVENT_SIZE_MIN
         if not self.by_events:
             each = max(evaluator.seconds_each, 1e-9)
             self.size = self._affordable(share / each)

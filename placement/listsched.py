@@ -1,60 +1,43 @@
-"""Makespan of a task graph on unlike nodes: population annealing over node and priority.
+"""Makespan of a task graph on unlike nodes: annealing over order and node.
 
-A schedule is a priority a task and a node a task; decoding takes tasks by priority, parents first,
-and appends each to its node.  Many chains are decoded together, a few numpy operations a task for
-all of them, so that a graph of 67 tasks is tried tens of thousands of times a second.
+A schedule is an order of all tasks, parents first, and a node for each; decoding appends each task
+to its node.  Moves prefer the tasks of the critical chain, and decoding stops as soon as a schedule
+is known to be too long, so that a graph of 67 tasks is tried tens of thousands of times a second.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from placement.budget import Budget, Clock
-from placement.errors import InvalidProblemError
-from placement.tables import Bools, Floats, Ints
+from placement.tables import Floats, Ints
+from placement.taskgraph import Graph, TaskGraph, arrays_of, upward_s
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CHAINS: Final = 192
-_HEAT_FIRST: Final = 0.03
-_HEAT_LAST: Final = 0.0005
-# Seconds on the reference machine to decode one task in all chains, measured.
-_TASK_S: Final = 9e-5
-_STEPS_MAX: Final = 200_000
-_RESTART_EVERY: Final = 400
+_HEAT_FIRST: Final = 0.02
+_HEAT_AGAIN: Final = 0.008
+_HEAT_LAST: Final = 0.0002
+# Shares of the time for each run: the first few from different starts, the others from the best.
+_RUNS: Final = (0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.2, 0.2)
+_FRESH_RUNS: Final = 6
+# Seconds on the reference machine for a step and task, measured; many steps between two looks at
+# the budget.
+_STEP_S: Final = 7e-7
+_STEPS: Final = 50
+_DRAWS: Final = 4096
 # One draw picks the move: another node, another place in the order (both in between), or a swap.
-_SHIFT_ABOVE: Final = 0.4
+_SHIFT_ABOVE: Final = 0.35
 _RENODE_BELOW: Final = 0.6
-_SWAP_ABOVE: Final = 0.9
+_SWAP_ABOVE: Final = 0.92
 _JOIN_SHARE: Final = 0.3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskGraph:
-    """Tasks with seconds at speed 1, edges with bytes, nodes with a speed, bytes per second."""
-
-    work_s: Mapping[str, float]
-    edges: tuple[tuple[str, str, float], ...]
-    speed: Mapping[str, float]
-    bandwidth: float
-
-    def __post_init__(self) -> None:
-        if not self.work_s or not self.speed:
-            raise InvalidProblemError("graph", "at least one task and one node are needed", "none")
-        for name, value in (*self.work_s.items(), *self.speed.items()):
-            if not np.isfinite(value) or value < 0:
-                raise InvalidProblemError(name, "must be finite and not negative", repr(value))
-        if min(self.speed.values()) <= 0:
-            raise InvalidProblemError("speed", "must be above 0", repr(min(self.speed.values())))
-        if not self.bandwidth > 0:
-            raise InvalidProblemError("bandwidth", "must be above 0", repr(self.bandwidth))
-        for a, b, _ in self.edges:
-            if a not in self.work_s or b not in self.work_s:
-                raise InvalidProblemError("edges", "unknown task", repr((a, b)))
+_CRITICAL_SHARE: Final = 0.6
+_EPS: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,36 +49,15 @@ class Schedule:
     heft_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Graph:
-    """Arrays of a graph.  Shapes: run_s (T, N); parents, sent_s (T, D) padded; is_real (T, D)."""
-
-    run_s: Floats
-    parents: Ints
-    sent_s: Floats
-    is_real: Bools
-    kids: tuple[tuple[int, ...], ...]
-    topo: tuple[int, ...]
-
-    @property
-    def tasks(self) -> int:
-        return int(self.run_s.shape[0])
-
-    @property
-    def nodes(self) -> int:
-        return int(self.run_s.shape[1])
-
-
 def shortest(
     graph: TaskGraph, *, time_limit_s: float = 10.0, seed: int = 0, clock: Clock | None = None
 ) -> Schedule:
     """Give the shortest schedule found, never longer than those of the list schedulers.
 
-    Source: HEFT and its ranks (Topcuoglu 2002) as starts, then simulated annealing in parallel
-    chains with re-seeding of the worst from the best.
+    Source: HEFT and its ranks (Topcuoglu 2002) as starts, then simulated annealing.
     Raises: InvalidProblemError for a cycle.
     """
-    g = _arrays(graph)
+    g = arrays_of(graph)
     budget = Budget(time_limit_s, clock)
     rng = np.random.default_rng(seed)
     starts = _starts(g)
@@ -115,58 +77,17 @@ def shortest(
     )
 
 
-def _arrays(graph: TaskGraph) -> _Graph:
-    names = {name: k for k, name in enumerate(graph.work_s)}
-    work, speed = np.array(list(graph.work_s.values())), np.array(list(graph.speed.values()))
-    inputs: list[list[tuple[int, float]]] = [[] for _ in names]
-    kids: list[list[int]] = [[] for _ in names]
-    for a, b, size in graph.edges:
-        inputs[names[b]].append((names[a], size / graph.bandwidth))
-        kids[names[a]].append(names[b])
-    width = max(1, *(len(i) for i in inputs))
-    parents = np.zeros((len(names), width), dtype=np.intp)
-    sent = np.zeros((len(names), width))
-    real = np.zeros((len(names), width), dtype=bool)
-    for k, row in enumerate(inputs):
-        for d, (parent, seconds) in enumerate(row):
-            parents[k, d], sent[k, d], real[k, d] = parent, seconds, True
-    return _Graph(
-        run_s=work[:, None] / speed[None, :],
-        parents=parents,
-        sent_s=sent,
-        is_real=real,
-        kids=tuple(tuple(k) for k in kids),
-        topo=_topological(inputs, kids, list(names)),
-    )
-
-
-def _topological(
-    inputs: list[list[tuple[int, float]]], kids: list[list[int]], names: list[str]
-) -> tuple[int, ...]:
-    missing = [len(i) for i in inputs]
-    order = [k for k, n in enumerate(missing) if n == 0]
-    for k in order:  # grows while it is read
-        for kid in kids[k]:
-            missing[kid] -= 1
-            if missing[kid] == 0:
-                order.append(kid)
-    stuck = [names[k] for k, n in enumerate(missing) if n > 0]
-    if stuck:
-        raise InvalidProblemError("edges", "tasks depend on each other in a cycle", repr(stuck[:8]))
-    return tuple(order)
-
-
 # -- starts: list schedulers with insertion ----------------------------------------------
 
 
 _Start = tuple[Ints, Ints, float]
 
 
-def _starts(g: _Graph) -> list[_Start]:
+def _starts(g: Graph) -> list[_Start]:
     """Insertion-based earliest-finish schedules for several rankings; HEFT is the first."""
     paces = (g.run_s.mean(axis=1), g.run_s.min(axis=1), g.run_s.max(axis=1))
     sent = g.sent_s
-    ranks = [_upward(g, pace, sent * share) for pace in paces for share in (1.0, 0.5, 0.0)]
+    ranks = [upward_s(g, pace, sent * share) for pace in paces for share in (1.0, 0.5, 0.0)]
     down = _downward(g, paces[0], sent)
     ranks.append(ranks[0] + down)
     ranks.append(ranks[0] - 0.5 * down)
@@ -175,17 +96,7 @@ def _starts(g: _Graph) -> list[_Start]:
     return starts
 
 
-def _upward(g: _Graph, pace: Floats, sent: Floats) -> Floats:
-    rank = np.zeros(g.tasks)
-    for k in reversed(g.topo):
-        rank[k] += pace[k]
-        for d in np.flatnonzero(g.is_real[k]):
-            parent = g.parents[k, d]
-            rank[parent] = max(rank[parent], rank[k] + sent[k, d])
-    return rank
-
-
-def _downward(g: _Graph, pace: Floats, sent: Floats) -> Floats:
+def _downward(g: Graph, pace: Floats, sent: Floats) -> Floats:
     rank = np.zeros(g.tasks)
     for k in g.topo:
         for d in np.flatnonzero(g.is_real[k]):
@@ -194,7 +105,7 @@ def _downward(g: _Graph, pace: Floats, sent: Floats) -> Floats:
     return rank
 
 
-def _list_schedule(g: _Graph, rank: Floats, look: bool) -> _Start:
+def _list_schedule(g: Graph, rank: Floats, look: bool) -> _Start:
     """Tasks by rank, each inserted where it ends first (with `look`: where its child could)."""
     end, node = np.zeros(g.tasks), np.zeros(g.tasks, dtype=np.intp)
     busy: list[list[tuple[float, float]]] = [[] for _ in range(g.nodes)]
@@ -224,7 +135,7 @@ def _list_schedule(g: _Graph, rank: Floats, look: bool) -> _Start:
                 ready.append(kid)
     place = {k: n for n, k in enumerate(g.topo)}
     order = np.array(sorted(range(g.tasks), key=lambda k: (start[k], place[k])), dtype=np.intp)
-    return order, node, float(_decode(g, order[None, :], node[None, :])[0])
+    return order, node, _decode(g, order, node)
 
 
 def _gap(busy: list[tuple[float, float]], at: float, length: float) -> float:
@@ -236,118 +147,159 @@ def _gap(busy: list[tuple[float, float]], at: float, length: float) -> float:
     return at
 
 
-def _on_one_node(g: _Graph, n: int) -> _Start:
+def _on_one_node(g: Graph, n: int) -> _Start:
     order = np.array(g.topo, dtype=np.intp)
     node = np.full(g.tasks, n, dtype=np.intp)
-    return order, node, float(_decode(g, order[None, :], node[None, :])[0])
+    return order, node, _decode(g, order, node)
+
+
+def _decode(g: Graph, order: Ints, node: Ints) -> float:
+    """Makespan of a schedule."""
+    free, end = np.zeros(g.nodes), np.zeros(g.tasks)
+    for task in order:
+        host = node[task]
+        at = free[host]
+        for d in np.flatnonzero(g.is_real[task]):
+            parent = g.parents[task, d]
+            at = max(at, end[parent] + g.sent_s[task, d] * (node[parent] != host))
+        free[host] = end[task] = at + g.run_s[task, host]
+    return float(free.max())
 
 
 # -- annealing -----------------------------------------------------------------------------
 
 
-def _decode(g: _Graph, order: Ints, node: Ints) -> Floats:
-    """Makespan of each chain.  Shapes: order, node (K, T); result (K,)."""
-    chains = order.shape[0]
-    row = np.arange(chains)
-    free = np.zeros((chains, g.nodes))
-    end = np.zeros((chains, g.tasks))
-    for position in range(g.tasks):
-        task = order[:, position]
-        host = node[row, task]
-        parents = g.parents[task]
-        away = np.take_along_axis(node, parents, axis=1) != host[:, None]
-        arrived = np.take_along_axis(end, parents, axis=1) + g.sent_s[task] * away
-        arrived = np.where(g.is_real[task], arrived, 0.0).max(axis=1)
-        finish = np.maximum(arrived, free[row, host]) + g.run_s[task, host]
-        free[row, host] = finish
-        end[row, task] = finish
-    return np.asarray(free.max(axis=1))
+class _Walk:
+    """One schedule under annealing: an order of tasks (parents first) and a node for each."""
+
+    def __init__(self, g: Graph, start: _Start, rng: np.random.Generator) -> None:
+        self._inputs = g.inputs()
+        self._run = g.run_s.tolist()
+        self._tail = g.tail_s().tolist()
+        self._kids = g.kids
+        self._nodes = g.nodes
+        self._order: list[int] = [int(t) for t in start[0]]
+        self._node: list[int] = [int(n) for n in start[1]]
+        self._rng = rng
+        self._draws: list[float] = []
+        self.span, self._ends = self._decode(self._order, self._node, math.inf)
+        self._critical = self._critical_tasks()
+        self.best: _Start = (start[0].copy(), start[1].copy(), self.span)
+
+    def step(self, heat: float) -> None:
+        """Try one change; take it when it is at most a little worse."""
+        order, node = self._order, self._node
+        limit = self.span * (1.0 - heat * math.log(max(self._draw(), 1e-12)))
+        task = self._pick()
+        moved = list(order)
+        changed = node
+        kind = self._draw()
+        if kind < _RENODE_BELOW:
+            changed = list(node)
+            changed[task] = self._other_node(task)
+        if kind > _SWAP_ABOVE:
+            changed = list(node)
+            other = self._pick()
+            changed[task], changed[other] = node[other], node[task]
+        elif kind > _SHIFT_ABOVE:
+            self._shift(moved, task)
+        span, ends = self._decode(moved, changed, limit)
+        if span > limit:
+            return
+        self._order, self._node, self._ends, self.span = moved, changed, ends, span
+        self._critical = self._critical_tasks()
+        if span < self.best[2] - 1e-12:
+            self.best = (np.array(moved, dtype=np.intp), np.array(changed, dtype=np.intp), span)
+
+    def _draw(self) -> float:
+        # Draws one at a time cost more than the decoding of a small graph.
+        if not self._draws:
+            self._draws = self._rng.random(_DRAWS).tolist()
+        return self._draws.pop()
+
+    def _pick(self) -> int:
+        tasks = self._critical if self._draw() < _CRITICAL_SHARE else self._order
+        return tasks[int(self._draw() * len(tasks))]
+
+    def _other_node(self, task: int) -> int:
+        inputs = self._inputs[task]
+        if inputs and self._draw() < _JOIN_SHARE:
+            return self._node[inputs[int(self._draw() * len(inputs))][0]]
+        return int(self._draw() * self._nodes)
+
+    def _shift(self, order: list[int], task: int) -> None:
+        """Move a task to a random place between its last parent and its first child."""
+        at = order.index(task)
+        parents, kids = {p for p, _ in self._inputs[task]}, set(self._kids[task])
+        low = at
+        while low > 0 and order[low - 1] not in parents:
+            low -= 1
+        high = at
+        while high < len(order) - 1 and order[high + 1] not in kids:
+            high += 1
+        order.pop(at)
+        order.insert(low + int(self._draw() * (high - low + 1)), task)
+
+    def _decode(self, order: list[int], node: list[int], limit: float) -> tuple[float, list[float]]:
+        """Makespan and ends; inf as soon as what must follow a task would pass the limit."""
+        free = [0.0] * self._nodes
+        end = [0.0] * len(order)
+        for task in order:
+            host = node[task]
+            at = free[host]
+            for parent, sent in self._inputs[task]:
+                arrived = end[parent] if node[parent] == host else end[parent] + sent
+                at = max(arrived, at)
+            at += self._run[task][host]
+            if at + self._tail[task] > limit:
+                return math.inf, end
+            free[host] = end[task] = at
+        return max(free), end
+
+    def _critical_tasks(self) -> list[int]:
+        """Tasks of one chain, by inputs and by nodes, that makes the schedule as long as it is."""
+        before: dict[int, int] = {}
+        last: dict[int, int] = {}
+        for task in self._order:
+            host = self._node[task]
+            if host in last:
+                before[task] = last[host]
+            last[host] = task
+        task = max(last.values(), key=lambda t: self._ends[t])
+        chain = [task]
+        while True:
+            start = self._ends[task] - self._run[task][self._node[task]]
+            if start <= _EPS:
+                return chain
+            task = self._holder(task, start, before)
+            chain.append(task)
+
+    def _holder(self, task: int, start: float, before: dict[int, int]) -> int:
+        """The task whose end, or whose bytes, another one waited for."""
+        held = [(self._ends[before[task]], before[task])] if task in before else []
+        for parent, sent in self._inputs[task]:
+            away = self._node[parent] != self._node[task]
+            held.append((self._ends[parent] + sent * away, parent))
+        return min(held, key=lambda h: abs(h[0] - start))[1]
 
 
-def _anneal(g: _Graph, starts: list[_Start], budget: Budget, rng: np.random.Generator) -> _Start:
+def _anneal(g: Graph, starts: list[_Start], budget: Budget, rng: np.random.Generator) -> _Start:
+    """Anneal from several starts in turn, then from the best of what came of them.
+
+    Source: simulated annealing (Kirkpatrick 1983), geometric cooling.
+    """
     ranked = sorted(starts, key=lambda s: s[2])
-    order = np.stack([ranked[c % len(ranked)][0] for c in range(CHAINS)])
-    node = np.stack([ranked[c % len(ranked)][1] for c in range(CHAINS)])
-    span = np.array([ranked[c % len(ranked)][2] for c in range(CHAINS)])
-    best: _Start = (order[0].copy(), node[0].copy(), float(span[0]))
-    level = np.geomspace(1.0, 0.15, CHAINS)
-    ancestor = _reach(g)
-    for step in range(_STEPS_MAX):
-        used = min(1.0, budget.used_s / budget.limit_s) if budget.limit_s > 0 else 1.0
-        if used >= 1.0:
-            break
-        heat = _HEAT_FIRST * (_HEAT_LAST / _HEAT_FIRST) ** used * level
-        tried_order, tried_node = _mutate(g, order, node, ancestor, rng)
-        tried = _decode(g, tried_order, tried_node)
-        budget.charge(_TASK_S * g.tasks)
-        limit = span * (1.0 + heat * rng.exponential(size=CHAINS))
-        take = tried <= limit
-        order[take], node[take], span[take] = tried_order[take], tried_node[take], tried[take]
-        winner = int(span.argmin())
-        if span[winner] < best[2]:
-            best = (order[winner].copy(), node[winner].copy(), float(span[winner]))
-        if step % _RESTART_EVERY == _RESTART_EVERY - 1:
-            _reseed(order, node, span, best)
+    best = ranked[0]
+    for run, share in enumerate(_RUNS):
+        begin = ranked[run % len(ranked)] if run < _FRESH_RUNS else best
+        hot = _HEAT_FIRST if run < _FRESH_RUNS else _HEAT_AGAIN
+        walk = _Walk(g, begin, rng)
+        time = budget.slice_of(share)
+        while (used := time.share) < 1.0:
+            heat = hot * (_HEAT_LAST / hot) ** used
+            for _ in range(_STEPS):
+                walk.step(heat)
+            budget.charge(_STEPS * _STEP_S * g.tasks)
+        if walk.best[2] < best[2]:
+            best = walk.best
     return best
-
-
-def _reseed(order: Ints, node: Ints, span: Floats, best: _Start) -> None:
-    """Replace the worst quarter of the chains by the best quarter, and one by the best ever."""
-    ranked = np.argsort(span, kind="stable")
-    quarter = ranked.size // 4
-    losers, winners = ranked[-quarter:], ranked[:quarter]
-    order[losers], node[losers], span[losers] = order[winners], node[winners], span[winners]
-    last = losers[-1]
-    order[last], node[last], span[last] = best
-
-
-def _reach(g: _Graph) -> Bools:
-    """Whether a task is an ancestor of another.  Shapes: (T, T), [a, b] when a comes before b."""
-    before = np.zeros((g.tasks, g.tasks), dtype=bool)
-    for k in g.topo:
-        for d in np.flatnonzero(g.is_real[k]):
-            parent = g.parents[k, d]
-            before[:, k] |= before[:, parent]
-            before[parent, k] = True
-    return before
-
-
-def _mutate(
-    g: _Graph, order: Ints, node: Ints, ancestor: Bools, rng: np.random.Generator
-) -> tuple[Ints, Ints]:
-    """Move a task of each chain to another node or position, or swap the nodes of two tasks."""
-    chains, tasks = order.shape
-    row = np.arange(chains)
-    order, node = order.copy(), node.copy()
-    kind = rng.random(chains)
-    task = np.asarray(rng.integers(tasks, size=(chains,)), dtype=np.intp)
-    host = np.asarray(rng.integers(g.nodes, size=(chains,)), dtype=np.intp)
-    # Some moves join a parent's or child's node, where no bytes have to be sent.
-    parent = g.parents[task, 0]
-    near = g.is_real[task, 0] & (rng.random(chains) < _JOIN_SHARE)
-    host = np.asarray(np.where(near, node[row, parent], host))
-    renode = kind < _RENODE_BELOW
-    node[row[renode], task[renode]] = host[renode]
-    swap = kind > _SWAP_ABOVE
-    other = np.asarray(rng.integers(tasks, size=(chains,)), dtype=np.intp)
-    a, b = node[row, task].copy(), node[row, other].copy()
-    node[row[swap], task[swap]], node[row[swap], other[swap]] = b[swap], a[swap]
-    shift = np.flatnonzero((kind > _SHIFT_ABOVE) & (kind < _SWAP_ABOVE))
-    for c in shift:
-        _shift(order[c], int(task[c]), ancestor, rng)
-    return order, node
-
-
-def _shift(order: Ints, task: int, ancestor: Bools, rng: np.random.Generator) -> None:
-    """Move a task to a random position between its last ancestor and its first descendant."""
-    at = int(np.flatnonzero(order == task)[0])
-    before = ancestor[order, task].nonzero()[0]
-    after = ancestor[task, order].nonzero()[0]
-    low = int(before[-1]) + 1 if before.size else 0
-    high = int(after[0]) - 1 if after.size else order.size - 1
-    to = int(rng.integers(low, high + 1))
-    if to < at:
-        order[to + 1 : at + 1] = order[to:at].copy()
-    elif to > at:
-        order[at:to] = order[at + 1 : to + 1].copy()
-    order[to] = task

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placement.errors import InvalidProblemError
-from placement.listsched import Schedule, TaskGraph, shortest
+from placement.listsched import Schedule, shortest
+from placement.taskgraph import TaskGraph
 
 
 def replayed(graph: TaskGraph, schedule: Schedule) -> float:

@@ -10,14 +10,15 @@ from placement.model import Deadline, Held, Problem, topological
 from placement.tables import tables_of
 from tests.placement import make
 
+SOON = Deadline(at_s=1)
 CYCLE = [make.cls("a", deps=make.after("b")), make.cls("b", deps=make.after("a"))]
 
 
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (lambda: make.problem().__class__(classes=(make.cls(),), pools=(), objective=Deadline(at_s=1)), "at least one pool"),
-        (lambda: make.problem().__class__(classes=(), pools=(make.pool(),), objective=Deadline(at_s=1)), "at least one task"),
+        (lambda: Problem(classes=(make.cls(),), pools=(), objective=SOON), "at least one pool"),
+        (lambda: Problem(classes=(), pools=(make.pool(),), objective=SOON), "at least one task"),
         (lambda: make.cls(count=0), "whole number, at least 1"),
         (lambda: make.pool(usd_h=math.nan), "a finite number is needed. where=pool 'p'.usd_h"),
         (lambda: make.pool(usd_h=-1.0), "must be at least 0. where=pool 'p'.usd_h, value=-1.0"),

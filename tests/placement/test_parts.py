@@ -1,4 +1,4 @@
-"""The smaller pieces: bounds, menu, tiny schedules, scenarios, moves, risk, frontier, explanation."""
+"""The smaller pieces: bounds, menu, tiny schedules, luck, moves, risk, frontier, reasons."""
 
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def test_the_bound_is_exact_where_packing_is_perfect() -> None:
-    """Four tasks of 100 s on a node of two slots: 200 node seconds, and the boot's share of them."""
+    """Four tasks of 100 s on a node of two slots: 200 node seconds, and their share of boot."""
     p = make.problem([make.cls(count=4)], objective=Deadline(at_s=1030.0))
 
     bounds = bounds_of(p, tables_of(p))

@@ -37,7 +37,7 @@ def test_nodes_that_serve_early_parts_only_leave_when_these_have_started() -> No
 
 
 def test_a_lost_task_starts_again_after_the_reclaim_and_not_before() -> None:
-    """An idle node stands by; the task that is lost at 100 can start there at 100 at the soonest."""
+    """An idle node stands by; what is lost at 100 can start there at 100 at the soonest."""
     spot = make.pool("s", vcpu=1, spot=Spot(reclaims_per_h=1, outage_s=600))
     p = make.problem([make.cls(count=1, work_s=90)], [spot, make.pool("od", vcpu=1)])
     layout = make.layout(p, Fleet(0, 1, 0.0, (0,)), Fleet(1, 1, 5.0, (0,)), fallback=(1, -1))
