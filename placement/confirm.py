@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from placement.tables import Tables
 
 _SIZE_MAX: Final = 300
-_SIZE_MIN: Final = 32
+_SIZE_MIN: Final = 16
 _EVENT_SIZE_MIN: Final = 80
 _FINALISTS: Final = 6
 _ROUNDS: Final = 4
 _ROUND_SHARE: Final = 0.12
+# Share of the time limit that is kept for the forecast of the chosen plan.
+_RESERVE: Final = 0.1
 _RESCUES: Final = (1.06, 1.12, 1.2, 1.3, 1.5, 2.0, 3.0)
 # All the confirmations of a solve together may take this share of its time limit.
 _SHARE: Final = 0.25
@@ -81,7 +83,7 @@ class _Jury:
                 continue
             sample = self._judge(scored)
             late_s = _overrun_s(self._goal, sample) if late_s is None else late_s
-            if len(self._heard) % _FINALISTS == 0 or self._search.budget.left_s <= 0:
+            if len(self._heard) % _FINALISTS == 0 or self._is_pressed():
                 break
         return late_s or 0.0
 
@@ -99,6 +101,11 @@ class _Jury:
         if not self.is_kept:
             for scored in self._search.safe[:_FINALISTS]:
                 self._judge(scored)
+
+    def _is_pressed(self) -> bool:
+        """Whether what is left of the time is needed for the forecast."""
+        budget = self._search.budget
+        return budget.left_s <= _RESERVE * budget.limit_s
 
     def _judge(self, scored: Scored) -> Sample:
         sample = self._fresh.sample(scored.layout)

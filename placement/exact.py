@@ -1,4 +1,4 @@
-"""The MILP solver behind a matrix, and an exact model for tiny problems.
+"""The MILP solver behind a matrix.
 
 Matrices go to HiGHS as arrays: with its expression interface, building a model takes longer than
 solving it.
@@ -9,17 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-import highspy
 import numpy as np
 
 from placement.errors import SolverError
 
 if TYPE_CHECKING:
+    import highspy
+
     from placement.tables import Bools, Floats
 
 _GAP: Final = 1e-4
 # "Feasible" in HiGHS' SolutionStatus.
 _FEASIBLE: Final = 2
+_NODES_MAX: Final = 20_000
 
 
 @dataclass(slots=True)
@@ -68,14 +70,23 @@ class Solution:
 def minimise(matrix: Matrix, *, limit_s: float, name: str, gap: float = _GAP) -> Solution:
     """Solve a linear model, whole variables included.
 
-    Raises: SolverError when there is no solution within the limit, or none exists.
+    A count of nodes ends the search before the time does, so that answers do not depend on the
+    machine but where it is very slow.
+    Raises: SolverError when there is no solution within the limit, none exists, or HiGHS is absent.
     """
+    # An optional extra: without it plans are made all the same, with a weaker bound.
+    try:
+        import highspy  # noqa: PLC0415
+    except ImportError as err:
+        raise SolverError("highspy is not installed: the extra [solver] has it", name) from err
+
     highs: highspy.Highs = highspy.Highs()  # type: ignore[no-untyped-call]
     highs.setOptionValue("output_flag", False)
     highs.setOptionValue("threads", 1)
     highs.setOptionValue("time_limit", limit_s)
     highs.setOptionValue("mip_rel_gap", gap)
-    highs.passModel(_lp_of(matrix))
+    highs.setOptionValue("mip_max_nodes", _NODES_MAX)
+    highs.passModel(_lp_of(matrix, highspy.HighsLp()))
     highs.run()
     status = highs.getModelStatus()
     info = highs.getInfo()
@@ -93,8 +104,10 @@ def minimise(matrix: Matrix, *, limit_s: float, name: str, gap: float = _GAP) ->
     )
 
 
-def _lp_of(matrix: Matrix) -> highspy.HighsLp:
-    lp = highspy.HighsLp()
+def _lp_of(matrix: Matrix, lp: highspy.HighsLp) -> highspy.HighsLp:
+    """Fill a model; the module's names are reached through it, as its import is optional."""
+    import highspy  # noqa: PLC0415
+
     lp.num_col_, lp.num_row_ = len(matrix.cost), len(matrix.row_lower)
     lp.col_cost_ = np.array(matrix.cost)
     lp.col_lower_ = np.array(matrix.lower)
