@@ -128,6 +128,7 @@ def decide(
             frontier=tuple(_point(problem, each, is_priced=is_priced) for each in found),
         )
     found = _frontier(problem, points)
+    plan = _within_budget(problem, plan, found)
     refused, nearest = plan.shortfall, ""
     if refused:
         nearest = _nearest(problem, found, is_priced=is_priced)
@@ -142,6 +143,20 @@ def decide(
         refused=refused,
         nearest=nearest,
     )
+
+
+def _within_budget(problem: Problem, plan: Plan, found: Sequence[Point]) -> Plan:
+    """Return the plan, or the fastest point within the budget when the plan costs more than that.
+
+    A search for the earliest finish may miss the slow plans that a tight budget leaves.
+    """
+    objective = problem.objective
+    if not isinstance(objective, placement.Budget) or not plan.shortfall:
+        return plan
+    for point in found:
+        if point.usd <= objective.usd:
+            return replace(point.plan, candidates=plan.candidates, shortfall="")
+    return plan
 
 
 def _told(problem: Problem, plan: Plan, objective: str, *, is_priced: bool) -> Decision:

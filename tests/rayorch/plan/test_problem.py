@@ -205,7 +205,10 @@ def test_an_impossible_budget_names_the_nearest_that_is_possible() -> None:
 
     assert decision.refused.startswith("the work costs more")
     usd = float(decision.nearest.split()[1])
-    assert decide(measured(Budget(usd)), is_priced=True, points=0).refused == ""
+    again = decide(measured(Budget(usd)), is_priced=True)
+    assert again.refused == ""
+    assert again.usd is not None
+    assert again.usd <= usd
 
 
 def test_a_deadline_may_have_a_budget_on_top() -> None:
