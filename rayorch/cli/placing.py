@@ -197,6 +197,8 @@ def _option_text(use: PoolUse) -> str:
 def _lost_text(each: Lost) -> str:
     cost = f"{each.above:+.1%}" if each.usd is None else f"{usd_text(each.usd)} ({each.above:+.1%})"
     kept = "" if each.is_kept else f", objective not kept ({each.hit:.0%})"
+    if each.is_kept and each.above < 0.0:
+        kept = ", as it was searched; not confirmed on fresh luck"
     return f"{each.name}: {cost}, ends by {seconds_text(each.p95_s)}{kept}"
 
 

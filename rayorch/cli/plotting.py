@@ -36,8 +36,8 @@ def draw(decision: Decision, pipeline: str, file: str) -> None:
         axes.annotate(
             named, (at, point.cost), xytext=(6, 6), textcoords="offset points", fontsize=7
         )
-    if decision.stages:
-        chosen = decision.usd if decision.usd is not None else decision.core_hours
+    chosen = decision.usd if decision.usd is not None else decision.core_hours
+    if chosen is not None:
         axes.plot(
             [decision.p95_s / 60.0],
             [chosen],
@@ -47,12 +47,10 @@ def draw(decision: Decision, pipeline: str, file: str) -> None:
             color="#ee6677",
             label="chosen",
         )
-    axes.set(
-        xlabel="finish of 95 % of runs, minutes",
-        ylabel=f"mean cost, {unit}",
-        title=f"{pipeline}: {decision.objective}",
-    )
-    axes.set_ylim(bottom=0.0)
+    axes.set(xlabel="finish of 95 % of runs, minutes", ylabel=f"mean cost, {unit}")
+    axes.set_title(f"{pipeline}: {decision.objective}", fontsize=10)
+    axes.set_ylim(bottom=0.0, top=1.2 * max([*cost, chosen or 0.0], default=1.0) or 1.0)
+    axes.margins(x=0.15)
     axes.grid(alpha=0.3)
     axes.legend()
     try:

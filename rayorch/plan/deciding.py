@@ -127,7 +127,7 @@ def decide(
             nearest=_nearest(problem, found, is_priced=is_priced) or error.nearest,
             frontier=tuple(_point(problem, each, is_priced=is_priced) for each in found),
         )
-    found = _frontier(problem, points)
+    found = undominated([*_frontier(problem, points), _as_point(plan)]) if points else ()
     plan = _within_budget(problem, plan, found)
     refused, nearest = plan.shortfall, ""
     if refused:
@@ -161,18 +161,19 @@ def _within_budget(problem: Problem, plan: Plan, found: Sequence[Point]) -> Plan
 
 def _told(problem: Problem, plan: Plan, objective: str, *, is_priced: bool) -> Decision:
     forecast = plan.forecast
-
-    def usd(value: float) -> float | None:
-        return value if is_priced else None
-
+    stages = _stages(problem, plan, is_priced=is_priced)
+    compute, egress, asked = (
+        sum(getattr(stage, f"{name}_usd") for stage in stages) if is_priced else None
+        for name in ("compute", "egress", "request")
+    )
     return Decision(
         objective=objective,
         is_priced=is_priced,
-        stages=_stages(problem, plan, is_priced=is_priced),
-        usd=usd(forecast.usd),
-        compute_usd=usd(forecast.compute_usd),
-        egress_usd=usd(forecast.egress_usd),
-        request_usd=usd(forecast.request_usd),
+        stages=stages,
+        usd=forecast.usd if is_priced else None,
+        compute_usd=compute,
+        egress_usd=egress,
+        request_usd=asked,
         core_hours=None if is_priced else forecast.usd,
         p50_s=forecast.p50_s,
         p95_s=forecast.p95_s,
@@ -208,24 +209,19 @@ def _candidates(plan: Plan, *, is_priced: bool) -> tuple[Lost, ...]:
 
 
 def _stages(problem: Problem, plan: Plan, *, is_priced: bool) -> tuple[StageChoice, ...]:
-    choices = placement.explain(problem, plan.layout)
     by_stage: dict[str, list[tuple[TaskClass, ClassChoice]]] = {}
+    choices = placement.explain(problem, plan.layout)
     for cls, choice in zip(problem.classes, choices, strict=True):
         by_stage.setdefault(cls.stage, []).append((cls, choice))
-    packed = {
-        stage: (
-            sum(_paid(c, o, "usd") for c, o in own),
-            sum(_paid(c, o, "egress_usd") for c, o in own),
-        )
-        for stage, own in by_stage.items()
-    }
-    whole = [max(sum(each[at] for each in packed.values()), 1e-12) for at in (0, 1)]
-    network, forecast = problem.network, plan.forecast
+    packed = {stage: _summed(own, "usd") for stage, own in by_stage.items()}
+    egress = {stage: _summed(own, "egress_usd") for stage, own in by_stage.items()}
+    asked = {stage: _asked_usd(problem, own) for stage, own in by_stage.items()}
+    # What nodes cost while they start, wait and work again is shared out by the work done.
+    moved_usd = sum(egress.values()) + sum(asked.values())
+    compute_usd = max(0.0, plan.forecast.usd - problem.spent_usd - moved_usd)
+    whole_usd = max(sum(packed.values()), 1e-12)
     made = []
     for stage, own in by_stage.items():
-        compute = forecast.compute_usd * packed[stage][0] / whole[0]
-        egress = forecast.egress_usd * packed[stage][1] / whole[1]
-        asked = sum(c.count * (c.gets * network.get_usd + c.puts * network.put_usd) for c, _ in own)
         uses = _uses(problem, plan, stage, own, is_priced=is_priced)
         made.append(
             StageChoice(
@@ -233,15 +229,25 @@ def _stages(problem: Problem, plan: Plan, *, is_priced: bool) -> tuple[StageChoi
                 tasks=sum(cls.count for cls, _ in own),
                 start_s=min(choice.start_s for _, choice in own),
                 finish_s=max(choice.finish_s for _, choice in own),
-                compute_usd=compute if is_priced else None,
-                egress_usd=egress if is_priced else None,
-                request_usd=asked if is_priced else None,
-                moved_gb=sum(_paid(c, o, "moved_gb") for c, o in own),
+                compute_usd=compute_usd * packed[stage] / whole_usd if is_priced else None,
+                egress_usd=egress[stage] if is_priced else None,
+                request_usd=asked[stage] if is_priced else None,
+                moved_gb=_summed(own, "moved_gb"),
                 chosen=tuple(use for use in uses if use.tasks > SHARE_MIN),
                 lost=tuple(use for use in uses if use.tasks <= SHARE_MIN),
             )
         )
     return tuple(made)
+
+
+def _asked_usd(problem: Problem, own: Sequence[tuple[TaskClass, ClassChoice]]) -> float:
+    """USD for a stage's requests to the store."""
+    get_usd, put_usd = problem.network.get_usd, problem.network.put_usd
+    return sum(cls.count * (cls.gets * get_usd + cls.puts * put_usd) for cls, _ in own)
+
+
+def _summed(own: Sequence[tuple[TaskClass, ClassChoice]], field: str) -> float:
+    return sum(_paid(cls, choice, field) for cls, choice in own)
 
 
 def _paid(cls: TaskClass, choice: ClassChoice, field: str) -> float:
