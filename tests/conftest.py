@@ -34,11 +34,16 @@ hypothesis.settings.load_profile("rayorch")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with the folder that it is in."""
+    """Mark each test with the folder that it is in, and run those that share a Ray last.
+
+    Once it is up, this process is connected to it and its address is in the environment, which is
+    no place for a test that must do without.
+    """
     for item in items:
         folder = item.path.relative_to(TESTS).parts[0]
         if folder in FOLDER_MARKERS:
             item.add_marker(folder)
+    items.sort(key=lambda item: item.get_closest_marker("cluster") is not None)
 
 
 @pytest.fixture(autouse=True, scope="session")

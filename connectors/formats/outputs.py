@@ -244,7 +244,8 @@ class FilesWriter:
             partition = self._partitions[key] = _OpenPartition(values)
         # A wide batch becomes several row groups; a narrow one waits for more.
         for start in range(0, table.num_rows, ROW_GROUP_ROWS):
-            rows = table.slice(start, ROW_GROUP_ROWS)
+            # To its end and no further: Arrow takes a table without columns to be as long as asked.
+            rows = table.slice(start, min(ROW_GROUP_ROWS, table.num_rows - start))
             size_bytes = rows.nbytes
             if partition.pending and (
                 partition.pending_rows + rows.num_rows > ROW_GROUP_ROWS
@@ -327,6 +328,10 @@ def _stored(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def _one_table(tables: list[pa.Table], schema: pa.Schema) -> pa.Table:
     """Join the tables, each brought to the schema: nulls typed since then become typed here."""
+    if not schema.names and len(tables) > 1:
+        # Arrow forgets how many rows there are when it joins tables without columns.
+        rows = sum(table.num_rows for table in tables)
+        return pa.Table.from_arrays([pa.nulls(rows)], [ROWS_FIELD.name]).select([])
     same = [t if t.schema.equals(schema) else _typed(t, schema) for t in tables]
     return same[0] if len(same) == 1 else pa.concat_tables(same)
 

@@ -31,6 +31,8 @@ from rayorch.core.run import ACTIVE, ENDED, Run, RunState
 from rayorch.core.settling import drain, settle
 from rayorch.core.task import HELD, RunnerGone, Task, TaskLeased, TaskState, step
 
+SUSPECTS_MAX: Final = 8
+"""Leases behind the head of a runner that died that are not trusted with company."""
 SMOOTHING: Final = 0.2
 """Weight of the newest attempt in the moving average of a stage's seconds."""
 
@@ -200,6 +202,10 @@ def runner_lost(book: Book, fact: RunnerLost, event: Event) -> Iterable[Command]
         yield Record(event.id, _lost(head, fact))
         book.flows[head.run].held -= 1
         leases.remove(head)
+        # It may have ended without a word and one behind it been at work: those run alone, too, so
+        # that the next death has one cause.
+        _release(book, slot, leases[:SUSPECTS_MAX], event, alone=True)
+        leases = leases[SUSPECTS_MAX:]
     _release(book, slot, leases, event)
     for run in book.runs.values():
         if run.state is RunState.RUNNING:
@@ -214,7 +220,9 @@ def _is_held(book: Book, slot: RunnerSlot, lease: Lease) -> bool:
     return task.state in HELD and held == (lease.attempt, lease.epoch, slot.id)
 
 
-def _release(book: Book, slot: RunnerSlot, leases: list[Lease], event: Event) -> None:
+def _release(
+    book: Book, slot: RunnerSlot, leases: list[Lease], event: Event, *, alone: bool = False
+) -> None:
     """Make the tasks of a runner that is gone ready for others."""
     for lease in leases:
         run = book.runs[lease.run]
@@ -222,7 +230,7 @@ def _release(book: Book, slot: RunnerSlot, leases: list[Lease], event: Event) ->
         if _is_held(book, slot, lease):
             after = step(run.tasks[lease.task], RunnerGone(), run.retry, event.at_s)
             book.put(run, after)
-            book.offer(run, after)
+            book.offer(run, after, alone=alone)
 
 
 def _recall(

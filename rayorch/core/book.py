@@ -116,10 +116,10 @@ class Book:
             slot.alone = slot.alone and bool(slot.queue)
         slot.revoking.discard(key)
 
-    def offer(self, run: Run, task: Task) -> None:
-        """Queue a ready task for the next leases."""
+    def offer(self, run: Run, task: Task, *, alone: bool = False) -> None:
+        """Queue a ready task for the next leases; a suspect gets a runner to itself."""
         flow = self.flows[run.id]
-        (flow.suspects if task.strikes else flow.ready).append(task.id)
+        (flow.suspects if task.strikes or alone else flow.ready).append(task.id)
 
     def refill(self, run: Run) -> None:
         """Queue all of a run's open tasks afresh."""

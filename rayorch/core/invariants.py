@@ -124,8 +124,6 @@ def _check_queues(run: Run, flow: Flow) -> None:
             _broken("a ready task is queued", run.id, task)
         if task.state is TaskState.WAITING and task.since_s not in waiting.get(task.id, ()):
             _broken("a waiting task will be woken", run.id, task)
-    if any(run.tasks[each].strikes == 0 for each in flow.suspects):
-        _broken("the queue of suspects holds suspects", run.id, list(flow.suspects))
 
 
 def _check_end(run: Run, flow: Flow) -> None:

@@ -71,8 +71,10 @@ class AttemptCapture:
     def _line(self, stream: Stream, text: str) -> None:
         if self._left_bytes <= 0:
             return
-        size_bytes = len(text.encode(errors="replace")) + _NEWLINE_BYTES
-        self._left_bytes -= size_bytes
+        # Names of files that are not UTF-8 come as surrogates, which no log could hold.
+        data = text.encode(errors="backslashreplace")
+        text = data.decode()
+        self._left_bytes -= len(data) + _NEWLINE_BYTES
         if self._left_bytes <= 0:
             self._left_bytes = 0
             text = CUT_MARKER

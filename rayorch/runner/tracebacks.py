@@ -26,7 +26,7 @@ def message_of(error: BaseException) -> str:
     # A `__str__` of the user's may raise like any of their code.
     said = "".join(traceback.TracebackException.from_exception(error).format_exception_only())
     text = said.strip().partition(": ")[2] or said.strip()
-    return _cut(text, MESSAGE_CHARS_MAX)
+    return _cut(encodable(text), MESSAGE_CHARS_MAX)
 
 
 def where_of(error: BaseException) -> str:
@@ -52,8 +52,13 @@ def traceback_of(error: BaseException, *, ours: bool = False) -> str:
             [frame for frame in part.stack if not frame.filename.startswith(_OURS)]
         )
         pending += [part.__cause__, part.__context__]
-    text = "".join(told.format())
+    text = encodable("".join(told.format()))
     return text if len(text) <= TRACEBACK_CHARS_MAX else f"...{text[-TRACEBACK_CHARS_MAX:]}"
+
+
+def encodable(text: str) -> str:
+    """Return text that UTF-8 can hold: names of files that are not UTF-8 come as surrogates."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _frames(tb: TracebackType | None) -> Iterator[tuple[str, int]]:

@@ -242,6 +242,16 @@ def test_no_rows_leave_no_file_but_a_schema(tmp_path: Path) -> None:
     assert write(spec).schema_ipc is None
 
 
+def test_rows_without_columns_are_as_many_as_were_written(tmp_path: Path) -> None:
+    out = sink(tmp_path / "o")
+    rows = pa.table({"x": [1, 2, 3]}).select([])
+    output = write(out, rows, rows)
+    publish(out, output)
+
+    assert output.rows == 6
+    assert read(source(tmp_path / "o")).num_rows == 6
+
+
 def test_a_column_of_nulls_in_one_batch_does_not_conflict_with_values_in_another(
     tmp_path: Path,
 ) -> None:

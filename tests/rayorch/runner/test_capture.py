@@ -135,3 +135,10 @@ def test_the_tee_passes_for_the_stream_behind() -> None:
         tee.flush()
 
     assert not isinstance(sys.stdout, Tee)
+
+
+def test_what_utf8_cannot_hold_is_kept_by_its_escape() -> None:
+    with printing() as lines:
+        print("a\udcff.csv")
+
+    assert [line.text for line in lines] == ["a\\udcff.csv"]

@@ -60,3 +60,10 @@ def test_an_endless_recursion_is_told_shortly() -> None:
 
     assert where_of(error) == "/srv/flow.py:2"
     assert "more times" in traceback_of(error)
+
+
+def test_what_utf8_cannot_hold_is_told_by_its_escape() -> None:
+    error = caught("raise ValueError('no data in a\\udcff.csv')")
+
+    assert message_of(error) == "no data in a\\udcff.csv"
+    assert traceback_of(error).encode()
