@@ -117,8 +117,7 @@ def test_the_make_targets_exist() -> None:
 def test_the_exit_codes_are_those_of_the_command_line() -> None:
     table = re.findall(r"^\| (\d+) \|", README, re.MULTILINE)
 
-    # Nothing is blocked by a budget yet.
-    assert [int(code) for code in table] == sorted(set(Exit) - {Exit.BLOCKED})
+    assert [int(code) for code in table] == sorted(Exit)
 
 
 def test_formats_and_extras_are_those_that_there_are() -> None:
@@ -126,7 +125,7 @@ def test_formats_and_extras_are_those_that_there_are() -> None:
     listed = ", ".join({**words, "delta": "Delta"}[name] for name in FORMATS)
     assert f"| formats | {listed} |" in README
     extras = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    for extra in ("s3", "gcs", "azure", "pandas", "polars", "sql", "demo"):
+    for extra in ("s3", "gcs", "azure", "pandas", "polars", "sql", "plot", "demo"):
         assert extra in extras
         assert f"`{extra}`" in README
 

@@ -32,6 +32,10 @@ class Options:
     as_json: bool = False
     follow: bool = False
     limit: int = 0
+    deadline: str | None = None
+    budget: float | None = None
+    pools: str | None = None
+    plot: str | None = None
 
     @property
     def file_typed(self) -> str:

@@ -9,6 +9,7 @@ import msgspec
 from rayorch.cli.finding import pipeline_of
 from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document
+from rayorch.cli.wanting import wanted_of
 from rayorch.client import usable_cores
 from rayorch.compiling import compile_program, pipeline_version
 from rayorch.observe.figures import bytes_text, count_text, counted
@@ -23,13 +24,21 @@ def plan(options: Options) -> int:
     program = compile_program(pipeline)
     version = pipeline_version(pipeline.spec(), program)
     slots = options.slots or usable_cores()
+    wanted = wanted_of(options, pipeline.spec().objective, slots)
     made = make_plan(program, slots)
-    if options.as_json:
-        print_document(_document(pipeline.name, version, slots, made))
-    else:
+    document = _document(pipeline.name, version, slots, made)
+    if not options.as_json:
         for line in _lines(pipeline.name, version, slots, made):
             click.echo(line)
-    return Exit.OK
+    code = Exit.OK
+    if wanted is not None:
+        # Placement takes numpy and a second: only who asks for it pays.
+        from rayorch.cli.placing import place  # noqa: PLC0415
+
+        code, document["placement"] = place(options, program, made, wanted)
+    if options.as_json:
+        print_document(document)
+    return code
 
 
 def _document(name: str, version: str, slots: int, made: Plan) -> dict[str, Any]:
