@@ -364,7 +364,7 @@ def test_a_run_whose_publication_has_begun_is_finished_not_torn() -> None:
     again = only(driver.feed(make.resumed()), PublishSink)
     assert again.sink == 0
     only(driver.feed(make.published(0)), SweepRun)
-    assert driver.state is R.SUCCEEDED
+    assert driver.run.state.value == "succeeded"
 
 
 # --- time ------------------------------------------------------------------------------------
@@ -449,7 +449,7 @@ def test_a_new_leader_asks_again_for_what_was_under_way() -> None:
     driver.feed(make.finished(driver.head()))
     only(driver.lead(9), PublishSink)
     driver.feed(make.published())
-    assert driver.state is R.SUCCEEDED
+    assert driver.run.state.value == "succeeded"
 
     only(driver.lead(12), SweepRun)
 
@@ -460,7 +460,7 @@ def test_a_run_ends_and_is_swept_when_everything_is_visible() -> None:
 
     commands = driver.feed(make.published())
 
-    assert driver.state is R.SUCCEEDED
+    assert driver.run.state.value == "succeeded"
     only(commands, SweepRun)
     assert some(commands, RevokeLeases) == []
     driver.feed(RunSwept(run=make.RUN, files=0))
