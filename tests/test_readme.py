@@ -50,6 +50,7 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         rows = LINES.slice(2 * number, 2)
         pq.write_table(rows, tmp_path / "lake" / "lineitem" / f"{number}.parquet")
     (tmp_path / "nightly.py").write_text(blocks("python")[0])
+    (tmp_path / "pools.yaml").write_text(blocks("yaml")[0])
     return tmp_path
 
 

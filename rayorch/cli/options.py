@@ -38,6 +38,12 @@ class Options:
     plot: str | None = None
 
     @property
+    def is_placing(self) -> bool:
+        """Whether an option asks where a plan would best run."""
+        given = (self.deadline, self.budget, self.pools, self.plot)
+        return any(each is not None for each in given)
+
+    @property
     def file_typed(self) -> str:
         """The pipeline file as it was typed, fit for a shell."""
         return shlex.quote(self.file) if self.file else "FILE"

@@ -9,7 +9,6 @@ import msgspec
 from rayorch.cli.finding import pipeline_of
 from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document
-from rayorch.cli.wanting import wanted_of
 from rayorch.client import usable_cores
 from rayorch.compiling import compile_program, pipeline_version
 from rayorch.observe.figures import bytes_text, count_text, counted
@@ -24,7 +23,13 @@ def plan(options: Options) -> int:
     program = compile_program(pipeline)
     version = pipeline_version(pipeline.spec(), program)
     slots = options.slots or usable_cores()
-    wanted = wanted_of(options, pipeline.spec().objective, slots)
+    objective = pipeline.spec().objective
+    wanted = None
+    if objective is not None or options.is_placing:
+        # Placement takes numpy, a solver and a second: only who asks for it pays.
+        from rayorch.cli.wanting import wanted_of  # noqa: PLC0415
+
+        wanted = wanted_of(options, objective, slots)
     made = make_plan(program, slots)
     document = _document(pipeline.name, version, slots, made)
     if not options.as_json:
@@ -32,7 +37,6 @@ def plan(options: Options) -> int:
             click.echo(line)
     code = Exit.OK
     if wanted is not None:
-        # Placement takes numpy and a second: only who asks for it pays.
         from rayorch.cli.placing import place  # noqa: PLC0415
 
         code, document["placement"] = place(options, program, made, wanted)

@@ -36,8 +36,7 @@ def wanted_of(options: Options, objective: Objective | None, slots: int) -> Want
     Options go before the pipeline's own objective.
     Raises: OptionError, PoolsError.
     """
-    given = (options.deadline, options.budget, options.pools, options.plot)
-    if objective is None and all(each is None for each in given):
+    if objective is None and not options.is_placing:
         return None
     if options.plot is not None and Path(options.plot).suffix.lower() not in PLOTS:
         raise OptionError("a picture is .png or .svg", "--plot", options.plot)
