@@ -1,1 +1,75 @@
 """A placement problem in, a plan out: no Ray, no I/O, no clock."""
+
+from placement.bounds import Bounds, bounds_of
+from placement.errors import (
+    InfeasibleError,
+    InvalidPlanError,
+    InvalidProblemError,
+    PlacementError,
+    SolverError,
+)
+from placement.explain import ClassChoice, PoolOption, explain
+from placement.frontier import Point, frontier
+from placement.layout import NO_POOL, Fleet, Layout, Part, check_layout
+from placement.listsched import Schedule, shortest
+from placement.model import (
+    Budget,
+    Deadline,
+    Dep,
+    Held,
+    Network,
+    Pool,
+    Problem,
+    Spot,
+    TaskClass,
+    Weighted,
+)
+from placement.plan import Candidate, Forecast, Plan
+from placement.replan import Observed, guard, reasons_to_replan, remaining, replan
+from placement.solve import solve
+from placement.tables import Tables, tables_of
+from placement.taskgraph import TaskGraph
+
+__all__ = [
+    "NO_POOL",
+    "Bounds",
+    "Budget",
+    "Candidate",
+    "ClassChoice",
+    "Deadline",
+    "Dep",
+    "Fleet",
+    "Forecast",
+    "Held",
+    "InfeasibleError",
+    "InvalidPlanError",
+    "InvalidProblemError",
+    "Layout",
+    "Network",
+    "Observed",
+    "Part",
+    "PlacementError",
+    "Plan",
+    "Point",
+    "Pool",
+    "PoolOption",
+    "Problem",
+    "Schedule",
+    "SolverError",
+    "Spot",
+    "Tables",
+    "TaskClass",
+    "TaskGraph",
+    "Weighted",
+    "bounds_of",
+    "check_layout",
+    "explain",
+    "frontier",
+    "guard",
+    "reasons_to_replan",
+    "remaining",
+    "replan",
+    "shortest",
+    "solve",
+    "tables_of",
+]

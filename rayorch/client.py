@@ -74,7 +74,7 @@ class LocalControl:
 
     def __init__(self, home: Home, clock: Clock, slots: int, *, takeover: bool = False) -> None:
         self._news = News()
-        self._host, self._logs = local_host(home, clock, slots, self._news)
+        self._host, self._keepers = local_host(home, clock, slots, self._news)
         try:
             self._host.start(takeover=takeover)
         except BaseException:  # Whatever it was, what has been started must end.
@@ -99,7 +99,8 @@ class LocalControl:
     def close(self) -> None:
         """Stop the host."""
         self._host.stop()
-        self._logs.close()
+        for keeper in self._keepers:
+            keeper.close()
 
 
 class Connection(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ RayorchError
 ├── SpecError                  fix     what a user wrote cannot be run as it stands
 │   └── PipelineFileError      fix     the file that holds the pipeline cannot be loaded
 ├── SettingsError              fix     an environment variable or option cannot be understood
+├── PoolsError                 fix     a file of pools cannot be used as it stands
 ├── InvalidTransitionError     report  an event that cannot happen in this state
 ├── UnknownRunError            fix     no such run under this home
 ├── FencedError                stop    a newer control actor owns the journal
@@ -120,6 +121,23 @@ class SettingsError(RayorchError):
 
     def __str__(self) -> str:
         return f"{self.problem}. {self.name}={self.value}"
+
+
+class PoolsError(RayorchError):
+    """A file of pools cannot be used as it stands."""
+
+    remedy: ClassVar[Remedy] = "fix"
+
+    def __init__(self, problem: str, file: str, field: str, value: str) -> None:
+        super().__init__(problem, file, field, value)
+        self.problem = problem
+        self.file = file
+        self.field = field
+        self.value = value
+
+    def __str__(self) -> str:
+        named = (("pools", self.file), ("field", self.field), ("value", self.value))
+        return f"{self.problem}. {', '.join(f'{key}={text}' for key, text in named if text)}"
 
 
 def near_miss(word: str, known: "Iterable[str]") -> str:

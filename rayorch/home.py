@@ -2,11 +2,14 @@
 
 journal/log/…            the journal (rayorch.journal)
 journal/snap/…
+estimates/<stage>.json   what was measured of a stage's attempts, by the content of the stage
 requests/<time>-<id>     what a client without a control actor at hand asks for
 runs/<run>/spec.json       what the author wrote
 runs/<run>/program-<version>.pkl   the compiled pipeline that runners load
 runs/<run>/plan.msgpack    discoveries and splits, as the planner cut them
 runs/<run>/reproduce.json  versions, parameters and input files: what it takes to do it again
+runs/<run>/estimate.json   what the run was expected to take
+runs/<run>/calibration.json and what it took
 runs/<run>/log/…           structured log, one JSON object a line
 """
 
@@ -24,6 +27,7 @@ from rayorch.ids import RunId
 
 RUNS: Final = "runs/"
 REQUESTS: Final = "requests/"
+ESTIMATES: Final = "estimates/"
 IDENTITY: Final = "home.json"
 UNSURE_TRIES_MAX: Final = 5
 
@@ -140,6 +144,14 @@ class Home:
         """Return a small document of a run. Raises: ObjectMissingError."""
         found: dict[str, Any] = msgspec.json.decode(self.store.get(f"{RUNS}{run}/{name}.json"))
         return found
+
+    def put_estimates(self, version: str, data: bytes) -> None:
+        """Keep what was measured of one version of a stage."""
+        self.store.put(f"{ESTIMATES}{version}.json", data)
+
+    def get_estimates(self, version: str) -> bytes:
+        """Return what was measured of one version of a stage. Raises: ObjectMissingError."""
+        return self.store.get(f"{ESTIMATES}{version}.json")
 
 
 def open_home(url: str) -> Home:

@@ -50,6 +50,7 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         rows = LINES.slice(2 * number, 2)
         pq.write_table(rows, tmp_path / "lake" / "lineitem" / f"{number}.parquet")
     (tmp_path / "nightly.py").write_text(blocks("python")[0])
+    (tmp_path / "pools.yaml").write_text(blocks("yaml")[0])
     return tmp_path
 
 
@@ -117,8 +118,7 @@ def test_the_make_targets_exist() -> None:
 def test_the_exit_codes_are_those_of_the_command_line() -> None:
     table = re.findall(r"^\| (\d+) \|", README, re.MULTILINE)
 
-    # Nothing is blocked by a budget yet.
-    assert [int(code) for code in table] == sorted(set(Exit) - {Exit.BLOCKED})
+    assert [int(code) for code in table] == sorted(Exit)
 
 
 def test_formats_and_extras_are_those_that_there_are() -> None:
@@ -126,7 +126,7 @@ def test_formats_and_extras_are_those_that_there_are() -> None:
     listed = ", ".join({**words, "delta": "Delta"}[name] for name in FORMATS)
     assert f"| formats | {listed} |" in README
     extras = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    for extra in ("s3", "gcs", "azure", "pandas", "polars", "sql", "demo"):
+    for extra in ("s3", "gcs", "azure", "pandas", "polars", "sql", "plot", "demo"):
         assert extra in extras
         assert f"`{extra}`" in README
 

@@ -69,13 +69,44 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
     LazyCommand(
         "plan",
         work="rayorch.cli.planning:plan",
-        help="Show what a run would read, do and write.\n\nStarts nothing and writes nothing.",
+        help="Show what a run would read, do and write, and where it would best run.\n\n"
+        "Starts nothing and writes nothing. With an objective or --pools it says which machines "
+        "each stage takes, when it ends, what it costs, how sure that is, and what else is open.",
         examples=(
             ("rayorch plan nightly.py", "stages, files, tasks, what is pushed down"),
             ("rayorch plan nightly.py --slots 64", "as it would be cut for 64 runners"),
+            ("rayorch plan nightly.py --pools pools.yaml --deadline 30m", "where, for how much"),
+            ("rayorch plan nightly.py --pools pools.yaml --budget 5 --plot cost.svg", "a picture"),
             ("rayorch plan nightly.py --json", "the same for programs"),
         ),
-        params=[_file_argument(), _SET, _SLOTS, _JSON],
+        params=[
+            _file_argument(),
+            click.Option(
+                ["--deadline"],
+                metavar="TIME",
+                help="Find the cheapest plan that ends within this: 90s, 30m, 1h30m.",
+            ),
+            click.Option(
+                ["--budget"],
+                type=click.FloatRange(0, min_open=True),
+                metavar="USD",
+                help="Find the earliest plan that costs no more; a limit when --deadline is given.",
+            ),
+            click.Option(
+                ["--pools"],
+                metavar="FILE",
+                help="Machines that may be used, YAML or JSON; else this one.",
+            ),
+            click.Option(
+                ["--plot"],
+                metavar="FILE",
+                help="Draw cost against finish time as .png or .svg.",
+            ),
+            _SET,
+            _SLOTS,
+            _HOME,
+            _JSON,
+        ],
     ),
     LazyCommand(
         "runs",

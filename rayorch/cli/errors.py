@@ -6,7 +6,8 @@ RayorchError
 ├── NoTaskError         a task number that the run does not have
 ├── CancelError         a run that cannot be cancelled any more
 ├── UnansweredError     a leader that does not take up a request
-└── SetError            a `--set` that is no NAME=VALUE
+├── SetError            a `--set` that is no NAME=VALUE
+└── OptionError         a value that an option does not take
 """
 
 from typing import ClassVar
@@ -112,3 +113,18 @@ class SetError(RayorchError):
 
     def __str__(self) -> str:
         return f"a parameter is given as NAME=VALUE. --set {self.text}"
+
+
+class OptionError(RayorchError):
+    """A value that an option does not take."""
+
+    remedy: ClassVar[Remedy] = "fix"
+
+    def __init__(self, problem: str, option: str, value: str) -> None:
+        super().__init__(problem, option, value)
+        self.problem = problem
+        self.option = option
+        self.value = value
+
+    def __str__(self) -> str:
+        return f"{self.problem}. {self.option} {self.value}"

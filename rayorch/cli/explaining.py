@@ -10,6 +10,7 @@ import msgspec
 from connectors.errors import ObjectMissingError
 from connectors.splits import Discovery, FilePart, Split
 from rayorch.cli.errors import NoTaskError
+from rayorch.cli.estimates import calibration_documents, calibration_lines
 from rayorch.cli.finding import commands_of, find_run, read_origin
 from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document
@@ -48,10 +49,13 @@ def explain(options: Options) -> int:
     told = story(reader.events, run.id)
     if options.as_json:
         stages = _stage_documents(run, plan)
-        print_document({**report_data(view, commands), "plan": stages, "story": told})
+        estimates = calibration_documents(at.home, run.id)
+        document = {**report_data(view, commands), "plan": stages, "estimates": estimates}
+        print_document({**document, "story": told})
         return Exit.OK
     click.echo(report_of(view, commands).text())
     _print("tasks, and why so many", _stage_lines(run, plan))
+    _print("predicted and actual seconds", calibration_lines(at.home, run.id))
     _print("failed attempts", _failure_lines(view))
     _print("what happened", _story_lines(told, run.submitted_s))
     _note_folded(reader)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import click
 
+from rayorch.cli.estimates import calibration_documents, calibration_lines
 from rayorch.cli.finding import commands_of, find_run, read_origin
 from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document, print_table
@@ -12,7 +13,7 @@ from rayorch.errors import HomeBusyError
 from rayorch.host.leader import check_free
 from rayorch.host.local import this_process
 from rayorch.observe.figures import count_text, counted, seconds_text
-from rayorch.observe.report import report_data, report_of
+from rayorch.observe.report import LABEL_CHARS, report_data, report_of
 from rayorch.observe.view import RunView, view_of
 from rayorch.reading import read_machine
 
@@ -61,9 +62,12 @@ def show(options: Options) -> int:
     led = is_led(at)
     commands = commands_of(options, read_origin(at, run).file)
     if options.as_json:
-        print_document({**report_data(view, commands), "led": led})
+        estimates = calibration_documents(at.home, run.id)
+        print_document({**report_data(view, commands), "led": led, "estimates": estimates})
         return Exit.OK
     click.echo(report_of(view, commands).text())
+    for stage, text in calibration_lines(at.home, run.id):
+        click.echo(f"  {'estimate':<{LABEL_CHARS}}{stage}, {text}")
     if view.is_active and not led:
         click.echo(
             f"  {'note':<10}nobody leads this home, so nothing happens by itself; "

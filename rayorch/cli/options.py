@@ -32,6 +32,16 @@ class Options:
     as_json: bool = False
     follow: bool = False
     limit: int = 0
+    deadline: str | None = None
+    budget: float | None = None
+    pools: str | None = None
+    plot: str | None = None
+
+    @property
+    def is_placing(self) -> bool:
+        """Whether an option asks where a plan would best run."""
+        given = (self.deadline, self.budget, self.pools, self.plot)
+        return any(each is not None for each in given)
 
     @property
     def file_typed(self) -> str:

@@ -23,13 +23,26 @@ def plan(options: Options) -> int:
     program = compile_program(pipeline)
     version = pipeline_version(pipeline.spec(), program)
     slots = options.slots or usable_cores()
+    objective = pipeline.spec().objective
+    wanted = None
+    if objective is not None or options.is_placing:
+        # Placement takes numpy, a solver and a second: only who asks for it pays.
+        from rayorch.cli.wanting import wanted_of  # noqa: PLC0415
+
+        wanted = wanted_of(options, objective, slots)
     made = make_plan(program, slots)
-    if options.as_json:
-        print_document(_document(pipeline.name, version, slots, made))
-    else:
+    document = _document(pipeline.name, version, slots, made)
+    if not options.as_json:
         for line in _lines(pipeline.name, version, slots, made):
             click.echo(line)
-    return Exit.OK
+    code = Exit.OK
+    if wanted is not None:
+        from rayorch.cli.placing import place  # noqa: PLC0415
+
+        code, document["placement"] = place(options, program, made, wanted)
+    if options.as_json:
+        print_document(document)
+    return code
 
 
 def _document(name: str, version: str, slots: int, made: Plan) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from rayorch.clock import SystemClock
 from rayorch.core.facts import Fact
 from rayorch.errors import RayorchError
 from rayorch.home import open_home
+from rayorch.host.estimating import EstimateKeeper
 from rayorch.host.host import ControlHost
 from rayorch.host.local import this_process
 from rayorch.host.ray_executor import CONTROL_PREFIX, RayExecutor
@@ -79,6 +80,7 @@ class ControlActor:
             spec.home_url, spec.name, runner_prefix(spec.home_url), clock, new_nonce
         )
         self._logs = RunLogs(home, clock)
+        self._estimates = EstimateKeeper(home)
         self._metrics = Metrics()
         self._metrics_url = self._metrics.serve(spec.metrics_port)
         self._host = ControlHost(
@@ -86,7 +88,7 @@ class ControlActor:
             self._executor,
             Journal(home.store, clock, new_nonce),
             clock,
-            observers=(self._metrics, self._logs),
+            observers=(self._metrics, self._logs, self._estimates),
             leader=msgspec.structs.replace(this_process(spec.name), metrics_url=self._metrics_url),
         )
         # After a restart by Ray the cluster is the same: its runners still work for us.
@@ -141,6 +143,7 @@ class ControlActor:
         """Stop leading; the runs stay as they are."""
         await asyncio.to_thread(self._host.stop)
         self._logs.close()
+        self._estimates.close()
         self._metrics.close()
 
     def _check_leads(self) -> None:

@@ -34,6 +34,7 @@ from rayorch.errors import OutputsDisagreeError, RayorchError
 from rayorch.failpoints import failpoint
 from rayorch.home import Home
 from rayorch.ids import RunId
+from rayorch.plan.history import expected_of, load_histories, put_expected
 from rayorch.plan.planner import make_plan
 from rayorch.program import Program, load_program
 
@@ -118,8 +119,10 @@ class Effects:
 
     def _plan(self, run: RunId, version: str) -> Iterable[Fact]:
         try:
-            plan = make_plan(self._program(run, version), self._slots)
+            program = self._program(run, version)
+            plan = make_plan(program, self._slots)
             kept = self._home.put_plan(run, plan.run_plan)
+            put_expected(self._home, run, expected_of(load_histories(self._home, program), kept))
             self._home.put_json(run, "inputs", _inputs(kept.stages))
         except Exception as error:  # Whatever it is, the run must hear of it.
             self._planning.discard(run)

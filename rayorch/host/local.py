@@ -20,6 +20,7 @@ from rayorch.core.facts import (
 )
 from rayorch.core.machine import Machine
 from rayorch.home import Home
+from rayorch.host.estimating import EstimateKeeper
 from rayorch.host.host import ControlHost, Observer
 from rayorch.host.inprocess import InProcessExecutor
 from rayorch.host.leader import Leader
@@ -60,18 +61,19 @@ class News:
 
 def local_host(
     home: Home, clock: Clock, slots: int, *observers: Observer
-) -> tuple[ControlHost, RunLogs]:
-    """Return a host that is not started yet, and its log."""
+) -> tuple[ControlHost, tuple[RunLogs, EstimateKeeper]]:
+    """Return a host that is not started yet, and what is to be closed after it."""
     logs = RunLogs(home, clock)
+    estimates = EstimateKeeper(home)
     host = ControlHost(
         home,
         InProcessExecutor(home, clock, slots, logs.add),
         Journal(home.store, clock, new_nonce),
         clock,
-        observers=(logs, *observers),
+        observers=(logs, estimates, *observers),
         leader=this_process("in-process"),
     )
-    return host, logs
+    return host, (logs, estimates)
 
 
 def this_process(name: str) -> Leader:

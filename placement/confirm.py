@@ -1,0 +1,199 @@
+"""The last word on a plan: fresh luck, at event level where that can be afforded."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from placement.evaluate import EVENT_S, Scored, horizon_s, sample_events
+from placement.greedy import within_depth
+from placement.improve import anneal
+from placement.model import Deadline, Problem
+from placement.plan import Forecast
+from placement.risk import Goal, hit_interval
+from placement.scenarios import draw, first, is_random
+from placement.simulate import ClassSimulator, Sample
+from placement.starts import is_served
+
+if TYPE_CHECKING:
+    from placement.layout import Layout
+    from placement.search import Search
+    from placement.tables import Tables
+
+_SIZE_MAX: Final = 300
+_SIZE_MIN: Final = 16
+_EVENT_SIZE_MIN: Final = 80
+_FINALISTS: Final = 6
+_ROUNDS: Final = 4
+_ROUND_SHARE: Final = 0.12
+# Share of the time limit that is kept for the forecast of the chosen plan.
+_RESERVE: Final = 0.1
+_RESCUES: Final = (1.06, 1.12, 1.2, 1.3, 1.5, 2.0, 3.0)
+# All the confirmations of a solve together may take this share of its time limit.
+_SHARE: Final = 0.25
+
+
+def choose(search: Search, found: list[Scored]) -> tuple[Scored, Forecast]:
+    """Choose on fresh luck among all that was found; search on, tighter, while time remains."""
+    jury = _Jury(search)
+    pool = {s.layout: s for s in found}
+    for _ in range(_ROUNDS):
+        first_late_s = jury.hear(sorted(pool.values(), key=lambda s: search.goal.score(s.sample)))
+        if search.budget.left_s <= _ROUND_SHARE * search.budget.limit_s / 2:
+            break
+        # What was cheapest on the search's luck may have failed on fresh luck: ask for more.
+        search.goal = replace(search.goal, tighten_s=search.goal.tighten_s + first_late_s)
+        start = search.evaluator.scored(jury.best.layout, search.goal)
+        time = search.budget.slice_of(_ROUND_SHARE)
+        walk = anneal(start, search.evaluator, search.goal, time, search.rng)
+        pool.update({s.layout: s for s in walk})
+    if not jury.is_kept:
+        jury.hear(sorted(pool.values(), key=lambda s: search.goal.score(s.sample)))
+    jury.rescue()
+    return jury.best, forecast_on_fresh_luck(search, jury.best.layout)
+
+
+class _Jury:
+    """Judges layouts on fresh luck; a kept promise comes before any price."""
+
+    def __init__(self, search: Search) -> None:
+        self._search, self._goal = search, search.goal
+        self._fresh = Confirmation(search, search.seed + 1)
+        self._heard: set[Layout] = set()
+        self._best: tuple[bool, float, Scored] | None = None
+        self._failed: tuple[float, Scored] | None = None
+
+    @property
+    def best(self) -> Scored:
+        """The best layout heard so far."""
+        assert self._best is not None
+        return self._best[2]
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the best layout keeps the objective on fresh luck."""
+        return self._best is not None and not self._best[0]
+
+    def hear(self, ranked: list[Scored]) -> float:
+        """Judge the first few of some layouts; seconds by which the very first one is too late."""
+        late_s = None
+        for scored in ranked:
+            if scored.layout in self._heard and late_s is not None:
+                continue
+            sample = self._judge(scored)
+            late_s = _overrun_s(self._goal, sample) if late_s is None else late_s
+            if len(self._heard) % _FINALISTS == 0 or self._is_pressed():
+                break
+        return late_s or 0.0
+
+    def rescue(self) -> None:
+        """Widen the best that failed, when it may beat what is kept; else try the safest starts."""
+        problem, tables = self._search.problem, self._search.tables
+        if self._failed is not None:
+            score, failed = self._failed
+            for factor in _RESCUES:
+                if self.is_kept and self._best is not None and self._best[1] < factor * score:
+                    break
+                layout = widened(problem, failed.layout, factor)
+                if is_served(tables, layout):
+                    self._judge(Scored(failed.score, layout, failed.sample))
+        if not self.is_kept:
+            for scored in self._search.safe[:_FINALISTS]:
+                self._judge(scored)
+
+    def _is_pressed(self) -> bool:
+        """Whether what is left of the time is needed for the forecast."""
+        budget = self._search.budget
+        return budget.left_s <= _RESERVE * budget.limit_s
+
+    def _judge(self, scored: Scored) -> Sample:
+        sample = self._fresh.sample(scored.layout)
+        self._heard.add(scored.layout)
+        rank = (not self._goal.is_kept(sample), self._goal.score(sample))
+        if self._best is None or rank < self._best[:2]:
+            self._best = (*rank, scored)
+        # Ranked without the penalty: what it would cost if it could be made to keep its promise.
+        if rank[0] and (self._failed is None or sample.mean_usd < self._failed[0]):
+            self._failed = (sample.mean_usd, scored)
+        return sample
+
+
+def widened(problem: Problem, layout: Layout, factor: float) -> Layout:
+    """The layout with every fleet that is still to be asked for so many times as wide."""
+    fleets = tuple(
+        f if f.held >= 0 else replace(f, count=math.ceil(f.count * factor)) for f in layout.fleets
+    )
+    return replace(layout, fleets=within_depth(problem, fleets))
+
+
+def forecast_on_fresh_luck(search: Search, layout: Layout) -> Forecast:
+    """Forecast a layout on scenarios that took no part in choosing it."""
+    sample = Confirmation(search, search.seed + 2).sample(layout)
+    return forecast_of(search.problem, search.tables, sample)
+
+
+def _overrun_s(goal: Goal, sample: Sample) -> float:
+    """Seconds by which a sample is too late at the quantile that the goal asks for."""
+    objective = goal.objective
+    if not isinstance(objective, Deadline):
+        return 0.0
+    late = sample.quantile_s(1.0 - (1.0 - objective.confidence) * goal.reserve) - objective.at_s
+    return min(max(0.0, late), 0.1 * (objective.at_s - goal.now_s))
+
+
+class Confirmation:
+    """Fresh scenarios; each layout is simulated on them once."""
+
+    def __init__(self, search: Search, seed: int) -> None:
+        problem, evaluator = search.problem, search.evaluator
+        self._search = search
+        share = _SHARE * search.budget.limit_s / _FINALISTS
+        self.size = self._affordable(share / max(EVENT_S * problem.tasks, 1e-9))
+        self.by_events = self.size >= _EVENT_SIZE_MIN
+        if not self.by_events:
+            each = max(evaluator.seconds_each, 1e-9)
+            self.size = self._affordable(share / each)
+        if not is_random(problem):
+            self.size = 1
+        ahead = horizon_s(problem, search.end_s - problem.now_s)
+        scenarios = draw(problem, self.size, 1_000_003 + seed, horizon_s=ahead)
+        self._scenarios = first(scenarios, self.size)
+        self._classes = ClassSimulator(problem, search.tables, self._scenarios)
+        self._known: dict[Layout, Sample] = {}
+
+    def _affordable(self, size: float) -> int:
+        return int(min(max(size, _SIZE_MIN), _SIZE_MAX))
+
+    def sample(self, layout: Layout) -> Sample:
+        """Simulate a layout on the fresh scenarios."""
+        if layout not in self._known:
+            search = self._search
+            if self.by_events:
+                search.budget.charge(self.size * EVENT_S * search.problem.tasks)
+                self._known[layout] = sample_events(
+                    search.problem, search.tables, layout, self._scenarios, end_s=search.end_s
+                )
+            else:
+                self._known[layout] = self._classes.run(layout)
+                search.budget.charge(self._classes.work_s)
+        return self._known[layout]
+
+
+def forecast_of(problem: Problem, tables: Tables, sample: Sample) -> Forecast:
+    """Summarise a sample as a forecast."""
+    objective, size = problem.objective, sample.end_s.size
+    hit, low = 1.0, 1.0
+    if isinstance(objective, Deadline):
+        hit = 1.0 - sample.miss_share(objective.at_s)
+        low = hit_interval(round(hit * size), size)[0]
+    return Forecast(
+        usd=problem.spent_usd + sample.mean_usd,
+        egress_usd=float(sample.egress_usd.mean()),
+        request_usd=float((tables.request_usd * tables.count).sum()),
+        p50_s=sample.quantile_s(0.5),
+        p95_s=sample.quantile_s(0.95),
+        hit=hit,
+        hit_low=low,
+        scenarios=size,
+    )

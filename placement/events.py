@@ -1,0 +1,384 @@
+"""Event-level simulation of one layout in one scenario: exact, a few microseconds a task.
+
+    request --(pool gone: wait, after patience ask the fallback)--> up --boot--> ready
+    ready   --take the first ready task that fits, in order of parts--> running --> done
+    reclaim --running tasks go back to their queue--> replacement asked from the fallback
+    nothing left to start in any of its parts, and idle --> released
+
+Used to confirm what the class-level simulator of `simulate.py` has chosen, and directly by the
+search where a problem has few tasks.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from placement.layout import NO_POOL, Layout
+from placement.nodes import Node, Outcome, bill_usd, overlap
+
+if TYPE_CHECKING:
+    from placement.model import Problem
+    from placement.scenarios import Scenarios
+    from placement.tables import Tables
+
+# A plan that is not done after this many horizons is counted as never finishing.
+HORIZONS_MAX: Final = 50
+DONE, READY, REQUEST, RECLAIM, RETRY = range(5)
+_EPS: Final = 1e-9
+
+
+class EventSimulator:
+    """One layout, ready to be run in many scenarios."""
+
+    def __init__(self, problem: Problem, tables: Tables, layout: Layout, *, end_s: float) -> None:
+        self._problem, self._tables, self._layout = problem, tables, layout
+        self._limit = problem.now_s + HORIZONS_MAX * max(end_s - problem.now_s, 3600.0)
+        classes = problem.classes
+        self._cls = [p.cls for p in layout.parts]
+        self._need = [(c.slots, c.mem_gb, c.gpus) for c in classes]
+        self._fits = tables.fits.tolist()
+        self._compute = tables.compute_s.tolist()
+        self._local = len(tables.locations) == 1
+        in_gb = [c.in_gb + sum(gb for _, _, gb in tables.parents[k]) for k, c in enumerate(classes)]
+        self._in_gb = in_gb
+        self._write = tables.write_s.tolist()
+        self._read = tables.read_s_gb.tolist()
+        self._usd_gb = tables.egress_usd_gb.tolist()
+        self._loc = tables.pool_loc.tolist()
+        self._part_of = [[0] * c.count for c in classes]
+        for p, part in enumerate(layout.parts):
+            self._part_of[part.cls][part.lo : part.hi] = [p] * part.count
+        self._kids_one = [self._one_kids(k) for k in range(len(classes))]
+        self._kids_all = [
+            [
+                kid
+                for kid in tables.kids[k]
+                if any(q == k and m == "all" for q, m, _ in tables.parents[kid])
+            ]
+            for k in range(len(classes))
+        ]
+        self._lazy: dict[int, list[int]] = {}
+        for f, fleet in enumerate(layout.fleets):
+            if fleet.at_s is None:
+                for p in fleet.parts:
+                    self._lazy.setdefault(p, []).append(f)
+
+    def _one_kids(self, k: int) -> list[tuple[int, list[list[int]]]]:
+        """For each child that reads class k one to one: which of its tasks read each task of k."""
+        count = self._problem.classes[k].count
+        out = []
+        for kid in self._tables.kids[k]:
+            if not any(q == k and m == "one" for q, m, _ in self._tables.parents[kid]):
+                continue
+            readers: list[list[int]] = [[] for _ in range(count)]
+            n = self._problem.classes[kid].count
+            for i in range(n):
+                for j in overlap(i, n, count):
+                    readers[j].append(i)
+            out.append((kid, readers))
+        return out
+
+    # -- one execution -------------------------------------------------------------------
+
+    def run(self, scenarios: Scenarios, s: int) -> Outcome:
+        """Execute the layout in scenario `s`."""
+        self._reset(scenarios, s)
+        events, pop = self._events, heapq.heappop
+        while self._open and events:
+            now, _, kind, what, task = pop(events)
+            self._now = now
+            if now > self._limit:
+                break
+            if kind == DONE:
+                if what.end == math.inf:
+                    self._done(what, task)
+            elif kind == READY:
+                if what.end == math.inf:
+                    self._dispatch(what)
+                    self._trim(what.parts)
+            elif kind == REQUEST:
+                self._request(*what)
+            elif kind == RECLAIM:
+                if what.end == math.inf:
+                    self._reclaim(what)
+            else:
+                self._retry(what)
+        return self._outcome()
+
+    def _reset(self, scenarios: Scenarios, s: int) -> None:
+        classes, tables = self._problem.classes, self._tables
+        self._now, self._seq = self._problem.now_s, 0
+        # What an event carries depends on its kind: a node, a request, or a pool.
+        self._events: list[tuple[float, int, int, Any, Any]] = []
+        self._noise = [n[s].tolist() for n in scenarios.noise]
+        self._slow, self._startup = scenarios.slow[s].tolist(), scenarios.startup[s].tolist()
+        self._gone, self._back = scenarios.gone[s].tolist(), scenarios.back[s].tolist()
+        self._waiting = [p.count for p in self._layout.parts]
+        self._ready: list[list[int]] = [[] for _ in self._layout.parts]
+        self._members: list[dict[Node, None]] = [{} for _ in self._layout.parts]
+        self._left = [c.count for c in classes]
+        self._open: int = sum(self._left)
+        self._at_loc: list[list[int]] = [[] if self._local else [0] * c.count for c in classes]
+        self._by_loc = [[0.0] * len(tables.locations) for _ in classes]
+        self._live = [0] * len(self._problem.pools)
+        self._queue: list[list[tuple[int, int, tuple[int, ...]]]] = [[] for _ in self._live]
+        self._granted: set[int] = set()
+        self._names = 0
+        self._nodes: list[Node] = []
+        self._asked_lazy: set[int] = set()
+        self._egress, self._reclaims = 0.0, 0
+        self._missing_all = [
+            sum(m == "all" for _, m, _ in tables.parents[k]) for k in range(len(classes))
+        ]
+        self._missing_one = [self._inputs_one(k) for k in range(len(classes))]
+        for f, fleet in enumerate(self._layout.fleets):
+            if fleet.held >= 0 and fleet.parts:
+                self._start_held(f)
+            elif fleet.at_s is not None:
+                for _ in range(fleet.count):
+                    self._push(fleet.at_s, REQUEST, (self._name(), fleet.pool, fleet.parts))
+        for k in range(len(classes)):
+            if not self._missing_all[k]:
+                self._release_class(k)
+        for p in range(len(self._layout.parts)):
+            self._ask_lazy(p)
+
+    def _inputs_one(self, k: int) -> list[int] | None:
+        deps = [q for q, m, _ in self._tables.parents[k] if m == "one"]
+        if not deps:
+            return None
+        n = self._problem.classes[k].count
+        sizes = [self._problem.classes[q].count for q in deps]
+        return [sum(len(overlap(i, n, m)) for m in sizes) for i in range(n)]
+
+    def _name(self) -> int:
+        self._names += 1
+        return self._names
+
+    def _push(
+        self, at: float, kind: int, what: object, task: tuple[int, int] | None = None
+    ) -> None:
+        self._seq += 1
+        heapq.heappush(self._events, (at, self._seq, kind, what, task))
+
+    def _release_class(self, k: int) -> set[int]:
+        """All the `all` inputs of class k are there: queue its tasks that miss nothing else."""
+        one, part_of = self._missing_one[k], self._part_of[k]
+        woken = set()
+        for i in range(self._problem.classes[k].count):
+            if one is None or not one[i]:
+                heapq.heappush(self._ready[part_of[i]], i)
+                woken.add(part_of[i])
+        return woken
+
+    # -- nodes -------------------------------------------------------------------------------
+
+    def _start_held(self, f: int) -> None:
+        fleet = self._layout.fleets[f]
+        held = self._problem.held[fleet.held]
+        for _ in range(fleet.count):
+            self._grant(fleet.pool, fleet.parts, held.up_s, max(held.ready_s, self._now))
+
+    def _outage(self, p: int) -> tuple[float, float]:
+        """The first outage of pool p that ends after now."""
+        for gone, back in zip(self._gone[p], self._back[p], strict=True):
+            if back > self._now:
+                return gone, back
+        return math.inf, math.inf
+
+    def _request(self, name: int, pool: int, parts: tuple[int, ...]) -> None:
+        if name in self._granted or not any(self._waiting[p] for p in parts):
+            return
+        gone, back = self._outage(pool)
+        away = gone <= self._now
+        shape = self._problem.pools[pool]
+        if away or self._live[pool] >= shape.nodes_max:
+            self._queue[pool].append((name, pool, parts))
+            if away:
+                if back < math.inf:
+                    self._push(back + 1e-6, RETRY, pool)
+                if (other := self._layout.fallback[pool]) != NO_POOL:
+                    self._push(self._now + self._layout.patience_s, REQUEST, (name, other, parts))
+            return
+        self._granted.add(name)
+        up = self._now + shape.provision_s * self._startup[pool]
+        self._grant(pool, parts, up, up + shape.boot_s * self._startup[pool])
+
+    def _grant(self, pool: int, parts: tuple[int, ...], up: float, ready: float) -> None:
+        node = Node(pool, parts, up, ready)
+        shape = self._problem.pools[pool]
+        node.free, node.mem, node.gpus = shape.vcpu, shape.mem_gb, shape.gpus
+        self._nodes.append(node)
+        for p in parts:
+            self._members[p][node] = None
+        self._live[pool] += 1
+        self._push(ready, READY, node)
+        gone, _ = self._outage(pool)
+        if gone < math.inf:
+            self._push(max(gone, self._now), RECLAIM, node)
+
+    def _retry(self, pool: int) -> None:
+        waiting, self._queue[pool] = self._queue[pool], []
+        for ask in waiting:
+            self._request(*ask)
+
+    def _close(self, node: Node) -> None:
+        node.end = self._now
+        for p in node.parts:
+            self._members[p].pop(node, None)
+        self._live[node.pool] -= 1
+        if self._queue[node.pool]:
+            self._retry(node.pool)
+
+    def _reclaim(self, node: Node) -> None:
+        self._reclaims += 1
+        for cls, i in node.running:
+            part = self._part_of[cls][i]
+            self._waiting[part] += 1
+            heapq.heappush(self._ready[part], i)
+        self._close(node)
+        other = self._layout.fallback[node.pool]
+        self._request(self._name(), node.pool if other == NO_POOL else other, node.parts)
+        self._feed(node.parts)
+
+    # -- tasks ---------------------------------------------------------------------------------
+
+    def _dispatch(self, node: Node) -> None:
+        """Start everything the node has room for, first parts first."""
+        pool, now, ready, need = node.pool, self._now, self._ready, self._need
+        for part in node.parts:
+            queue = ready[part]
+            if not queue:
+                continue
+            cls = self._cls[part]
+            slots, mem, gpus = need[cls]
+            if not self._fits[cls][pool]:
+                continue
+            noise, work = self._noise[cls], self._compute[cls][pool] * self._slow[pool]
+            while (
+                queue and slots <= node.free + _EPS and mem <= node.mem + _EPS and gpus <= node.gpus
+            ):
+                i = heapq.heappop(queue)
+                node.free -= slots
+                node.mem -= mem
+                node.gpus -= gpus
+                end = now + work * noise[i % len(noise)] + self._io_s(cls, i, pool)
+                node.running[cls, i] = part
+                self._waiting[part] -= 1
+                self._seq += 1
+                heapq.heappush(self._events, (end, self._seq, DONE, node, (cls, i)))
+            if node.free < _EPS:
+                return
+
+    def _io_s(self, cls: int, i: int, pool: int) -> float:
+        if self._local:
+            return float(self._in_gb[cls] * self._read[cls][pool][0] + self._write[cls][pool])
+        here, total = self._loc[pool], self._write[cls][pool]
+        for loc, gb in self._reads(cls, i).items():
+            total += gb * self._read[cls][pool][loc]
+            self._egress += gb * self._usd_gb[loc][here]
+        return float(total)
+
+    def _reads(self, cls: int, i: int) -> dict[int, float]:
+        """GB that a task reads, by where they are."""
+        spec = self._problem.classes[cls]
+        out: dict[int, float] = {}
+        if spec.in_gb:
+            out[int(self._tables.source_loc[cls])] = spec.in_gb
+        for parent, mode, _ in self._tables.parents[cls]:
+            other = self._problem.classes[parent]
+            if mode == "all":
+                for loc, gb in enumerate(self._by_loc[parent]):
+                    if gb:
+                        out[loc] = out.get(loc, 0.0) + gb / spec.count
+            else:
+                readers = max(1, spec.count // other.count)
+                for j in overlap(i, spec.count, other.count):
+                    loc = self._at_loc[parent][j]
+                    out[loc] = out.get(loc, 0.0) + other.out_gb / readers
+        return out
+
+    def _done(self, node: Node, task: tuple[int, int]) -> None:
+        cls, i = task
+        del node.running[task]
+        slots, mem, gpus = self._need[cls]
+        node.free += slots
+        node.mem += mem
+        node.gpus += gpus
+        self._open -= 1
+        self._left[cls] -= 1
+        if not self._local:
+            here = self._loc[node.pool]
+            self._at_loc[cls][i] = here
+            self._by_loc[cls][here] += self._problem.classes[cls].out_gb
+        woken = self._wake_kids(cls, i)
+        self._dispatch(node)
+        if woken:
+            self._feed(tuple(woken))
+        if not node.running or not self._waiting[self._part_of[cls][i]]:
+            self._trim(node.parts)
+
+    def _wake_kids(self, cls: int, i: int) -> set[int]:
+        woken: set[int] = set()
+        for kid, readers in self._kids_one[cls]:
+            one = self._missing_one[kid]
+            assert one is not None
+            for j in readers[i]:
+                one[j] -= 1
+                if not one[j] and not self._missing_all[kid]:
+                    part = self._part_of[kid][j]
+                    heapq.heappush(self._ready[part], j)
+                    woken.add(part)
+        if not self._left[cls]:
+            for kid in self._kids_all[cls]:
+                self._missing_all[kid] -= 1
+                if not self._missing_all[kid]:
+                    woken |= self._release_class(kid)
+        return woken
+
+    def _feed(self, parts: tuple[int, ...]) -> None:
+        """New work in some parts: wake nodes with room, then ask for the lazy ones."""
+        for p in sorted(parts):
+            for node in list(self._members[p]):
+                if not self._ready[p]:
+                    break
+                if node.free >= 1 - _EPS and node.ready <= self._now:
+                    self._dispatch(node)
+            self._ask_lazy(p)
+
+    def _ask_lazy(self, p: int) -> None:
+        if not self._ready[p] or p not in self._lazy:
+            return
+        for f in self._lazy[p]:
+            if f not in self._asked_lazy:
+                self._asked_lazy.add(f)
+                fleet = self._layout.fleets[f]
+                for _ in range(fleet.count):
+                    self._request(self._name(), fleet.pool, fleet.parts)
+
+    def _trim(self, parts: tuple[int, ...]) -> None:
+        """Nodes with nothing left to start in any of their parts go home."""
+        waiting, now = self._waiting, self._now
+        for p in parts:
+            if waiting[p] or not self._members[p]:
+                continue
+            for node in list(self._members[p]):
+                if (
+                    not node.running
+                    and node.ready <= now
+                    and not any(waiting[q] for q in node.parts)
+                ):
+                    self._close(node)
+
+    def _outcome(self) -> Outcome:
+        usd, now = 0.0, self._now
+        for node in self._nodes:
+            shape = self._problem.pools[node.pool]
+            until = node.end if node.end < math.inf else max(now, node.up)
+            usd += bill_usd(shape, until - node.up)
+            if node.up < self._problem.now_s:
+                usd -= bill_usd(shape, self._problem.now_s - node.up)
+        end = math.inf if self._open else now
+        return Outcome(end, usd + self._egress, self._egress, len(self._nodes), self._reclaims)

@@ -1,0 +1,147 @@
+"""Why a class runs where it does: seconds, dollars, bytes and risk of each pool."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from placement.greedy import work_s
+from placement.scenarios import mean_scenario
+from placement.simulate import ClassSimulator
+from placement.tables import Floats, Tables, tables_of
+
+if TYPE_CHECKING:
+    from placement.layout import Layout
+    from placement.model import Pool, Problem, TaskClass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolOption:
+    """One pool for one class.
+
+    Units: `task_s` mean seconds of a task, `usd` for the whole class perfectly packed, egress
+    apart; `moved_gb` over the wide area; `loss` is the chance that the pool goes away meanwhile.
+    `tasks` is how many the plan runs there, and `reason` why not all of them.
+    """
+
+    pool: str
+    tasks: float
+    task_s: float
+    usd: float
+    egress_usd: float
+    moved_gb: float
+    loss: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassChoice:
+    """Where a class runs and when, with every pool that was open to it, chosen ones first."""
+
+    name: str
+    start_s: float
+    finish_s: float
+    options: tuple[PoolOption, ...]
+
+
+def explain(problem: Problem, layout: Layout) -> tuple[ClassChoice, ...]:
+    """Compare, for each class, the pools that the layout uses with those that it does not."""
+    tables = tables_of(problem)
+    sample = ClassSimulator(problem, tables, mean_scenario(problem)).run(layout)
+    tasks = np.zeros(tables.fits.shape)
+    start = np.full(len(problem.classes), np.inf)
+    for p, part in enumerate(layout.parts):
+        start[part.cls] = min(start[part.cls], sample.ready_s[p])
+        for f, fleet in enumerate(layout.fleets):
+            tasks[part.cls, fleet.pool] += sample.tasks[p, f]
+    end_s = float(sample.end_s[0])
+    return tuple(
+        ClassChoice(
+            name=cls.name,
+            start_s=float(start[k]),
+            finish_s=float(sample.done_s[k]),
+            options=_options(problem, tables, k, tasks, end_s - problem.now_s),
+        )
+        for k, cls in enumerate(problem.classes)
+    )
+
+
+def _options(
+    problem: Problem, tables: Tables, k: int, tasks: Floats, span_s: float
+) -> tuple[PoolOption, ...]:
+    cls, each = problem.classes[k], work_s(problem, tables)[k]
+    lanes = np.maximum(tables.lanes[k], 1)
+    usd = each * tables.usd_s / lanes * cls.count
+    moved, egress = _transfers(problem, tables, k, tasks)
+    total = np.where(tables.fits[k], usd + egress, np.inf)
+    chosen = np.flatnonzero(tasks[k] > 0)
+    paid = float(total[chosen].min()) if chosen.size else math.inf
+    quickest = float(each[chosen].min()) if chosen.size else math.inf
+    order = sorted(range(len(problem.pools)), key=lambda p: (-tasks[k, p], total[p], p))
+    return tuple(
+        PoolOption(
+            pool=problem.pools[p].name,
+            tasks=float(tasks[k, p]),
+            task_s=float(each[p]),
+            usd=float(usd[p]),
+            egress_usd=float(egress[p]),
+            moved_gb=float(moved[p]),
+            loss=_loss(problem.pools[p], span_s),
+            reason="chosen"
+            if tasks[k, p] > 0
+            else _reason(cls, problem.pools[p], float(total[p]) / paid, float(each[p]) / quickest),
+        )
+        for p in order
+    )
+
+
+def _transfers(problem: Problem, tables: Tables, k: int, tasks: Floats) -> tuple[Floats, Floats]:
+    """GB that cross locations when the class runs on each pool, and their price.  Shapes: (P,)."""
+    cls, locations = problem.classes[k], len(tables.locations)
+    gb = np.zeros(locations)
+    gb[tables.source_loc[k]] += cls.in_gb * cls.count
+    for parent, _, read in tables.parents[k]:
+        total = max(float(tasks[parent].sum()), 1e-9)
+        for p in np.flatnonzero(tasks[parent] > 0):
+            gb[tables.pool_loc[p]] += cls.count * read * tasks[parent, p] / total
+    away = tables.pool_loc[:, None] != np.arange(locations)[None, :]
+    moved = (away * gb[None, :]).sum(axis=1)
+    egress = (tables.egress_usd_gb[:, tables.pool_loc].T * gb[None, :]).sum(axis=1)
+    return moved, egress
+
+
+def _loss(pool: Pool, span_s: float) -> float:
+    """Chance that a pool is gone at some time of the run."""
+    spot = pool.spot
+    if spot is None:
+        return 0.0
+    if spot.trace_up:
+        steps = max(1, math.ceil(span_s / spot.gap_s))
+        up = np.array(spot.trace_up)
+        rolled = [up[(np.arange(steps) + k) % up.size].all() for k in range(up.size)]
+        return 1.0 - float(np.mean(rolled))
+    rate = spot.reclaims_per_h / 3600.0
+    return 1.0 - math.exp(-rate * span_s) / (1.0 + rate * spot.outage_s)
+
+
+def _reason(cls: TaskClass, pool: Pool, dearer: float, slower: float) -> str:
+    """The first thing that speaks against a pool that was not chosen."""
+    if pool.speed.get(cls.kind, 0.0) <= 0:
+        return f"no speed for kind {cls.kind!r}"
+    for name, need, have in (
+        ("vcpu", cls.slots, pool.vcpu),
+        ("mem_gb", cls.mem_gb, pool.mem_gb),
+        ("gpus", cls.gpus, pool.gpus),
+    ):
+        if need > have:
+            return f"too small: needs {name}={need:g}, has {have:g}"
+    if dearer > 1.0 + 1e-9:
+        return f"dearer by {dearer - 1.0:.0%}"
+    if slower > 1.0 + 1e-9:
+        return f"slower by {slower - 1.0:.0%}"
+    if pool.spot is not None:
+        return "as cheap, but the plan needs no further pool that can go away"
+    return "as good, but not needed"

@@ -1,0 +1,55 @@
+"""What the phases of one solve share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from placement.model import Deadline, Problem
+from placement.plan import Candidate
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from placement.budget import Budget
+    from placement.evaluate import Evaluator, Scored
+    from placement.layout import Layout
+    from placement.risk import Goal
+    from placement.tables import Tables
+
+
+@dataclass(slots=True, kw_only=True)
+class Search:
+    """One solve under way.
+
+    `goal` is tightened when fresh luck disagrees with the search; `safe` are starts that kept the
+    objective, for when nothing else does.
+    """
+
+    problem: Problem
+    tables: Tables
+    budget: Budget
+    evaluator: Evaluator
+    goal: Goal
+    seed: int
+    end_s: float
+    rng: np.random.Generator
+    names: dict[Layout, str] = field(default_factory=dict)
+    candidates: list[Candidate] = field(default_factory=list)
+    safe: list[Scored] = field(default_factory=list)
+
+
+def note(search: Search, name: str, scored: Scored) -> None:
+    """Remember a candidate for the explanation."""
+    sample, objective = scored.sample, search.problem.objective
+    hit = 1.0 - sample.miss_share(objective.at_s) if isinstance(objective, Deadline) else 1.0
+    search.names.setdefault(scored.layout, name)
+    search.candidates.append(
+        Candidate(
+            name=name,
+            usd=search.problem.spent_usd + sample.mean_usd,
+            p95_s=sample.quantile_s(0.95),
+            hit=hit,
+            is_kept=search.goal.is_kept(sample),
+        )
+    )

@@ -1,0 +1,387 @@
+"""Class-level simulation of a layout in many scenarios at once: microseconds a task and scenario.
+
+Parts are run one after the other, in an order in which each finds its inputs; within a part the
+tasks go, a few at a time, to the lanes that are free first, in all scenarios together.  A lane is
+what one task takes of a node.  Beyond `WAVES_MAX` tasks a lane, the first waves are poured in as a
+fluid: a part of a million tasks costs what one of a few thousand does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from placement.dispatch import run_tasks
+from placement.fleets import Fate, Fates
+from placement.lanes import Lanes, Work
+from placement.layout import NO_POOL, Fleet, Layout
+from placement.pour import POUR_MIN
+
+if TYPE_CHECKING:
+    from placement.model import Pool, Problem
+    from placement.scenarios import Scenarios
+    from placement.tables import Floats, Tables
+
+_EPS: Final = 1e-9
+# Seconds on the reference machine, measured: a part, a step of a part, a task in a scenario.
+_PART_S: Final = 2.5e-4
+_STEP_S: Final = 6e-5
+_TASK_S: Final = 1.4e-7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """What a layout came to in each scenario.
+
+    Shapes: end_s, usd, egress_usd (S,); ready_s (parts,) is when a part can begin on average, and
+    done_s (C,) when a class is done; tasks (parts, fleets) is how many each fleet runs on average.
+    """
+
+    end_s: Floats
+    usd: Floats
+    egress_usd: Floats
+    ready_s: Floats
+    done_s: Floats
+    tasks: Floats
+
+    @property
+    def mean_usd(self) -> float:
+        """Mean cost over the scenarios."""
+        return float(self.usd.mean())
+
+    def quantile_s(self, q: float) -> float:
+        """Finish time that a share `q` of the scenarios keeps."""
+        return float(np.quantile(self.end_s, q, method="higher"))
+
+    def miss_share(self, at_s: float) -> float:
+        """Share of the scenarios that end after `at_s`."""
+        return float((self.end_s > at_s + 1e-6).mean())
+
+
+class ClassSimulator:
+    """One problem in one set of scenarios; run any number of layouts in it."""
+
+    def __init__(self, problem: Problem, tables: Tables, scenarios: Scenarios) -> None:
+        self.problem, self.tables, self.scenarios = problem, tables, scenarios
+        self.fates = Fates(problem, scenarios)
+        # Larger classes are handed on as a flow: from the first end of the parent to its last.
+        self.one_read = frozenset(
+            parent
+            for k, deps in enumerate(tables.parents)
+            for parent, mode, _ in deps
+            if mode == "one" and max(tables.count[parent], tables.count[k]) <= POUR_MIN
+        )
+        self.base_s = self.each_s = 0.0
+
+    def run(self, layout: Layout) -> Sample:
+        """Simulate a layout in every scenario; `work_s` says how much work that was."""
+        self.base_s, self.each_s = len(layout.parts) * _PART_S, 0.0
+        return _Execution(self, layout).run()
+
+    @property
+    def work_s(self) -> float:
+        """Seconds that the last run takes on the reference machine."""
+        return self.base_s + self.each_s * self.scenarios.size
+
+
+@dataclass(slots=True)
+class _FleetState:
+    """Slots of one fleet: when each is free next.  Shapes: free_s (S, nodes, slots)."""
+
+    fleet: Fleet
+    unit: float
+    fate: Fate | None
+    free_s: Floats
+
+
+class _Execution:
+    def __init__(self, sim: ClassSimulator, layout: Layout) -> None:
+        self.sim, self.layout = sim, layout
+        self.fallback = deep_enough(sim.problem, layout)
+        self.problem, self.tables, self.scen = sim.problem, sim.tables, sim.scenarios
+        size, classes = self.scen.size, len(self.problem.classes)
+        self.fleets = [self._start(f) for f in layout.fleets]
+        self.done_s = np.full((classes, size), self.problem.now_s)
+        self.first_end_s = np.full((classes, size), np.inf)
+        self.end_s: dict[int, Floats] = {}
+        self.last_start_s = np.full((len(layout.parts), size), -np.inf)
+        locations = len(self.tables.locations)
+        self.at_loc = np.zeros((classes, size, locations)) if locations > 1 else None
+        self.egress_usd = np.zeros(size)
+        self.ready_s = np.zeros(len(layout.parts))
+        self.tasks = np.zeros((len(layout.parts), len(layout.fleets)))
+
+    def _start(self, fleet: Fleet) -> _FleetState:
+        pool = self.problem.pools[fleet.pool]
+        slots = [self.problem.classes[self.layout.parts[p].cls].slots for p in fleet.parts]
+        unit = min([s for s in slots if s <= pool.vcpu], default=pool.vcpu)
+        shape = (self.scen.size, fleet.count, max(1, int(pool.vcpu / unit + _EPS)))
+        state = _FleetState(fleet, unit, None, np.zeros(shape))
+        if fleet.at_s is not None or fleet.held >= 0:
+            self._ask(state, fleet.at_s or 0.0)
+        return state
+
+    def _ask(self, state: _FleetState, at_s: Floats | float) -> None:
+        fleet, layout = state.fleet, self.layout
+        if fleet.held >= 0:
+            held = self.problem.held[fleet.held]
+            ready = max(held.ready_s, self.problem.now_s)
+            rules = (self.fallback, layout.patience_s)
+            state.fate = self.sim.fates.held(fleet.pool, held.up_s, ready, *rules)
+        else:
+            state.fate = self.sim.fates.of(fleet.pool, at_s, self.fallback, layout.patience_s)
+        state.free_s[:] = state.fate.ready_s[:, 0, None, None]
+
+    def run(self) -> Sample:
+        for p in self._part_order():
+            self._run_part(p)
+        end = self.done_s.max(axis=0)
+        usd = self._bill() + self.egress_usd
+        return Sample(
+            end_s=end,
+            usd=usd,
+            egress_usd=self.egress_usd,
+            ready_s=self.ready_s,
+            done_s=self.done_s.mean(axis=1),
+            tasks=self.tasks,
+        )
+
+    # -- order -----------------------------------------------------------------------------
+
+    def _part_order(self) -> list[int]:
+        """Parts in order of priority, children after all parts of their parents."""
+        open_parts = [0] * len(self.problem.classes)
+        for part in self.layout.parts:
+            open_parts[part.cls] += 1
+        left, order = list(range(len(self.layout.parts))), []
+        while left:
+            for p in left:
+                cls = self.layout.parts[p].cls
+                if not any(open_parts[q] for q, _, _ in self.tables.parents[cls]):
+                    break
+            else:
+                raise AssertionError("classes were checked to have no cycle")
+            left.remove(p)
+            order.append(p)
+            open_parts[self.layout.parts[p].cls] -= 1
+        return order
+
+    # -- one part --------------------------------------------------------------------------
+
+    def _run_part(self, p: int) -> None:
+        part = self.layout.parts[p]
+        cls = part.cls
+        ready = self._ready(p)
+        self.ready_s[p] = ready.mean()
+        mine = [
+            f
+            for f, state in enumerate(self.fleets)
+            if p in state.fleet.parts and self._lanes_of(state, cls) > 0
+        ]
+        served = [self.fleets[f] for f in mine]
+        for state in served:
+            if state.fate is None:
+                at = ready if ready.ndim == 1 else ready.min(axis=1)
+                self._ask(state, at)
+        if not served:
+            self.done_s[cls] = np.inf
+            return
+        reads_gb, usd = self._reads(cls, [s.fleet.pool for s in served])
+        lanes, blocks = self._gather(served, cls)
+        work = self._work(p, served, reads_gb, ready)
+        result = run_tasks(lanes, work)
+        self.sim.base_s += result.steps * _STEP_S
+        self.sim.each_s += result.listed * _TASK_S
+        self._scatter(served, cls, lanes, blocks)
+        self.last_start_s[p] = result.last_start_s
+        self.done_s[cls] = np.maximum(self.done_s[cls], result.last_end_s)
+        self.first_end_s[cls] = np.minimum(self.first_end_s[cls], result.first_end_s)
+        for parent, mode, _ in self.tables.parents[cls]:
+            if mode == "one" and parent not in self.end_s:
+                tail = self.done_s[parent] + self.tables.best_s[cls]
+                self.done_s[cls] = np.maximum(self.done_s[cls], tail)
+        if result.end_s is not None:
+            ends = self.end_s.setdefault(cls, np.zeros((self.scen.size, self.tables.count[cls])))
+            ends[:, part.lo : part.hi] = result.end_s
+        per_fleet = result.tasks_by_fleet
+        self.tasks[p, mine] = per_fleet.mean(axis=0)
+        self.egress_usd += (per_fleet * usd).sum(axis=1)
+        self.egress_usd += part.count * self.tables.request_usd[cls]
+        if self.at_loc is not None:
+            for k, state in enumerate(served):
+                loc = self.tables.pool_loc[state.fleet.pool]
+                self.at_loc[cls, :, loc] += per_fleet[:, k] / self.tables.count[cls]
+
+    def _lanes_of(self, state: _FleetState, cls: int) -> int:
+        return int(self.tables.lanes[cls, state.fleet.pool])
+
+    def _ready(self, p: int) -> Floats:
+        """When inputs are there: (S,), or (S, tasks) after a one-to-one parent of many tasks."""
+        part = self.layout.parts[p]
+        at = np.full(self.scen.size, self.problem.now_s)
+        each: Floats | None = None
+        for parent, mode, _ in self.tables.parents[part.cls]:
+            count = max(self.tables.count[parent], self.tables.count[part.cls])
+            if mode == "one" and count > POUR_MIN:
+                at = np.maximum(at, self.first_end_s[parent])
+                continue
+            if mode == "all" or parent not in self.end_s:
+                at = np.maximum(at, self.done_s[parent])
+                continue
+            n, m = int(self.tables.count[part.cls]), int(self.tables.count[parent])
+            tasks = np.arange(part.lo, part.hi)
+            lo, hi = tasks * m // n, np.maximum(tasks * m // n + 1, -(-(tasks + 1) * m // n))
+            ends = self.end_s[parent]
+            at_i = ends[:, lo]
+            for step in range(1, int((hi - lo).max())):
+                at_i = np.maximum(at_i, ends[:, np.minimum(lo + step, hi - 1)])
+            each = at_i if each is None else np.maximum(each, at_i)
+        return at if each is None else np.maximum(each, at[:, None])
+
+    def _reads(self, cls: int, pools: list[int]) -> tuple[Floats, Floats]:
+        """GB that a task reads by location (S, L), and USD for it from each fleet (S, F)."""
+        spec, locations = self.problem.classes[cls], len(self.tables.locations)
+        gb = np.zeros((self.scen.size, locations))
+        gb[:, self.tables.source_loc[cls]] += spec.in_gb
+        for parent, _, read in self.tables.parents[cls]:
+            if self.at_loc is None:
+                gb[:, 0] += read
+            else:
+                gb += read * self.at_loc[parent]
+        usd = gb @ self.tables.egress_usd_gb[:, self.tables.pool_loc[pools]]
+        return gb, usd
+
+    def _gather(self, served: list[_FleetState], cls: int) -> tuple[Lanes, list[Floats]]:
+        """Turn free slots into lanes of the class: a lane is free when the last of its slots is."""
+        free, fleet_of, blocks = [], [], []
+        for k, state in enumerate(served):
+            state.free_s.sort(axis=2)
+            width = max(1, int(np.ceil(self.problem.classes[cls].slots / state.unit - _EPS)))
+            count = min(self._lanes_of(state, cls), state.free_s.shape[2] // width)
+            lanes = state.free_s[:, :, width - 1 : width * count : width]
+            if not self._is_poured(cls):
+                lanes = self._narrowed(state, cls, lanes)
+            blocks.append(lanes)
+            free.append(lanes.reshape(self.scen.size, -1))
+            fleet_of.append(np.full(free[-1].shape[1], k, dtype=np.intp))
+        fates = [s.fate for s in served if s.fate is not None]
+        steady = all(f.is_steady for f in fates)
+        lost = None if steady else np.stack([f.lost_s for f in fates], axis=1)
+        ready = None if steady else np.stack([f.ready_s for f in fates], axis=1)
+        joined = np.concatenate(free, axis=1)
+        return Lanes(joined, np.concatenate(fleet_of), lost, ready), blocks
+
+    def _is_poured(self, cls: int) -> bool:
+        return int(self.tables.count[cls]) > POUR_MIN
+
+    def _narrowed(self, state: _FleetState, cls: int, lanes: Floats) -> Floats:
+        """Lanes that a first fallback with smaller nodes does not have are never free."""
+        assert state.fate is not None
+        there = self.tables.lanes[cls, state.fate.pool[:, 0]]
+        if (there >= lanes.shape[2]).all():
+            return lanes
+        return np.where(np.arange(lanes.shape[2]) < there[:, None, None], lanes, np.inf)
+
+    def _scatter(
+        self, served: list[_FleetState], cls: int, lanes: Lanes, blocks: list[Floats]
+    ) -> None:
+        """Write the lanes' ends back to the slots they are made of."""
+        at = 0
+        for state, before in zip(served, blocks, strict=True):
+            nodes, count = before.shape[1], before.shape[2]
+            after = lanes.free_s[:, at : at + nodes * count].reshape(before.shape)
+            at += nodes * count
+            width = max(1, int(np.ceil(self.problem.classes[cls].slots / state.unit - _EPS)))
+            used = after > before + _EPS
+            for w in range(width):
+                view = state.free_s[:, :, w : width * count : width]
+                np.copyto(view, after, where=used)
+
+    def _work(self, p: int, served: list[_FleetState], reads_gb: Floats, ready: Floats) -> Work:
+        part, tables = self.layout.parts[p], self.tables
+        cls = part.cls
+        noise = self.scen.noise[cls]
+        if part.count != tables.count[cls] or noise.shape[1] < part.count:
+            columns = np.arange(part.lo, min(part.hi, part.lo + noise.shape[1])) % noise.shape[1]
+            noise = noise[:, columns]
+        pools = np.stack([s.fate.pool for s in served if s.fate is not None], axis=1)
+        rows = np.arange(self.scen.size)[:, None, None]
+        # A replacement with fewer lanes does the same work more slowly.
+        first = np.array([self._lanes_of(s, cls) for s in served])[None, :, None]
+        lanes = tables.lanes[cls, pools]
+        thinner = np.where(lanes > 0, np.maximum(1.0, first / np.maximum(lanes, 1)), np.inf)
+        if not self._is_poured(cls):
+            thinner[:, :, 0] = 1.0
+        compute = tables.compute_s[cls, pools] * self.scen.slow[rows, pools] * thinner
+        read = np.einsum("sl,sfpl->sfp", reads_gb, tables.read_s_gb[cls][pools])
+        io = (read + tables.write_s[cls, pools]) * np.minimum(thinner, 1e9)
+        return Work(
+            count=part.count,
+            compute_s=compute,
+            io_s=io,
+            noise=noise,
+            ready_s=ready,
+            keep_ends=cls in self.sim.one_read,
+        )
+
+    # -- the bill --------------------------------------------------------------------------
+
+    def _bill(self) -> Floats:
+        usd = np.zeros(self.scen.size)
+        for state in self.fleets:
+            if state.fate is None or not state.fleet.parts:
+                continue
+            last = self.last_start_s[list(state.fleet.parts)].max(axis=0)
+            usd += self._bill_fleet(state, state.fate, last)
+        return usd
+
+    def _bill_fleet(self, state: _FleetState, fate: Fate, last_start: Floats) -> Floats:
+        """USD of a fleet: nothing when all its work had started before it was asked for."""
+        now, pools = self.problem.now_s, self.problem.pools
+        ends = np.maximum(state.free_s.max(axis=2), last_start[:, None])
+        held = state.fleet.held >= 0
+        at = fate.up_s[:, 0] - np.array([p.provision_s for p in pools])[fate.pool[:, 0]]
+        wanted = np.ones(last_start.shape, bool) if held else at < last_start
+        usd = np.zeros(self.scen.size)
+        for phase in range(fate.pool.shape[1]):
+            up, lost = fate.up_s[:, phase], fate.lost_s[:, phase]
+            rows = np.flatnonzero(wanted & np.isfinite(up))
+            if not rows.size:
+                break
+            until = np.minimum(ends[rows], lost[rows, None])
+            until = np.maximum(until, np.minimum(fate.ready_s[rows, phase], lost[rows])[:, None])
+            for pool in np.unique(fate.pool[rows, phase]):
+                mine = fate.pool[rows, phase] == pool
+                spans = until[mine] - up[rows[mine], None]
+                usd[rows[mine]] += bills_usd(pools[pool], spans).sum(axis=1)
+                if held and phase == 0:
+                    paid = bills_usd(pools[pool], np.array([now - up[rows[0]]]))
+                    usd[rows[mine]] -= float(paid[0]) * state.fleet.count
+            wanted = wanted & (lost < last_start)
+        return usd
+
+
+def deep_enough(problem: Problem, layout: Layout) -> tuple[int, ...]:
+    """The layout's fallback, without pools that could not take all who may fall back to them.
+
+    A pool that is full lets requests wait: counting on it would promise what may not come.
+    """
+    asked = [0] * len(problem.pools)
+    for fleet in layout.fleets:
+        pool, seen = fleet.pool, {NO_POOL}
+        while pool not in seen:
+            asked[pool] += fleet.count
+            seen.add(pool)
+            pool = layout.fallback[pool]
+    return tuple(
+        other if other != NO_POOL and asked[other] <= problem.pools[other].nodes_max else NO_POOL
+        for other in layout.fallback
+    )
+
+
+def bills_usd(pool: Pool, spans_s: Floats) -> Floats:
+    """USD for nodes of a pool that were up for so long, rounded up as the pool bills."""
+    billed = np.ceil(np.maximum(spans_s, pool.min_bill_s) / pool.bill_s - _EPS) * pool.bill_s
+    return np.where(spans_s > 0, billed * (pool.usd_h / 3600.0), 0.0)

@@ -1,0 +1,82 @@
+"""What a plan is asked for: an objective and pools, from options and the pipeline."""
+
+import math
+import os
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from rayorch.cli.errors import OptionError
+from rayorch.cli.options import Options
+from rayorch.errors import PoolsError
+from rayorch.plan.pools import PoolsSpec, local_pools, parse_pools
+from rayorch.spec.objective import Budget, Deadline, Objective
+
+PLOTS: Final = (".png", ".svg")
+_UNITS_S: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0}
+_TIME: Final = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:d|h|m|s)\s*)+|[0-9]+(?:\.[0-9]+)?")
+_TIME_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(d|h|m|s|)")
+DEADLINE_S_MAX: Final = 366 * 86400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What to place a plan for; `budget_usd` is a limit on top of a deadline."""
+
+    objective: Objective | None
+    pools: PoolsSpec
+    budget_usd: float | None = None
+
+
+def wanted_of(options: Options, objective: Objective | None, slots: int) -> Wanted | None:
+    """Return what to place for; None when nothing asks for it.
+
+    Options go before the pipeline's own objective.
+    Raises: OptionError, PoolsError.
+    """
+    if objective is None and not options.is_placing:
+        return None
+    if options.plot is not None and Path(options.plot).suffix.lower() not in PLOTS:
+        raise OptionError("a picture is .png or .svg", "--plot", options.plot)
+    pools = read_pools(options.pools) if options.pools else this_machine(slots)
+    if options.budget is not None and not math.isfinite(options.budget):
+        raise OptionError("a budget is a finite number of dollars", "--budget", str(options.budget))
+    asked_usd = options.budget
+    if asked_usd is not None and not pools.is_priced:
+        problem = "a budget needs the price of every pool: `usd_h` in the file of --pools"
+        raise OptionError(problem, "--budget", f"{asked_usd:g}")
+    if options.deadline is not None:
+        within = timedelta(seconds=parsed_s(options.deadline))
+        return Wanted(objective=Deadline(within), pools=pools, budget_usd=asked_usd)
+    if asked_usd is not None:
+        return Wanted(objective=Budget(asked_usd), pools=pools)
+    return Wanted(objective=objective, pools=pools)
+
+
+def parsed_s(text: str) -> float:
+    """Return the seconds of `90s`, `30m`, `1h30m` or `90`. Raises: OptionError."""
+    said = text.strip().lower()
+    if not _TIME.fullmatch(said):
+        raise OptionError("a time is like 90s, 30m or 1h30m", "--deadline", repr(text))
+    seconds = sum(float(number) * _UNITS_S[unit] for number, unit in _TIME_PART.findall(said))
+    if not 0.0 < seconds <= DEADLINE_S_MAX:
+        raise OptionError("a deadline is above 0 and within a year", "--deadline", repr(text))
+    return seconds
+
+
+def read_pools(file: str) -> PoolsSpec:
+    """Return the pools of a file. Raises: PoolsError."""
+    try:
+        text = Path(file).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise PoolsError(f"the file cannot be read: {reason.lower()}", file, "", "") from None
+    return parse_pools(text, file)
+
+
+def this_machine(slots: int) -> PoolsSpec:
+    """Return this machine as the only pool."""
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return local_pools(slots, memory_bytes)

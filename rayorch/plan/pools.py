@@ -1,0 +1,219 @@
+"""The machines that a plan may use: a file of pools, checked, or this machine as the only one.
+
+data_location: us-east-1          # where sources and outputs lie
+egress_usd_gb: {us-east-1: {us-west-2: 0.02}}
+pools:
+  - name: m7i.4xlarge
+    vcpu: 16
+    memory: 64 GiB
+    usd_h: 0.8064                 # left out: not known, and then no dollars are shown
+    location: us-east-1
+    max_nodes: 48
+    spot: {reclaims_per_h: 0.03, outage_s: 1200}
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from placement import Network, Pool, Spot
+from rayorch.errors import PoolsError, near_miss
+from rayorch.spec.fields import Bytes, Name, shown
+
+GB: Final = 1e9
+POOLS_MAX: Final = 1_000
+LOCAL: Final = "local"
+LOCAL_GBPS: Final = 1e6
+"""What is measured on this machine has its reading and writing in it: they are not added again."""
+
+Amount = Annotated[float, Field(ge=0.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+
+
+class _Given(BaseModel):
+    # Not strict: to YAML 1.1, 4e-7 is text.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SpotSpec(_Given):
+    """How a spot pool comes and goes, always as a whole."""
+
+    reclaims_per_h: Amount
+    outage_s: Amount = 1200.0
+
+
+class PoolSpec(_Given):
+    """Machines that are alike.
+
+    Units: `provision_s` from request to running, unbilled; `boot_s` from running to working,
+    billed; `bill_s` and `min_bill_s` seconds that are billed at once and at least; `speed` of one
+    vCPU, where 1 is the machine that estimates are stated for.
+    """
+
+    name: Name
+    vcpu: Positive
+    memory: Bytes
+    gpus: Amount = 0.0
+    usd_h: Amount | None = None
+    speed: Positive = 1.0
+    bill_s: Positive = 1.0
+    min_bill_s: Amount = 60.0
+    provision_s: Amount = 25.0
+    boot_s: Amount = 75.0
+    spot: SpotSpec | None = None
+    max_nodes: int = Field(default=48, ge=1)
+    location: str = ""
+    net_gbps: Positive = 10.0
+
+
+class PoolsSpec(_Given):
+    """All pools, and what it costs to move and to ask for data.
+
+    `data_location` is where sources lie; without it, where the first pool is.
+    """
+
+    pools: Annotated[list[PoolSpec], Field(min_length=1, max_length=POOLS_MAX)]
+    data_location: str | None = None
+    egress_usd_gb: dict[str, dict[str, Amount]] = Field(default_factory=dict)
+    wan_gbps: Positive = 10.0
+    get_usd: Amount = 0.0
+    put_usd: Amount = 0.0
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        seen: set[str] = set()
+        for pool in self.pools:
+            if pool.name in seen:
+                raise ValueError(f"two pools have the same name: {pool.name!r}")
+            seen.add(pool.name)
+        return self
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether every pool has a price: dollars are only shown then."""
+        return all(pool.usd_h is not None for pool in self.pools)
+
+    @property
+    def source(self) -> str:
+        """Where the data lies."""
+        return self.pools[0].location if self.data_location is None else self.data_location
+
+    def network(self) -> Network:
+        """Return what moving data costs, as placement knows it."""
+        return Network(
+            egress_usd_gb={
+                (source, to): usd
+                for source, row in self.egress_usd_gb.items()
+                for to, usd in row.items()
+            },
+            wan_gbps=self.wan_gbps,
+            get_usd=self.get_usd,
+            put_usd=self.put_usd,
+        )
+
+
+def pool_of(spec: PoolSpec, speed: Mapping[str, float], *, speed_cv: float, usd_h: float) -> Pool:
+    """Return a pool as placement knows it, with its speed for each kind of work."""
+    spot = spec.spot
+    return Pool(
+        name=spec.name,
+        vcpu=spec.vcpu,
+        mem_gb=spec.memory / GB,
+        gpus=spec.gpus,
+        speed=speed,
+        usd_h=usd_h,
+        loc=spec.location,
+        net_gbps=spec.net_gbps,
+        provision_s=spec.provision_s,
+        boot_s=spec.boot_s,
+        min_bill_s=spec.min_bill_s,
+        bill_s=spec.bill_s,
+        nodes_max=spec.max_nodes,
+        spot=None
+        if spot is None
+        else Spot(reclaims_per_h=spot.reclaims_per_h, outage_s=spot.outage_s),
+        speed_cv=speed_cv,
+    )
+
+
+def local_pools(slots: int, memory_bytes: int) -> PoolsSpec:
+    """Return this machine as the only pool: it is there already, and what it costs is not known."""
+    here = PoolSpec(
+        name=LOCAL,
+        vcpu=float(slots),
+        memory=memory_bytes,
+        max_nodes=1,
+        provision_s=0.0,
+        boot_s=0.0,
+        min_bill_s=0.0,
+        net_gbps=LOCAL_GBPS,
+    )
+    return PoolsSpec(pools=[here])
+
+
+def parse_pools(text: str, file: str) -> PoolsSpec:
+    """Return the pools that a YAML or JSON text describes.
+
+    Raises: PoolsError, naming the file, the pool, the field and the value.
+    """
+    try:
+        given = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise PoolsError("not YAML or JSON", file, "", _first_line(error)) from None
+    if isinstance(given, list):
+        given = {"pools": given}
+    if not isinstance(given, dict):
+        raise PoolsError("a mapping with `pools` is needed", file, "", shown(given))
+    try:
+        return PoolsSpec.model_validate(given)
+    except ValidationError as error:
+        raise _refusal(error, given, file) from None
+
+
+def _first_line(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    at = f"line {mark.line + 1}: " if mark is not None else ""
+    return f"{at}{getattr(error, 'problem', None) or str(error).partition(chr(10))[0]}"
+
+
+def _refusal(error: ValidationError, given: dict[str, Any], file: str) -> PoolsError:
+    """Return the most telling refusal: a misspelt field before the one that is missing for it."""
+    details = sorted(
+        error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden"
+    )
+    first = details[0]
+    where = _where(first["loc"], given)
+    field = str(first["loc"][-1]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        hint = near_miss(field, _known(first["loc"]))
+        return PoolsError(f"unknown field{'; ' + hint if hint else ''}", file, where, "")
+    if first["type"] == "missing":
+        return PoolsError("required field is missing", file, where, "")
+    problem = str(first["msg"]).removeprefix("Value error, ")
+    value = first["input"]
+    if isinstance(value, float) and not math.isfinite(value):
+        problem = "must be a finite number"
+    told = "" if isinstance(value, dict | list) else shown(value)
+    return PoolsError(problem[:1].lower() + problem[1:], file, where, told)
+
+
+def _where(loc: tuple[int | str, ...], given: dict[str, Any]) -> str:
+    """Return a field's place with the pool's name in it, where it has one."""
+    parts: list[str] = []
+    for at, part in enumerate(loc):
+        if at == 1 and loc[0] == "pools" and isinstance(part, int):
+            pool = given["pools"][part]
+            name = pool.get("name") if isinstance(pool, dict) else None
+            parts[-1] = f"pools[{name if isinstance(name, str) else part}]"
+        else:
+            parts.append(str(part))
+    return ".".join(parts)
+
+
+def _known(loc: tuple[int | str, ...]) -> set[str]:
+    if "spot" in loc[:-1]:
+        return set(SpotSpec.model_fields)
+    return set(PoolSpec.model_fields if loc[0] == "pools" else PoolsSpec.model_fields)
