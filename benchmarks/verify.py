@@ -63,5 +63,4 @@ def written_files(target: str, side: str, file_format: str) -> list[str]:
         return [str(path) for path in sorted(Path(target).rglob("*.parquet"))]
     if file_format == "delta":
         return [str(path) for path in DeltaTable(target).file_uris()]
-    # Named relative to the root, the only one, whose number comes first.
-    return [str(Path(target, name.partition("/")[2])) for name in ro.read(target).files]
+    return [str(path) for path in ro.read(target).files]  # They are local: their paths are whole.
