@@ -58,7 +58,7 @@ def plan_ready(book: Book, fact: PlanReady, event: Event) -> Iterable[Command]:
     if run.state is RunState.PLANNING:
         book.enter(run, RunState.RUNNING, event)
         if run.tasks:
-            yield ensure_runners(run, event.id)
+            yield from ensure_runners(run, book.flows[run.id], event.id, event.at_s)
         yield from settle(book, run, event.id, event.at_s)
 
 
@@ -137,7 +137,7 @@ def resume(book: Book, fact: RunResumed, event: Event) -> Iterable[Command]:
     book.refill(run)
     book.enter(run, RunState.RUNNING, event)
     if run.committed < len(run.tasks):
-        yield ensure_runners(run, event.id)
+        yield from ensure_runners(run, book.flows[run.id], event.id, event.at_s)
     yield from settle(book, run, event.id, event.at_s)
 
 
@@ -171,6 +171,7 @@ def swept(book: Book, fact: RunSwept, _event: Event) -> Iterable[Command]:
     """Let go of a run that has ended and left nothing behind."""
     run = book.run(fact)
     run.swept = True
+    run.charged = {}
     run.outputs = {}  # They are in the manifest or the Delta log by now, or deleted.
     return ()
 

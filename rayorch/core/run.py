@@ -11,7 +11,6 @@ began (`target`). A run that lost its control actor with its whole cluster is `i
 somebody resumes it.
 """
 
-from collections import deque
 from enum import Enum
 from typing import Final
 
@@ -20,21 +19,24 @@ import msgspec
 from rayorch.core.facts import (
     AttemptFailed,
     AttemptLost,
-    ErrorInfo,
+    PlacementFailed,
+    PlacementKept,
+    PlacementReady,
     PlanFailed,
     PlanReady,
+    PoolIdled,
     PublishFailed,
-    RetryLimits,
     RunCancelRequested,
     RunFailed,
     RunResumed,
     RunStopRequested,
     RunSwept,
     SinkPublished,
-    SinkResult,
-    StageShape,
 )
+from rayorch.core.placed import Charged, Spent
+from rayorch.core.queues import ReadyQueue, Routes
 from rayorch.core.task import Task, TaskState
+from rayorch.core.values import ErrorInfo, RetryLimits, SinkResult, StageShape
 from rayorch.ids import EventId, RunId, TaskId
 
 FAILURES_KEPT_MAX: Final = 100
@@ -111,6 +113,11 @@ _RUN_TABLE: Final[dict[type, dict[RunState, set[RunState]]]] = {
         R.FAILED: {R.FAILED, R.SUCCEEDED},
         R.SUCCEEDED: {R.SUCCEEDED},
     },
+    # Advice and accounts: welcome in every state, and none changes it.
+    **{
+        kind: {s: {s} for s in R}
+        for kind in (PlacementReady, PlacementFailed, PlacementKept, PoolIdled)
+    },
     PublishFailed: {R.PUBLISHING: {R.PUBLISHING}, **{s: {s} for s in RESUMABLE | ENDED}},
     RunSwept: {s: {s} for s in ENDED},
 }
@@ -130,22 +137,30 @@ class Flow:
         "counts",
         "draining_since_s",
         "held",
+        "idle",
         "publish_due_s",
         "publishing",
         "ready",
+        "review_due_s",
+        "routes",
         "seconds",
+        "seen",
+        "solving",
         "suspects",
         "sweeping",
+        "unserved",
         "waiting",
+        "wanted",
     )
 
-    def __init__(self, stages: int) -> None:
+    def __init__(self, stages: int, placement: PlacementReady | None = None) -> None:
         # Tasks by state, for each stage: kept along, since to count a million takes a while.
         self.counts: list[dict[TaskState, int]] = [
             dict.fromkeys(TaskState, 0) for _ in range(stages)
         ]
-        self.ready: deque[TaskId] = deque()
-        self.suspects: deque[TaskId] = deque()
+        self.routes = Routes(placement)
+        self.ready = ReadyQueue()
+        self.suspects = ReadyQueue()
         self.waiting: list[tuple[float, TaskId]] = []  # heap of (until_s, task)
         self.held = 0  # tasks leased or running
         self.seconds: dict[int, float] = {}  # stage -> moving average of an attempt's seconds
@@ -153,6 +168,13 @@ class Flow:
         self.publishing: set[int] = set()
         self.publish_due_s: dict[int, float] = {}
         self.sweeping = False
+        # Of the placement: whether it is being looked at, when next, and what it asked for last.
+        self.solving = False
+        self.review_due_s = 0.0
+        self.wanted: dict[str, int] = {}
+        self.seen: dict[int, tuple[int, float]] = {}  # class -> attempts, measured / expected
+        self.unserved: dict[int, float] = {}  # class -> since when no runner of its pools lives
+        self.idle: dict[str, float] = {}  # pool -> core seconds that its runners waited
 
 
 class Totals(msgspec.Struct):
@@ -213,6 +235,10 @@ class Run(msgspec.Struct):
     finished_s: float = 0.0
     resumed: int = 0
     swept: bool = False
+    placement: PlacementReady | None = None
+    placement_failures: int = 0
+    ledger: dict[int, dict[str, Spent]] = {}  # stage -> pool -> what it took
+    charged: dict[TaskId, tuple[Charged, ...]] = {}
 
     @property
     def task_count(self) -> int:

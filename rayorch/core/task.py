@@ -24,10 +24,9 @@ from rayorch.core.facts import (
     AttemptFinished,
     AttemptLost,
     AttemptStarted,
-    FailureKind,
     LeaseReturned,
-    RetryLimits,
 )
+from rayorch.core.values import FailureKind, RetryLimits
 from rayorch.errors import InvalidTransitionError
 from rayorch.ids import Epoch, RunId, RunnerId, TaskId
 

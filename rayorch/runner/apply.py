@@ -11,7 +11,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.acero as ac
 
-from rayorch.core.facts import ErrorInfo
+from rayorch.core.values import ErrorInfo
 from rayorch.program import FilterCode, MapCode, SelectCode, SqlCode, Step
 from rayorch.runner.conform import checked_names, conformed, learnt
 from rayorch.runner.errors import AttemptError, ResultError

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from rayorch.core import invariants
 from rayorch.core.commands import Lease, PublishSink
-from rayorch.core.facts import AttemptFinished, SinkResult
+from rayorch.core.facts import AttemptFinished
 from rayorch.core.machine import Machine
 from rayorch.core.run import Run, RunState
 from rayorch.core.task import Task, TaskState
@@ -13,6 +13,8 @@ from rayorch.ids import RunId, TaskId
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from rayorch.core.values import SinkResult
 
 Token = tuple[RunId, TaskId, int, int]
 """Run, task, attempt, epoch: the name under which an attempt stages its files."""

@@ -4,16 +4,12 @@ from rayorch.core.commands import Lease
 from rayorch.core.facts import (
     AttemptFailed,
     AttemptFinished,
-    AttemptOutput,
     AttemptStarted,
-    ErrorInfo,
     Fact,
-    Held,
     LeaseReturned,
     RunnerJoined,
-    SinkResult,
-    StepSeconds,
 )
+from rayorch.core.values import AttemptOutput, ErrorInfo, Held, SinkResult, StepSeconds
 from rayorch.ids import Epoch, RunId, RunnerId, TaskId
 from rayorch.sim.config import Fate, SimPool
 from rayorch.sim.oracle import token_of

@@ -7,16 +7,9 @@ from typing import Final
 
 from connectors.store import Store
 from rayorch.core.commands import Lease
-from rayorch.core.facts import (
-    Fact,
-    RetryLimits,
-    RunCancelRequested,
-    RunResumed,
-    RunStopRequested,
-    RunSubmitted,
-    StageShape,
-)
+from rayorch.core.facts import Fact, RunCancelRequested, RunResumed, RunStopRequested, RunSubmitted
 from rayorch.core.run import ENDED, RESUMABLE, Run, RunState
+from rayorch.core.values import RetryLimits, StageShape
 from rayorch.errors import FencedError
 from rayorch.ids import RunId
 from rayorch.sim.agenda import Agenda

@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from rayorch.core.facts import FAILURE_KINDS, AttemptFailed, AttemptLost, FailureKind, RetryLimits
+from rayorch.core.facts import AttemptFailed, AttemptLost
 from rayorch.core.task import (
     HELD,
     OPEN,
@@ -19,6 +19,7 @@ from rayorch.core.task import (
     backoff_s,
     step,
 )
+from rayorch.core.values import FAILURE_KINDS, FailureKind, RetryLimits
 from rayorch.errors import InvalidTransitionError
 from tests.rayorch import make
 
