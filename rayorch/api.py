@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
     from rayorch.client import RunReport
+    from rayorch.relational import OperatorCode
 
     Option = str | int | bool
 
@@ -80,7 +81,7 @@ class Pipeline:
         return self._draft.name
 
     @property
-    def codes(self) -> Mapping[str, StepCode]:
+    def codes(self) -> Mapping[str, StepCode | OperatorCode]:
         """What each transform executes, by the dataset it makes. A union executes nothing."""
         return self._draft.codes
 

@@ -10,6 +10,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, Literal, Protocol
 
@@ -25,7 +26,7 @@ from rayorch.core.facts import (
     RunSubmitted,
     StageShape,
 )
-from rayorch.errors import ResumeError, RunFailedError
+from rayorch.errors import ResumeError, RunFailedError, SpecError
 from rayorch.home import Home, open_home
 from rayorch.host.local import News, local_host
 from rayorch.host.ray_cluster import set_environment
@@ -33,7 +34,8 @@ from rayorch.ids import RunId, new_nonce
 from rayorch.observe.report import LABEL_CHARS, Commands, error_lines
 from rayorch.observe.reproduce import reproduce_record
 from rayorch.observe.view import RunView
-from rayorch.program import Program, dump_program, load_program
+from rayorch.program import ExchangeProgram, Program, dump_program, load_program
+from rayorch.relational import AggregateCode, keying_of
 from rayorch.settings import Settings, load_settings
 from rayorch.spec import PipelineSpec
 
@@ -149,11 +151,25 @@ def submit_run(at: Connection, control: Control, pipeline: Compilable, **origin:
     """
     spec = pipeline.spec()
     program = compile_program(pipeline)
+    _check_runnable(program)
     version = pipeline_version(spec, program)
     run = run_id(spec.name, at.clock, new_nonce)
     _keep(at.home, run, spec, program, version, origin)
     control.submit([submission(run, spec, program, version)])
     return run
+
+
+def _check_runnable(program: Program) -> None:
+    for exchange in program.exchanges:
+        raise SpecError(
+            "relational operators can be planned, and not run yet",
+            program.pipeline,
+            exchange.name,
+            "kind",
+            exchange.code.kind,
+            exchange.where,
+            "`rayorch plan` shows its stages",
+        )
 
 
 def run_id(pipeline: str, clock: Clock, nonce: Callable[[], str]) -> RunId:
@@ -366,9 +382,7 @@ def _keep(
 
 def _check_same_plan(run: RunId, before: Program, after: Program) -> None:
     """The splits were cut for these sources and sinks; only what is done in between may change."""
-    old = [(s.name, s.source, s.sinks and [e.sink for e in s.sinks]) for s in before.stages]
-    new = [(s.name, s.source, s.sinks and [e.sink for e in s.sinks]) for s in after.stages]
-    if old != new:
+    if _shape(before) != _shape(after):
         raise ResumeError(
             run,
             "its sources, or which of them lead to which outputs, have changed",
@@ -376,3 +390,26 @@ def _check_same_plan(run: RunId, before: Program, after: Program) -> None:
         )
     if before.sinks != after.sinks:
         raise ResumeError(run, "its outputs have changed", "start a new run")
+
+
+def _shape(program: Program) -> list[object]:
+    """Return what leads where, and how exchanges are filled."""
+    stages = [
+        (
+            stage.name,
+            stage.source,
+            [edge.sink for edge in stage.sinks],
+            [(edge.exchange, edge.side) for edge in stage.exchanges],
+        )
+        for stage in program.stages
+    ]
+    return [stages, [_filling(exchange) for exchange in program.exchanges]]
+
+
+def _filling(exchange: ExchangeProgram) -> list[object]:
+    """Return what the files of an exchange depend on: what was filled so far is read as it is."""
+    code = exchange.code
+    keyings = [keying_of(code, side) for side in range(exchange.sides)]
+    measures = code.measures if isinstance(code, AggregateCode) else ()
+    plain = [replace(measure, aggregate=None) for measure in measures]
+    return [exchange.name, code.kind, exchange.producers, keyings, plain]
