@@ -10,7 +10,6 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, Literal, Protocol
 
@@ -34,8 +33,8 @@ from rayorch.ids import RunId, new_nonce
 from rayorch.observe.report import LABEL_CHARS, Commands, error_lines
 from rayorch.observe.reproduce import reproduce_record
 from rayorch.observe.view import RunView
-from rayorch.program import ExchangeProgram, Program, dump_program, load_program
-from rayorch.relational import AggregateCode, keying_of
+from rayorch.program import Program, dump_program, load_program
+from rayorch.resuming import check_same_plan
 from rayorch.settings import Settings, load_settings
 from rayorch.spec import PipelineSpec
 
@@ -223,7 +222,7 @@ def resume_run(
         version = pipeline_version(spec, program)
         if version != view.version:
             before = load_program(at.home.get_program(run, view.version))
-            _check_same_plan(run, before, program)
+            check_same_plan(run, before, program)
             _keep(at.home, run, spec, program, version, {})
     control.submit([RunResumed(run=run, version=version)])
 
@@ -378,38 +377,3 @@ def _keep(
     if origin:
         home.put_json(run, "origin", origin)
     home.put_json(run, "reproduce", reproduce_record(spec, program, version))
-
-
-def _check_same_plan(run: RunId, before: Program, after: Program) -> None:
-    """The splits were cut for these sources and sinks; only what is done in between may change."""
-    if _shape(before) != _shape(after):
-        raise ResumeError(
-            run,
-            "its sources, or which of them lead to which outputs, have changed",
-            "start a new run: what is committed was cut from the old sources",
-        )
-    if before.sinks != after.sinks:
-        raise ResumeError(run, "its outputs have changed", "start a new run")
-
-
-def _shape(program: Program) -> list[object]:
-    """Return what leads where, and how exchanges are filled."""
-    stages = [
-        (
-            stage.name,
-            stage.source,
-            [edge.sink for edge in stage.sinks],
-            [(edge.exchange, edge.side) for edge in stage.exchanges],
-        )
-        for stage in program.stages
-    ]
-    return [stages, [_filling(exchange) for exchange in program.exchanges]]
-
-
-def _filling(exchange: ExchangeProgram) -> list[object]:
-    """Return what the files of an exchange depend on: what was filled so far is read as it is."""
-    code = exchange.code
-    keyings = [keying_of(code, side) for side in range(exchange.sides)]
-    measures = code.measures if isinstance(code, AggregateCode) else ()
-    plain = [replace(measure, aggregate=None) for measure in measures]
-    return [exchange.name, code.kind, exchange.producers, keyings, plain]
