@@ -166,8 +166,7 @@ class Pipeline:
 
         Raises: SpecError, when applied.
         """
-        handle = input if isinstance(input, Dataset) else self.dataset(input)
-        input_name(self._draft, handle)
+        handle = self.dataset(input_name(self._draft, input))
         return lambda function: handle.map_groups(function, by=by, **options)
 
     def union(self, output: str, *inputs: Dataset | str) -> Dataset:

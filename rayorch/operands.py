@@ -90,10 +90,10 @@ def _flags(name: str, given: bool | Sequence[bool], count: int, field: str) -> S
         )
     if len(given) != count:
         raise SpecError(
-            f"{name} has {len(given)} values for {count} columns",
+            f"{name} is not as long as {field}",
             field=name,
             value=shown(list(given)),
-            fix=f"give one for all, or one for each column of {field}",
+            fix=f"give one for all, or one for each of {count} columns",
         )
     return given
 

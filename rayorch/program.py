@@ -22,6 +22,7 @@ stages that feed it:
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Literal, NewType
 
 import pyarrow as pa
@@ -29,7 +30,8 @@ import pyarrow.compute as pc
 
 from connectors.outputs import SinkSpec
 from connectors.splits import SourceSpec
-from rayorch.relational import Convention, OperatorCode, sides_of
+from rayorch.errors import SpecError
+from rayorch.relational import AggregateCode, Convention, OperatorCode, sides_of
 from rayorch.shipping import dumped
 
 StepId = NewType("StepId", int)
@@ -201,7 +203,23 @@ def dump_program(program: Program) -> bytes:
 
     Raises: SpecError, naming the transform and variable that cannot be shipped or is too large.
     """
-    return dumped(program, program.pipeline, codes_of(program))
+    parts = {name: _carrier(code) for name, code in codes_of(program).items()}
+    try:
+        return dumped(program, program.pipeline, parts)
+    except SpecError as error:
+        places = {exchange.name: exchange.where for exchange in program.exchanges}
+        raise error.located(where=places.get(error.transform, "")) from error.__cause__
+
+
+def _carrier(code: StepCode | OperatorCode) -> object:
+    """Return what carries the author's own objects, under names that the author knows."""
+    if not isinstance(code, AggregateCode):
+        return code
+    own = {each.name: each.aggregate for each in code.measures if each.aggregate is not None}
+    # The four methods of an aggregate are of one object.
+    return SimpleNamespace(
+        **{name: getattr(each.create, "__self__", each) for name, each in own.items()}
+    )
 
 
 def codes_of(program: Program) -> dict[str, StepCode | OperatorCode]:
