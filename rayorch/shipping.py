@@ -189,6 +189,9 @@ def _reached_by_name(function: FunctionType) -> dict[str, object]:
     named = attribute_names(function.__code__)
     carried: dict[str, object] = {}
     for name, item in reached(function).items():
+        # A method that calls super() carries its class: what is wrong with it, its methods hold.
+        if name == "__class__":
+            continue
         if isinstance(item, ModuleType) and not installed(item.__name__):
             inside = vars(item)
             carried |= {f"{name}.{each}": inside[each] for each in named if each in inside}

@@ -16,6 +16,7 @@ from rayorch.relational import (
     SortCode,
     SortKey,
     WindowCode,
+    WindowColumn,
 )
 
 COLUMNS_SHOWN_MAX: Final = 8
@@ -42,7 +43,7 @@ def operator_text(code: OperatorCode) -> str:
         case RepartitionCode():
             text = _repartition_text(code)
         case WindowCode():
-            columns = [f"{each.name} = {each.function}({each.column})" for each in code.columns]
+            columns = [f"{each.name} = {_column_text(each)}" for each in code.columns]
             text = f"window{_by(code.by)}{_ordered(code.order)}: {_listed(columns)}"
         case _:
             assert_never(code)
@@ -64,6 +65,10 @@ def _measure_text(measure: Measure) -> str:
     more = "".join(f", {each}" for each in measure.args)
     function = "count" if measure.function == "count_all" else measure.function
     return f"{function}({measure.column}{more}{_ordered(measure.order)})"
+
+
+def _column_text(column: WindowColumn) -> str:
+    return f"{column.function}({column.column}{''.join(f', {each}' for each in column.args)})"
 
 
 def _asof_text(code: AsofCode) -> str:
