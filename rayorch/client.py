@@ -19,7 +19,7 @@ from rayorch.clock import Clock, SystemClock
 from rayorch.compiling import Compilable, compile_program, pipeline_version
 from rayorch.core.facts import Fact, RunResumed, RunStopRequested, RunSubmitted
 from rayorch.core.values import RetryLimits, StageShape
-from rayorch.errors import ResumeError, RunFailedError
+from rayorch.errors import ResumeError, RunFailedError, SpecError
 from rayorch.home import Home, open_home
 from rayorch.host.local import News, local_host
 from rayorch.host.ray_cluster import set_environment
@@ -28,6 +28,7 @@ from rayorch.observe.report import LABEL_CHARS, Commands, error_lines
 from rayorch.observe.reproduce import reproduce_record
 from rayorch.observe.view import RunView
 from rayorch.program import Program, dump_program, load_program
+from rayorch.resuming import check_same_plan
 from rayorch.settings import Settings, load_settings
 from rayorch.spec import PipelineSpec
 
@@ -143,11 +144,25 @@ def submit_run(at: Connection, control: Control, pipeline: Compilable, **origin:
     """
     spec = pipeline.spec()
     program = compile_program(pipeline)
+    _check_runnable(program)
     version = pipeline_version(spec, program)
     run = run_id(spec.name, at.clock, new_nonce)
     _keep(at.home, run, spec, program, version, origin)
     control.submit([submission(run, spec, program, version)])
     return run
+
+
+def _check_runnable(program: Program) -> None:
+    for exchange in program.exchanges:
+        raise SpecError(
+            "relational operators can be planned, and not run yet",
+            program.pipeline,
+            exchange.name,
+            "kind",
+            exchange.code.kind,
+            exchange.where,
+            "`rayorch plan` shows its stages",
+        )
 
 
 def run_id(pipeline: str, clock: Clock, nonce: Callable[[], str]) -> RunId:
@@ -201,7 +216,7 @@ def resume_run(
         version = pipeline_version(spec, program)
         if version != view.version:
             before = load_program(at.home.get_program(run, view.version))
-            _check_same_plan(run, before, program)
+            check_same_plan(run, before, program)
             _keep(at.home, run, spec, program, version, {})
     control.submit([RunResumed(run=run, version=version)])
 
@@ -356,17 +371,3 @@ def _keep(
     if origin:
         home.put_json(run, "origin", origin)
     home.put_json(run, "reproduce", reproduce_record(spec, program, version))
-
-
-def _check_same_plan(run: RunId, before: Program, after: Program) -> None:
-    """The splits were cut for these sources and sinks; only what is done in between may change."""
-    old = [(s.name, s.source, s.sinks and [e.sink for e in s.sinks]) for s in before.stages]
-    new = [(s.name, s.source, s.sinks and [e.sink for e in s.sinks]) for s in after.stages]
-    if old != new:
-        raise ResumeError(
-            run,
-            "its sources, or which of them lead to which outputs, have changed",
-            "start a new run: what is committed was cut from the old sources",
-        )
-    if before.sinks != after.sinks:
-        raise ResumeError(run, "its outputs have changed", "start a new run")

@@ -66,7 +66,7 @@ class LoadedProgram:
         columns = None if stage.columns is None else list(stage.columns)
         loaded = LoadedStage(
             stage=stage,
-            reader=open_reader(stage.source, discovery, columns, stage.predicate),
+            reader=open_reader(stage.files, discovery, columns, stage.predicate),
             sinks={edge.sink: self._sink(edge.sink) for edge in stage.sinks},
             sink_names={edge.sink: self._program.sinks[edge.sink].name for edge in stage.sinks},
             branches=branches_of(stage),
