@@ -21,14 +21,13 @@ import pyarrow.compute as pc
 
 from connectors.outputs import SinkSpec
 from connectors.splits import SourceSpec
+from rayorch.relational import Convention
 from rayorch.shipping import dumped
 
 StepId = NewType("StepId", int)
 """The index of a step within its stage."""
 
 StepKind = Literal["map", "filter", "select", "sql"]
-Convention = Literal["arrow", "batch", "pandas", "polars", "duckdb"]
-"""In what form a function takes its rows: pa.Table, pa.RecordBatch, or another library's frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

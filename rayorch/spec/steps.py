@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from rayorch.program import Convention
+from rayorch.relational import Convention
 from rayorch.spec.fields import Bytes, Name, SpecModel
 from rayorch.spec.limits import Resources
 

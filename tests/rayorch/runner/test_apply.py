@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from rayorch.program import Convention, FilterCode, MapCode, SelectCode, SqlCode, StepCode
+from rayorch.program import FilterCode, MapCode, SelectCode, SqlCode, StepCode
+from rayorch.relational import Convention
 from rayorch.runner.apply import CodeLimits, StepRun
 from rayorch.runner.errors import AttemptError
 from tests.rayorch.runner import make
