@@ -69,7 +69,13 @@ def bucket_ids(
 def buckets_of(hashes: Words, buckets: int) -> NDArray[np.uint16]:
     """Return the bucket of each hash."""
     assert 1 <= buckets <= BUCKETS_MAX, buckets
-    return ((hashes >> _HALF) * np.uint64(buckets) >> _HALF).astype(np.uint16)
+    ids = np.empty(len(hashes), dtype=np.uint16)
+    for start in range(0, len(hashes), _BLOCK_ROWS):
+        high = hashes[start : start + _BLOCK_ROWS] >> _HALF
+        high *= np.uint64(buckets)
+        high >>= _HALF
+        ids[start : start + _BLOCK_ROWS] = high
+    return ids
 
 
 def key_hashes(table: pa.Table | pa.RecordBatch, columns: Sequence[str] | None) -> Words:

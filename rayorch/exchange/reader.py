@@ -30,7 +30,7 @@ AHEAD_BYTES: Final = 64 << 20
 THREADS: Final = 8
 TABLE_BYTES: Final = 8 << 20
 """Tables are this large, when there is as much: a kernel's call costs more than many small ones."""
-_CHUNK_ROWS_MIN: Final = 4096
+_CHUNK_ROWS_MIN: Final = 1024
 _RANGE_BYTES_MAX: Final = 8 << 20
 # Ranges this near are read as one: on an object store a request costs as long as so many bytes.
 _GAP_BYTES_MAX: Final = 256 << 10

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from rayorch.exchange.hashing import BUCKETS_MAX, check_keys
-from rayorch.exchange.layout import Layout, layout_of
+from rayorch.exchange.layout import layout_of
 from rayorch.exchange.ordering import check_order, encoded_keys
 from rayorch.exchange.parts import (
     ALIGN_BYTES,
@@ -27,6 +27,8 @@ from rayorch.relational import HashKeys, RangeKeys
 
 if TYPE_CHECKING:
     from connectors.store import OutputStream, Store
+    from rayorch.exchange.layout import Layout
+    from rayorch.exchange.ordering import Order
     from rayorch.relational import Keying
 
 Codec = Literal["none", "lz4", "zstd"]
@@ -53,7 +55,6 @@ class _Blocks:
     sizes: list[int]
     raw: list[int]
     checksums: list[bytes]
-    samples: list[bytes]
 
 
 class ExchangeWriter:
@@ -140,13 +141,11 @@ class ExchangeWriter:
         layout = layout_of(table, self._keying, self._buckets)
         offset = self._output.tell()
         block_rows = _block_rows(table, self._keying)
-        blocks = _Blocks(rows=[], sizes=[], raw=[], checksums=[], samples=[])
-        for start in range(0, table.num_rows, block_rows):
-            block = _block(table, layout, start, block_rows)
-            self._write_block(block, blocks)
-            if isinstance(self._keying, RangeKeys):
-                last = start + block_rows >= table.num_rows
-                blocks.samples.extend(_sample(block, self._keying, last=last))
+        starts = range(0, table.num_rows, block_rows)
+        order = None if layout.order is None else _indices(layout.order)
+        blocks = _Blocks(rows=[], sizes=[], raw=[], checksums=[])
+        for start in starts:
+            self._write_block(_block(table, order, start, block_rows), blocks)
         self._rows += table.num_rows
         self._raw_bytes += sum(blocks.raw)
         segment = Segment(
@@ -158,7 +157,7 @@ class ExchangeWriter:
             block_bytes=packed(blocks.sizes),
             block_raw_bytes=packed(blocks.raw),
             checksums=b"".join(blocks.checksums),
-            samples=tuple(blocks.samples),
+            samples=_samples(table, layout, starts, self._keying),
         )
         self._segments.append(segment)
 
@@ -184,23 +183,31 @@ def _block_rows(table: pa.Table, keying: Keying) -> int:
     return max(fewest, -(-int(table.num_rows) // blocks_max), 1)
 
 
-def _block(table: pa.Table, layout: Layout, start: int, rows: int) -> pa.RecordBatch:
+def _indices(order: Order) -> pa.Array:
+    # As it is: pa.array would look at each value first.
+    return pa.Array.from_buffers(pa.int64(), len(order), [None, pa.py_buffer(order)])
+
+
+def _block(table: pa.Table, order: pa.Array | None, start: int, rows: int) -> pa.RecordBatch:
     columns = []
     for column in table.columns:
         # One chunk: what is held stays far below the two gigabytes that a text column can have.
         (array,) = column.chunks
-        if layout.order is None:
+        if order is None:
             columns.append(array.slice(start, rows))
         else:
-            indices = pa.array(layout.order[start : start + rows])
-            columns.append(pc.take(array, indices, boundscheck=False))
+            columns.append(pc.take(array, order.slice(start, rows), boundscheck=False))
     return pa.record_batch(columns, schema=table.schema)
 
 
-def _sample(block: pa.RecordBatch, keying: RangeKeys, *, last: bool) -> list[bytes]:
-    rows = [0, block.num_rows - 1] if last else [0]
-    keys = encoded_keys(pa.Table.from_batches([block.take(pa.array(rows))]), keying.keys)
-    return [key[:KEY_BYTES_MAX] for key in keys]
+def _samples(table: pa.Table, layout: Layout, starts: range, keying: Keying) -> tuple[bytes, ...]:
+    """Return the keys of each block's first row and of the last row, of rows in an order."""
+    if not isinstance(keying, RangeKeys):
+        return ()
+    assert layout.order is not None
+    rows = pa.array([*layout.order[starts.start :: starts.step], layout.order[-1]])
+    columns = table.select(dict.fromkeys(key.column for key in keying.keys))
+    return tuple(key[:KEY_BYTES_MAX] for key in encoded_keys(columns.take(rows), keying.keys))
 
 
 def _serialized(batch: pa.RecordBatch, options: pa.ipc.IpcWriteOptions) -> pa.Buffer:
