@@ -19,7 +19,7 @@ from rayorch.clock import Clock, SystemClock
 from rayorch.compiling import Compilable, compile_program, pipeline_version
 from rayorch.core.facts import Fact, RunResumed, RunStopRequested, RunSubmitted
 from rayorch.core.values import RetryLimits, StageShape
-from rayorch.errors import ResumeError, RunFailedError, SpecError
+from rayorch.errors import ResumeError, RunFailedError
 from rayorch.home import Home, open_home
 from rayorch.host.local import News, local_host
 from rayorch.host.ray_cluster import set_environment
@@ -27,7 +27,7 @@ from rayorch.ids import RunId, new_nonce
 from rayorch.observe.report import LABEL_CHARS, Commands, error_lines
 from rayorch.observe.reproduce import reproduce_record
 from rayorch.observe.view import RunView
-from rayorch.program import Program, dump_program, load_program
+from rayorch.program import Program, StageProgram, dump_program, load_program
 from rayorch.resuming import check_same_plan
 from rayorch.settings import Settings, load_settings
 from rayorch.spec import PipelineSpec
@@ -144,25 +144,11 @@ def submit_run(at: Connection, control: Control, pipeline: Compilable, **origin:
     """
     spec = pipeline.spec()
     program = compile_program(pipeline)
-    _check_runnable(program)
     version = pipeline_version(spec, program)
     run = run_id(spec.name, at.clock, new_nonce)
     _keep(at.home, run, spec, program, version, origin)
     control.submit([submission(run, spec, program, version)])
     return run
-
-
-def _check_runnable(program: Program) -> None:
-    for exchange in program.exchanges:
-        raise SpecError(
-            "relational operators can be planned, and not run yet",
-            program.pipeline,
-            exchange.name,
-            "kind",
-            exchange.code.kind,
-            exchange.where,
-            "`rayorch plan` shows its stages",
-        )
 
 
 def run_id(pipeline: str, clock: Clock, nonce: Callable[[], str]) -> RunId:
@@ -186,6 +172,7 @@ def submission(run: RunId, spec: PipelineSpec, program: Program, version: str) -
                 memory_bytes=stage.resources.memory_bytes,
                 timeout_s=retry.timeout_s or 0.0,
                 sinks=tuple(edge.sink for edge in stage.sinks),
+                after=_before(program, stage),
             )
             for stage in program.stages
         ),
@@ -197,6 +184,14 @@ def submission(run: RunId, spec: PipelineSpec, program: Program, version: str) -
             backoff_s_max=retry.backoff_s_max,
         ),
     )
+
+
+def _before(program: Program, stage: StageProgram) -> tuple[int, ...]:
+    """Return the stages whose exchange files a stage reads."""
+    if stage.exchange is None:
+        return ()
+    producers = program.exchanges[stage.exchange].producers
+    return tuple(sorted({each for side in producers for each in side}))
 
 
 def resume_run(

@@ -65,6 +65,7 @@ class ExchangeResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     side: int
     rows: int = 0
     size_bytes: int = 0
+    rows_schema: bytes = b""  # of the rows whose partial states it holds; none: it holds rows
     payload: bytes = b""  # what the planner needs of it; shut to the core
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from rayorch.exchange.index import SideIndex
 from rayorch.exchange.packing import Pour, Sizes, groups_of, poured
-from rayorch.exchange.sizing import Drawn, DrawnTask, Reason
+from rayorch.exchange.sizing import Drawn, DrawnTask, PlanLimits, Reason
 from rayorch.exchange.splits import Buckets, HotRows, Take
 from rayorch.relational import AggregateCode, JoinCode, OperatorCode
 
@@ -33,7 +33,11 @@ class _Side:
 
 
 def hash_tasks(
-    code: OperatorCode, sides: Sequence[SideIndex], tasks: int, reasons: list[Reason]
+    code: OperatorCode,
+    sides: Sequence[SideIndex],
+    tasks: int,
+    limits: PlanLimits,
+    reasons: list[Reason],
 ) -> Drawn:
     """Return tasks of whole buckets, and of pieces of hot keys where the operator allows it."""
     buckets = next((part.buckets for side in sides for part in side.parts), 1)
@@ -50,7 +54,7 @@ def hash_tasks(
     else:
         hot = _worth_cutting(found, measured, cut_side, mean, reasons)
     if isinstance(code, AggregateCode):
-        return _aggregated_before(measured, hot, tasks, reasons)
+        return _aggregated_before(measured, hot if limits.merges_first else (), tasks, reasons)
     sizes = np.sum([side.raw_bytes for side in measured], axis=0)
     for key in hot:
         sizes[key.bucket] -= key.raw_bytes

@@ -82,7 +82,7 @@ def _drawn(
         chosen = broadcast_choice(code, indices, tasks, limits, reasons)
         if chosen is not None:
             return row_tasks(indices, 1 - chosen, [chosen], tasks)
-    return hash_tasks(code, indices, tasks, reasons)
+    return hash_tasks(code, indices, tasks, limits, reasons)
 
 
 def _finished(

@@ -39,6 +39,7 @@ class PlanLimits(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int = 1 << 30  # of one task
     request_usd: float = 0.0  # of one read from the store
     requests_max: int = REQUESTS_MAX
+    merges_first: bool = True  # whether tasks that merge hot keys may come before the others
 
 
 class Reason(msgspec.Struct, frozen=True):

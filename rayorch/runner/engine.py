@@ -168,6 +168,7 @@ class RunnerEngine:
                 error.info,
                 self._pool,
                 self._clock.monotonic_s() - began_s,
+                error.lost,
             )
         # Reported before it is forgotten: an inventory taken between sees it twice, never not.
         self._reporter.ended(fact, urgent=self._desk.is_idle)
