@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from connectors.schema import load_schema
 from connectors.sink import Sink, open_sink
 from connectors.source import open_reader
 from connectors.splits import Discovery, Reader, Split
@@ -63,7 +64,7 @@ class LoadedProgram:
         stage = self._program.stages[index]
         discovery = self._discoveries[index]
         memory_bytes = min(self._memory_bytes, stage.resources.memory_bytes)
-        columns = None if stage.columns is None else list(stage.columns)
+        columns = stage.columns_of(load_schema(discovery.schema_ipc))
         loaded = LoadedStage(
             stage=stage,
             reader=open_reader(stage.files, discovery, columns, stage.predicate),
