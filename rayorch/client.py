@@ -17,14 +17,8 @@ import msgspec
 
 from rayorch.clock import Clock, SystemClock
 from rayorch.compiling import Compilable, compile_program, pipeline_version
-from rayorch.core.facts import (
-    Fact,
-    RetryLimits,
-    RunResumed,
-    RunStopRequested,
-    RunSubmitted,
-    StageShape,
-)
+from rayorch.core.facts import Fact, RunResumed, RunStopRequested, RunSubmitted
+from rayorch.core.values import RetryLimits, StageShape
 from rayorch.errors import ResumeError, RunFailedError, SpecError
 from rayorch.home import Home, open_home
 from rayorch.host.local import News, local_host

@@ -19,9 +19,7 @@ from connectors.sink import merge_output_schemas, open_sink
 from rayorch.clock import Clock
 from rayorch.core.commands import CompareSchemas, MakePlan, PublishSink, SweepRun
 from rayorch.core.facts import (
-    ErrorInfo,
     Fact,
-    FailureKind,
     PlanFailed,
     PlanReady,
     PublishFailed,
@@ -30,6 +28,7 @@ from rayorch.core.facts import (
     SinkPublished,
 )
 from rayorch.core.run import Run
+from rayorch.core.values import ErrorInfo, FailureKind
 from rayorch.errors import OutputsDisagreeError, RayorchError
 from rayorch.failpoints import failpoint
 from rayorch.home import Home

@@ -32,7 +32,6 @@ from rayorch.core.commands import (
 )
 from rayorch.core.facts import (
     AttemptFinished,
-    ErrorInfo,
     Event,
     Fact,
     LeaseReturned,
@@ -43,6 +42,7 @@ from rayorch.core.facts import (
 )
 from rayorch.core.machine import Machine
 from rayorch.core.run import ACTIVE, Run
+from rayorch.core.values import ErrorInfo
 from rayorch.errors import FencedError, InvalidTransitionError, UnknownRunError
 from rayorch.failpoints import failpoint
 from rayorch.home import Home

@@ -11,7 +11,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.acero as ac
 
-from rayorch.core.facts import ErrorInfo
+from rayorch.core.values import ErrorInfo
 from rayorch.program import (
     FilterCode,
     KeepCode,

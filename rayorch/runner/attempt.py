@@ -21,7 +21,7 @@ from connectors.outputs import SinkOutput, SinkWriter
 from connectors.splits import Split
 from rayorch.clock import Clock
 from rayorch.core.commands import Lease
-from rayorch.core.facts import AttemptOutput, ErrorInfo, SinkResult, StepSeconds
+from rayorch.core.values import AttemptOutput, ErrorInfo, SinkResult, StepSeconds
 from rayorch.failpoints import failpoint
 from rayorch.program import MapCode, Step, StepId
 from rayorch.runner.apply import StepRun
@@ -70,6 +70,7 @@ class Spent:
     write_s: float = 0.0
     cpu_s: float = 0.0
     memory_bytes: int = 0
+    puts: int = 0
 
 
 class Attempt:
@@ -135,6 +136,9 @@ class Attempt:
                 cpu_s=spent.cpu_s + time.thread_time() - cpu_s,
             ),
             memory_bytes=spent.memory_bytes,
+            moved_bytes=self._split.size_bytes,
+            gets=len(self._split.parts),
+            puts=spent.puts,
         )
 
     def _flow_all(self, batches: Iterator[pa.Table]) -> None:
@@ -226,7 +230,9 @@ class Attempt:
         results = []
         for index, writer in self._writers.items():
             self._doing = "write", self._loaded.sink_names[index]
-            results.append(result_of(writer.close(), index))
+            output = writer.close()
+            self._spent.puts += len(output.files)
+            results.append(result_of(output, index))
         self._spent.write_s += self._clock.monotonic_s() - began_s
         return tuple(results)
 

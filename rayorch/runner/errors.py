@@ -8,7 +8,7 @@ RayorchError
 
 from typing import ClassVar
 
-from rayorch.core.facts import ErrorInfo, FailureKind
+from rayorch.core.values import ErrorInfo, FailureKind
 from rayorch.errors import RayorchError, Remedy
 
 

@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from rayorch.core.facts import FailureKind
+from rayorch.core.values import FailureKind
 
 Origin = Literal[
     "code",  # the user's function, expression or query

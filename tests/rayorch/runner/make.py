@@ -18,14 +18,8 @@ from connectors.splits import Split
 from connectors.stores.memory import MemoryStore
 from rayorch.clock import SystemClock
 from rayorch.core.commands import Lease
-from rayorch.core.facts import (
-    AttemptFailed,
-    AttemptFinished,
-    AttemptOutput,
-    ErrorInfo,
-    Fact,
-    SinkResult,
-)
+from rayorch.core.facts import AttemptFailed, AttemptFinished, Fact
+from rayorch.core.values import AttemptOutput, ErrorInfo, SinkResult
 from rayorch.home import Home, RunPlan, StagePlan, encode_split
 from rayorch.ids import Epoch, RunId, RunnerId, TaskId
 from rayorch.program import (
