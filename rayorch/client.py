@@ -186,6 +186,7 @@ def submission(run: RunId, spec: PipelineSpec, program: Program, version: str) -
                 memory_bytes=stage.resources.memory_bytes,
                 timeout_s=retry.timeout_s or 0.0,
                 sinks=tuple(edge.sink for edge in stage.sinks),
+                after=program.after(stage.index),
             )
             for stage in program.stages
         ),

@@ -217,6 +217,14 @@ class Program:
     # Exceptions of user code that mean "try again": class names, bare or with their module.
     transient_errors: tuple[str, ...] = ()
 
+    def after(self, stage: int) -> tuple[int, ...]:
+        """Return the stages whose rows a stage reads, ascending; none, when it reads files."""
+        exchange = self.stages[stage].exchange
+        if exchange is None:
+            return ()
+        producers = self.exchanges[exchange].producers
+        return tuple(sorted({index for side in producers for index in side}))
+
 
 def kept_columns(
     columns: Sequence[str], optional: Sequence[str], there: Sequence[str]

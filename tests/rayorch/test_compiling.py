@@ -301,6 +301,7 @@ def test_a_union_feeds_a_side_from_several_stages(pipeline: ro.Pipeline) -> None
     program = compile_program(pipeline)
 
     assert fed(program) == [("joined", "join", 3, ((0, 1), (2,)))]
+    assert [program.after(index) for index in range(4)] == [(), (), (), (0, 1, 2)]
     assert [entries(stage) for stage in program.stages] == [
         [(0, 0, None)],
         [(0, 0, 0)],
