@@ -27,7 +27,7 @@ from rayorch.ids import RunId, new_nonce
 from rayorch.observe.report import LABEL_CHARS, Commands, error_lines
 from rayorch.observe.reproduce import reproduce_record
 from rayorch.observe.view import RunView
-from rayorch.program import Program, StageProgram, dump_program, load_program
+from rayorch.program import Program, dump_program, load_program
 from rayorch.resuming import check_same_plan
 from rayorch.settings import Settings, load_settings
 from rayorch.spec import PipelineSpec
@@ -172,7 +172,7 @@ def submission(run: RunId, spec: PipelineSpec, program: Program, version: str) -
                 memory_bytes=stage.resources.memory_bytes,
                 timeout_s=retry.timeout_s or 0.0,
                 sinks=tuple(edge.sink for edge in stage.sinks),
-                after=_before(program, stage),
+                after=program.after(stage.index),
             )
             for stage in program.stages
         ),
@@ -184,14 +184,6 @@ def submission(run: RunId, spec: PipelineSpec, program: Program, version: str) -
             backoff_s_max=retry.backoff_s_max,
         ),
     )
-
-
-def _before(program: Program, stage: StageProgram) -> tuple[int, ...]:
-    """Return the stages whose exchange files a stage reads."""
-    if stage.exchange is None:
-        return ()
-    producers = program.exchanges[stage.exchange].producers
-    return tuple(sorted({each for side in producers for each in side}))
 
 
 def resume_run(

@@ -21,6 +21,7 @@ from rayorch.program import (
     ExchangeProgram,
     ExchangeSource,
     FilterCode,
+    KeepCode,
     Program,
     SelectCode,
     SinkEdge,
@@ -180,6 +181,7 @@ def _stage(
         source=source,
         columns=stage.root.columns if isinstance(source, SourceSpec) else None,
         predicate=stage.root.predicate,
+        optional=stage.root.optional,
         steps=tuple(stage.steps),
         sinks=tuple(stage.sinks),
         exchanges=tuple(stage.exchanges),
@@ -256,10 +258,10 @@ def _added(
 
 def _entering(graph: Graph, stage: _Stage, taker: Taker, after: StepId | None) -> StepId | None:
     """Leave out what the operator does not need, and return the step whose rows enter it."""
-    code = graph.operator(taker.name)
-    assert code is not None
+    operator = graph.operator(taker.name)
+    assert operator is not None
     known = stage.columns(after)
-    column = first_unknown(named_columns(code, taker.side), known)
+    column = first_unknown(named_columns(operator, taker.side), known)
     if column is not None and known is not None:
         raise SpecError(
             "a column that its input does not have",
@@ -271,9 +273,15 @@ def _entering(graph: Graph, stage: _Stage, taker: Taker, after: StepId | None) -
             near_miss(column, known) or f"it has {', '.join(known[:COLUMNS_SHOWN_MAX])}",
         )
     wanted = graph.wanted(taker)
-    if wanted is None or taker.name == stage.root.fed or (known and set(known) <= set(wanted)):
+    if wanted is None or taker.name == stage.root.fed:
         return after
-    return stage.add(taker.name, after, _plain_select(wanted), taker.transform.where)
+    if known is not None and set(known) <= set(wanted.columns):
+        return after
+    code: StepCode = _plain_select(wanted.columns)
+    if wanted.optional:
+        optional = tuple(name for name in wanted.columns if name in wanted.optional)
+        code = KeepCode(columns=wanted.columns, optional=optional)
+    return stage.add(taker.name, after, code, taker.transform.where)
 
 
 def _plain_select(columns: tuple[str, ...]) -> SelectCode:

@@ -20,7 +20,7 @@ stages that feed it:
 """
 
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Literal, NewType
@@ -37,7 +37,7 @@ from rayorch.shipping import dumped
 StepId = NewType("StepId", int)
 """The index of a step within its stage."""
 
-StepKind = Literal["map", "filter", "select", "sql"]
+StepKind = Literal["map", "filter", "select", "keep", "sql"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +72,19 @@ class SelectCode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeepCode:
+    """Keep these columns, in this order; of the optional ones, those that are there.
+
+    Stands before a join, where it is not known which side a column of the result comes from.
+    """
+
+    columns: tuple[str, ...]
+    optional: tuple[str, ...]  # some of the columns
+
+    kind: Literal["keep"] = "keep"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SqlCode:
     """Run a DuckDB query on each batch; the rows are the relation `input`."""
 
@@ -80,7 +93,7 @@ class SqlCode:
     kind: Literal["sql"] = "sql"
 
 
-StepCode = MapCode | FilterCode | SelectCode | SqlCode
+StepCode = MapCode | FilterCode | SelectCode | KeepCode | SqlCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +108,7 @@ class Step:
 
     @property
     def kind(self) -> StepKind:
-        """Which of the four it is."""
+        """Which of the five it is."""
         return self.code.kind
 
 
@@ -167,6 +180,7 @@ class StageProgram:
     sinks: tuple[SinkEdge, ...]
     resources: StageResources
     exchanges: tuple[ExchangeEdge, ...] = ()
+    optional: tuple[str, ...] = ()  # of `columns`: those that the files need not have
 
     def __post_init__(self) -> None:
         assert all(step.id == index for index, step in enumerate(self.steps))
@@ -179,6 +193,12 @@ class StageProgram:
         """The files that it reads. Only of a stage whose source is no exchange."""
         assert isinstance(self.source, SourceSpec)
         return self.source
+
+    def columns_of(self, schema: pa.Schema) -> list[str] | None:
+        """Return what the reader yields of files of this schema; None: all columns."""
+        if self.columns is None:
+            return None
+        return kept_columns(self.columns, self.optional, schema.names)
 
     @property
     def exchange(self) -> int | None:
@@ -196,6 +216,21 @@ class Program:
     exchanges: tuple[ExchangeProgram, ...] = ()
     # Exceptions of user code that mean "try again": class names, bare or with their module.
     transient_errors: tuple[str, ...] = ()
+
+    def after(self, stage: int) -> tuple[int, ...]:
+        """Return the stages whose rows a stage reads, ascending; none, when it reads files."""
+        exchange = self.stages[stage].exchange
+        if exchange is None:
+            return ()
+        producers = self.exchanges[exchange].producers
+        return tuple(sorted({index for side in producers for index in side}))
+
+
+def kept_columns(
+    columns: Sequence[str], optional: Sequence[str], there: Sequence[str]
+) -> list[str]:
+    """Return the columns without the optional ones that are not there."""
+    return [name for name in columns if name in there or name not in optional]
 
 
 def dump_program(program: Program) -> bytes:
@@ -225,7 +260,9 @@ def _carrier(code: StepCode | OperatorCode) -> object:
 def codes_of(program: Program) -> dict[str, StepCode | OperatorCode]:
     """Return what each transform executes, by the dataset it makes."""
     operators = {exchange.name: exchange.code for exchange in program.exchanges}
-    return operators | {step.name: step.code for stage in program.stages for step in stage.steps}
+    steps = {step.name: step.code for stage in program.stages for step in stage.steps}
+    # A selection before an operator has the operator's name: who asks means the operator.
+    return {**steps, **operators}
 
 
 def load_program(data: bytes) -> Program:

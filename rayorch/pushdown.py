@@ -6,14 +6,14 @@ their results. Filters and column choices directly after a read become the reade
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 import pyarrow.compute as pc
 
 from rayorch.errors import SpecError, near_miss
-from rayorch.program import FilterCode, SelectCode, StepCode
+from rayorch.program import FilterCode, SelectCode, StepCode, kept_columns
 from rayorch.relational import (
     AggregateCode,
     AsofCode,
@@ -32,6 +32,29 @@ COLUMNS_SHOWN_MAX: Final = 10
 
 Columns = tuple[str, ...]
 """Columns by name, each once. Where None may stand for them, it means all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The columns that are needed of a dataset. Where None may stand for it, it means all.
+
+    What is needed of a join's result may come from either side: of each, it is optional.
+    """
+
+    columns: Columns
+    optional: frozenset[str] = frozenset()
+
+    @property
+    def required(self) -> Columns:
+        """The columns that must be there."""
+        return tuple(name for name in self.columns if name not in self.optional)
+
+
+def merged(parts: Sequence[Wanted]) -> Wanted:
+    """Return what is needed by all; required is what any of them requires."""
+    columns = distinct(name for part in parts for name in part.columns)
+    required = {name for part in parts for name in part.required}
+    return Wanted(columns, frozenset(columns) - required)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +78,7 @@ class Graph:
     codes: Mapping[str, StepCode | OperatorCode]
     takers: Mapping[str, Sequence[Taker]]
     sinks: Mapping[str, Sequence[int]]
-    needs: dict[str, Columns | None] = field(default_factory=dict)
+    needs: dict[str, Wanted | None] = field(default_factory=dict)
 
     def only_taker(self, dataset: str) -> Taker | None:
         """Return the taker of a dataset that has one and is not written."""
@@ -67,23 +90,22 @@ class Graph:
         code = self.codes.get(dataset)
         return code if isinstance(code, OperatorCode) else None
 
-    def wanted(self, taker: Taker) -> Columns | None:
+    def wanted(self, taker: Taker) -> Wanted | None:
         """Return the columns of its input that a taker needs; None: all of them."""
         transform = taker.transform
         code = self.codes.get(transform.name)
         if isinstance(transform, UnionSpec):
             return self.needs[transform.name]
-        if isinstance(transform, MapSpec):
-            return transform.columns
-        if isinstance(code, SelectCode):
-            return code.plain and distinct(code.plain)
-        if isinstance(code, GroupMapCode):
-            given = transform.columns if isinstance(transform, GroupMapSpec) else None
-            return None if given is None else distinct((*named_columns(code), *given))
         if isinstance(code, OperatorCode):
+            given = transform.columns if isinstance(transform, GroupMapSpec) else None
+            after = Wanted(given) if given is not None else self.needs[transform.name]
+            wanted = _entering(code, taker.side, after, is_given=given is not None)
             # An empty choice is none: a table without columns does not say how many rows it has.
-            return _entering(code, taker.side, self.needs[transform.name]) or None
-        return None
+            return wanted if wanted is not None and wanted.columns else None
+        columns = transform.columns if isinstance(transform, MapSpec) else None
+        if isinstance(code, SelectCode):
+            columns = code.plain
+        return None if columns is None else Wanted(distinct(columns))
 
 
 def graph_of(spec: PipelineSpec, codes: Mapping[str, StepCode | OperatorCode]) -> Graph:
@@ -106,16 +128,12 @@ def distinct(columns: Iterable[str]) -> Columns:
     return tuple(dict.fromkeys(columns))
 
 
-def _needed(graph: Graph, dataset: str) -> Columns | None:
+def _needed(graph: Graph, dataset: str) -> Wanted | None:
     if graph.sinks[dataset] or not graph.takers[dataset]:
         return None
-    wanted: list[str] = []
-    for taker in graph.takers[dataset]:
-        columns = graph.wanted(taker)
-        if columns is None:
-            return None
-        wanted += columns
-    return distinct(wanted)
+    found = [graph.wanted(taker) for taker in graph.takers[dataset]]
+    known = [wanted for wanted in found if wanted is not None]
+    return merged(known) if len(known) == len(found) else None
 
 
 # --- what operators need ------------------------------------------------------------------------
@@ -154,27 +172,51 @@ def made_columns(code: StepCode | OperatorCode | None) -> Columns | None:
     return None
 
 
-def _entering(code: OperatorCode, side: int, after: Columns | None) -> Columns | None:
-    """Return what has to enter a side, when `after` is what is needed of the result."""
-    beside: Columns | None = None
+def _entering(
+    code: OperatorCode, side: int, after: Wanted | None, *, is_given: bool
+) -> Wanted | None:
+    """Return what has to enter a side, when `after` is what is needed of the result.
+
+    With `is_given`, `after` is what the author said that the operator's function takes.
+    """
+    beside: Wanted | None = None
     match code:
         case AggregateCode():
             takes_all = any(m.function == "user" and m.column == "*" for m in code.measures)
-            beside = None if takes_all else ()
+            beside = None if takes_all else Wanted(())
+        case GroupMapCode():
+            beside = after if is_given else None
         case JoinCode() if code.how in {"semi", "anti"}:
-            beside = () if side else after
+            beside = Wanted(()) if side else after
+        case JoinCode() | AsofCode():
+            beside = _of_either_side(after, code.suffix)
         case DedupeCode():
             # Without keys, rows are the same when all their columns are.
             beside = after if code.by else None
         case WindowCode():
-            made = {column.name for column in code.columns}
-            beside = after and tuple(name for name in after if name not in made)
+            beside = _without(after, {column.name for column in code.columns})
         case SortCode() | RepartitionCode():
             beside = after
-        # What a function takes is not known, nor of a join which side has which column.
-        case GroupMapCode() | JoinCode() | AsofCode():
-            pass
-    return None if beside is None else distinct((*named_columns(code, side), *beside))
+    return None if beside is None else merged([Wanted(named_columns(code, side)), beside])
+
+
+def _of_either_side(after: Wanted | None, suffix: str) -> Wanted | None:
+    """Return what may have to enter a side of a join for these columns of its result.
+
+    A right column gets its suffix only while the left has one of its name: both stay.
+    """
+    if after is None:
+        return None
+    bare = (name.removesuffix(suffix) for name in after.columns)
+    columns = distinct((*after.columns, *bare))
+    return Wanted(columns, frozenset(columns))
+
+
+def _without(after: Wanted | None, made: Set[str]) -> Wanted | None:
+    if after is None:
+        return None
+    columns = tuple(name for name in after.columns if name not in made)
+    return Wanted(columns, after.optional & frozenset(columns))
 
 
 def _ordering(order: Sequence[SortKey]) -> Columns:
@@ -199,6 +241,7 @@ class Root:
 
     dataset: str
     columns: Columns | None = None
+    optional: Columns = ()
     predicate: pc.Expression | None = None
     # The map or operator that needs no selection before it: these columns are what it takes.
     fed: str = ""
@@ -222,22 +265,31 @@ def root_of_read(graph: Graph, read: ReadSpec) -> Root:
         root.predicate = code.predicate if both is None else both & code.predicate
         root.dataset = taker.name
     needed = graph.needs[root.dataset]
-    if not needed:
+    if needed is None or not needed.columns:
         return root
     for each in graph.takers[root.dataset]:
         _check_read(graph, read, each)
-    root.columns = needed
+    _narrow(root, needed)
     if taker is not None and isinstance(code, SelectCode):
         # Columns that keep their names need no step of their own.
-        if made_columns(code) == needed:
+        if made_columns(code) == root.columns:
             root.dataset = taker.name
     elif taker is not None and not isinstance(taker.transform, UnionSpec):
         root.fed = taker.name
     return root
 
 
+def _narrow(root: Root, needed: Wanted) -> None:
+    """Read what is needed; what need not be there and is known not to be is left out."""
+    there = needed.columns if root.columns is None else root.columns
+    root.optional = needed.columns if root.columns is None else ()
+    root.optional = tuple(name for name in root.optional if name in needed.optional)
+    root.columns = tuple(kept_columns(needed.columns, tuple(needed.optional), there))
+
+
 def _check_read(graph: Graph, read: ReadSpec, taker: Taker) -> None:
-    column = first_unknown(graph.wanted(taker), read.columns)
+    wanted = graph.wanted(taker)
+    column = None if wanted is None else first_unknown(wanted.required, read.columns)
     if column is None or read.columns is None:
         return
     known = ", ".join(repr(name) for name in read.columns[:COLUMNS_SHOWN_MAX])

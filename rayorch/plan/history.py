@@ -82,7 +82,7 @@ def stage_version(stage: StageProgram, program: Program) -> str:
 
 def _source_content(stage: StageProgram, program: Program) -> list[object]:
     if stage.exchange is None:
-        return [stage.files.format, stage.columns, code_hash(stage.predicate)]
+        return [stage.files.format, stage.columns, code_hash(stage.predicate), *stage.optional]
     code = program.exchanges[stage.exchange].code
     return [code.kind, code_hash(code)]
 

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from connectors.schema import load_schema
 from connectors.sink import open_sink
 from connectors.source import discover, open_reader
 from connectors.splits import Discovery, Split
@@ -77,7 +78,7 @@ def _files_stage(
 ) -> tuple[StagePlan, PlannedStage]:
     discovery, splits = discover(stage.files, slots, stage.predicate)
     # A column that is not there is refused now, once, and not by every task.
-    columns = None if stage.columns is None else list(stage.columns)
+    columns = stage.columns_of(load_schema(discovery.schema_ipc))
     open_reader(stage.files, discovery, columns, stage.predicate)
     # A source without rows gets a task all the same: only by running them on an empty table is it
     # known what columns the transforms make, and an output without rows has its columns too.
@@ -85,6 +86,7 @@ def _files_stage(
     shown = msgspec.structs.replace(
         _shown(program, stage, discovery),
         url=stage.files.urls[0],
+        columns=None if columns is None else tuple(columns),
         tasks=len(splits),
         task_bytes_max=max((split.size_bytes for split in splits), default=0),
     )

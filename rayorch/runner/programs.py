@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from connectors.schema import load_schema
 from connectors.sink import Sink, open_sink
 from connectors.source import open_reader
 from connectors.splits import Discovery, Reader, Split
@@ -107,7 +108,7 @@ class LoadedProgram:
 
             exchange = self._program.exchanges[stage.exchange]
             return ExchangeReader(self._home, self._run, exchange, limits)
-        columns = None if stage.columns is None else list(stage.columns)
+        columns = stage.columns_of(load_schema(discovery.schema_ipc))
         return open_reader(stage.files, discovery, columns, stage.predicate)
 
     def _sink(self, index: int) -> Sink:

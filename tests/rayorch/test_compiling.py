@@ -11,7 +11,7 @@ import pytest
 
 import rayorch as ro
 from rayorch.compiling import compile_program, pipeline_version
-from rayorch.program import Program, SelectCode, SinkEdge, StageProgram, StepId
+from rayorch.program import KeepCode, Program, SelectCode, SinkEdge, StageProgram, StepId, codes_of
 from tests.rayorch.refusals import refusal
 from tests.rayorch.test_aggregate import Longest
 
@@ -301,6 +301,7 @@ def test_a_union_feeds_a_side_from_several_stages(pipeline: ro.Pipeline) -> None
     program = compile_program(pipeline)
 
     assert fed(program) == [("joined", "join", 3, ((0, 1), (2,)))]
+    assert [program.after(index) for index in range(4)] == [(), (), (), (0, 1, 2)]
     assert [entries(stage) for stage in program.stages] == [
         [(0, 0, None)],
         [(0, 0, 0)],
@@ -390,6 +391,35 @@ def test_of_the_right_side_of_a_semi_join_only_keys_are_read(pipeline: ro.Pipeli
     first, second, _ = compile_program(pipeline).stages
 
     assert (first.columns, second.columns) == (None, ("b",))
+
+
+def test_into_a_join_goes_what_may_be_needed_of_its_result(pipeline: ro.Pipeline) -> None:
+    """Which side has which column is known when files are looked at, and rows are there."""
+    lines = pipeline.read("lines", "/lines").map(same, output="m")
+    parts = pipeline.read("parts", "/parts")
+    joined = lines.join("joined", parts, left_on="part", right_on="id")
+    joined.aggregate("few", by="brand", qty=("qty", "sum")).write("/out")
+
+    first, second, third, _ = compile_program(pipeline).stages
+
+    assert first.steps[1].code == KeepCode(
+        columns=("part", "brand", "qty"), optional=("brand", "qty")
+    )
+    assert tree(first) == [("m", "map", None), ("joined", "keep", 0)]
+    assert (second.columns, second.optional) == (("id", "brand", "qty"), ("brand", "qty"))
+    assert tree(second) == []
+    assert second.columns_of(pa.schema({"id": pa.int64(), "brand": pa.string()})) == ["id", "brand"]
+    assert second.columns_of(pa.schema({"size": pa.int64()})) == ["id"]
+    assert tree(third) == [("few", "select", None)]
+
+
+def test_of_a_read_with_columns_nothing_is_optional(pipeline: ro.Pipeline) -> None:
+    lines = pipeline.read("lines", "/lines", columns=["id", "qty", "day"])
+    lines.join("joined", lines, on="id").select(["qty", "brand"]).write("/out")
+
+    first = compile_program(pipeline).stages[0]
+
+    assert (first.columns, first.optional) == (("id", "qty"), ())
 
 
 def test_a_selection_before_an_operator_is_not_repeated(pipeline: ro.Pipeline) -> None:
@@ -530,3 +560,18 @@ def test_a_version_counts_what_an_operator_does() -> None:
     assert version(built("a", Longest())) == version(built("a", Longest()))
     assert version(built("a", Longest())) != version(built("b", Longest()))
     assert version(built("a", Longest())) != version(built("a", Longer()))
+
+
+def test_a_version_counts_an_operator_that_has_a_selection_before_it() -> None:
+    """The selection has the operator's name."""
+
+    def built(function: str) -> ro.Pipeline:
+        pipeline = ro.Pipeline("nightly")
+        lines = pipeline.read("lines", "/lines").map(same, output="m")
+        lines.aggregate("few", by="a", n=("x", function)).write("/out")
+        return pipeline
+
+    codes = [codes_of(compile_program(built(function)))["few"] for function in ("sum", "max")]
+
+    assert [code.kind for code in codes] == ["aggregate", "aggregate"]
+    assert version(built("sum")) != version(built("max"))

@@ -19,7 +19,11 @@ def needs(build: Callable[[ro.Dataset], object]) -> tuple[str, ...] | None:
     lines, parts = pipeline.read("lines", "/lines"), pipeline.read("parts", "/parts")
     build(lines)
     parts.discard()
-    return graph_of(pipeline.spec(), pipeline.codes).needs["lines"]
+    wanted = graph_of(pipeline.spec(), pipeline.codes).needs["lines"]
+    # In brackets, what need not be there.
+    if wanted is None:
+        return None
+    return tuple(f"({name})" if name in wanted.optional else name for name in wanted.columns)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +52,39 @@ def needs(build: Callable[[ro.Dataset], object]) -> tuple[str, ...] | None:
             lambda lines: lines.join("j", "parts", on="a", how="semi").select(["b"]).discard(),
             ("a", "b"),
         ),
+        (lambda lines: lines.join("j", "parts", on="a").discard(), None),
+        (
+            lambda lines: lines.join("j", "parts", on="a", how="full").select(["b"]).discard(),
+            ("a", "(b)"),
+        ),
+        # The right side's c is called c_right for as long as the left has a c.
+        (
+            lambda lines: lines.join("j", "parts", on="a").select(["c_right"]).discard(),
+            ("a", "(c_right)", "(c)"),
+        ),
+        (
+            lambda lines: (
+                lines.join_asof("j", "parts", on="t", by="a")
+                .aggregate("g", by="t", x=("x", "sum"))
+                .discard()
+            ),
+            ("a", "t", "(x)"),
+        ),
+        (
+            lambda lines: (
+                lines.sort("s", "b").join("j", "parts", on="a").select(["b", "x"]).discard()
+            ),
+            ("b", "a", "(x)"),
+        ),
+        (
+            lambda lines: (
+                lines.window("w", by="a", order="t", n="rank")
+                .join("j", "parts", on="a")
+                .select(["n", "x"])
+                .discard()
+            ),
+            ("a", "t", "(x)"),
+        ),
         (lambda lines: lines.map_groups(same, by="a").discard(), None),
         (lambda lines: lines.map_groups(same, by="a", columns=["b"]).discard(), ("a", "b")),
         (
@@ -68,6 +105,14 @@ def test_several_takers_need_what_any_of_them_names() -> None:
         lines.aggregate("g", by="c", n=("b", "sum")).discard()
 
     assert needs(build) == ("a", "b", "c")
+
+
+def test_what_one_taker_requires_is_required() -> None:
+    def build(lines: ro.Dataset) -> None:
+        lines.join("j", "parts", on="a").select(["b", "c"]).discard()
+        lines.select(["b"]).discard()
+
+    assert needs(build) == ("a", "b", "(c)")
 
 
 def test_a_taker_that_names_nothing_needs_all() -> None:

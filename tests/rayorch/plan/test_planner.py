@@ -120,3 +120,20 @@ def test_a_stage_that_reads_an_exchange_is_not_cut_and_says_what_it_does(tmp_pat
         ("rows (left)", "names (right)"),
     )
     assert (fourth.operator, fourth.inputs) == ("aggregate by name: n = count(*)", ("joined",))
+
+
+def test_a_join_reads_what_each_side_has_of_what_is_needed(tmp_path: Path) -> None:
+    pipeline = ro.Pipeline("nightly")
+    rows = pipeline.read("rows", files(tmp_path / "a", 1))
+    (tmp_path / "b").mkdir()
+    pq.write_table(
+        pa.table({"id": [1], "size": [2], "other": [3]}), tmp_path / "b" / "sizes.parquet"
+    )
+    sizes = pipeline.read("sizes", str(tmp_path / "b"))
+    joined = rows.join("joined", sizes, on="id")
+    joined.select(["name", "size"]).write(str(tmp_path / "out"))
+
+    first, second, _ = plan_of(pipeline).stages
+
+    assert first.columns == ("id", "name")
+    assert second.columns == ("id", "size")

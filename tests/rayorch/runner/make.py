@@ -127,7 +127,7 @@ def planned(
     urls = list(sink_urls or (f"memory://sink-{next(_names)}/" for _ in range(count)))
     program = program_of(stage_program, urls, transient_errors)
     home = Home(MemoryStore(f"home-{next(_names)}"))
-    discovery, splits = discover(stage_program.source, slots)
+    discovery, splits = discover(stage_program.files, slots)
     home.put_program(RUN, VERSION, dump_program(program))
     encoded = tuple(encode_split(split) for split in splits)
     home.put_plan(RUN, RunPlan((StagePlan(discovery, encoded),)))
