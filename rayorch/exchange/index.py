@@ -53,14 +53,21 @@ class Run:
         return starts_of(unpacked(self.segment.block_rows))
 
     @cached_property
+    def _block_rows(self) -> list[int]:
+        # Lists, where single values are taken: from an array each costs ten times as much.
+        rows: list[int] = self.block_starts.tolist()
+        return rows
+
+    @cached_property
+    def _block_places(self) -> list[tuple[int, int]]:
+        sizes = self.block_bytes
+        offsets = starts_of(-(-sizes // ALIGN_BYTES) * ALIGN_BYTES) + self.segment.offset
+        return list(zip(offsets[:-1].tolist(), sizes.tolist(), strict=True))
+
+    @cached_property
     def block_bytes(self) -> Counts:
         """The stored size of each block."""
         return unpacked(self.segment.block_bytes)
-
-    @cached_property
-    def block_offsets(self) -> Counts:
-        """Where in the file each block begins."""
-        return starts_of(-(-self.block_bytes // ALIGN_BYTES) * ALIGN_BYTES) + self.segment.offset
 
     @cached_property
     def raw_starts(self) -> Counts:
@@ -92,6 +99,9 @@ class Run:
         """Yield the ranges of rows that buckets have here."""
         starts = self.bucket_starts
         low, end = int(starts[take.first]), int(starts[min(take.last, len(starts) - 1)])
+        if not take.without:
+            yield low, end
+            return
         skipped = [
             rows
             for (bucket, key), rows in self.heavy_rows.items()
@@ -106,12 +116,10 @@ class Run:
         """Yield what to read for a range of rows."""
         if low >= high:
             return
-        starts = self.block_starts
-        first = int(np.searchsorted(starts, low, side="right")) - 1
-        last = int(np.searchsorted(starts, high, side="left"))
-        for block in range(first, last):
-            begin = int(starts[block])
-            end = min(high, int(starts[block + 1])) - begin
+        starts = self._block_rows
+        for block in range(bisect_right(starts, low) - 1, bisect_left(starts, high)):
+            begin = starts[block]
+            end = min(high, starts[block + 1]) - begin
             yield self._read(block, max(low - begin, 0), end)
 
     def reads_between(
@@ -138,9 +146,10 @@ class Run:
 
     def _read(self, block: int, low: Place, high: Place | None) -> BlockRead:
         at = block * _CHECKSUM_BYTES
+        offset, size_bytes = self._block_places[block]
         return BlockRead(
-            int(self.block_offsets[block]),
-            int(self.block_bytes[block]),
+            offset,
+            size_bytes,
             self.segment.checksums[at : at + _CHECKSUM_BYTES],
             low,
             high,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from bisect import bisect_left, bisect_right
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,6 +34,10 @@ _RANGE_BYTES_MAX: Final = 8 << 20
 # Ranges this near are read as one: on an object store a request costs as long as so many bytes.
 _GAP_BYTES_MAX: Final = 256 << 10
 _PROBED_ROWS: Final = 64
+
+
+_Rows = tuple[pa.RecordBatch, int]
+"""A batch, and about how many bytes it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class _SideReader:
         except ObjectMissingError:
             return False
 
-    def local_batches(self, item: _Range) -> list[pa.RecordBatch]:
+    def local_batches(self, item: _Range) -> list[_Rows]:
         """Return a range's rows, where the file's pages are: nothing is copied."""
         mapped = self._mapped(item.part)
         batches = []
@@ -98,7 +101,7 @@ class _SideReader:
             batches.append(self._batch(item.part, block, mapped.read_buffer(block.size_bytes)))
         return batches
 
-    def remote_batches(self, item: _Range) -> list[pa.RecordBatch]:
+    def remote_batches(self, item: _Range) -> list[_Rows]:
         """Fetch a range and return its rows."""
         part = self._part(item.part)
         try:
@@ -127,7 +130,7 @@ class _SideReader:
             self._map = (number, mapped)
         return self._map[1]
 
-    def _batch(self, part: int, block: BlockRead, data: pa.Buffer) -> pa.RecordBatch:
+    def _batch(self, part: int, block: BlockRead, data: pa.Buffer) -> _Rows:
         if data.size != block.size_bytes:
             raise self._lost(part, f"the file ends within the block at byte {block.start}")
         if xxhash.xxh3_64_digest(data) != block.checksum:
@@ -135,7 +138,9 @@ class _SideReader:
         batch = pa.ipc.read_record_batch(data, self._schema(part))
         low = _row(batch, block.low)
         high = batch.num_rows if block.high is None else _row(batch, block.high)
-        return batch.slice(low, max(high - low, 0))
+        rows = max(high - low, 0)
+        # What it was stored in: to ask Arrow costs more than all else here.
+        return batch.slice(low, rows), block.size_bytes * rows // max(batch.num_rows, 1)
 
     def _schema(self, number: int) -> pa.Schema:
         data = self._part(number).schema_ipc
@@ -186,13 +191,13 @@ def _row(batch: pa.RecordBatch, place: Place) -> int:
 
 
 def _fetched_ahead(
-    fetch: Callable[[_Range], list[pa.RecordBatch]],
+    fetch: Callable[[_Range], list[_Rows]],
     ranges: Sequence[_Range],
     ahead_bytes: int,
     threads: int,
-) -> Iterator[list[pa.RecordBatch]]:
+) -> Iterator[list[_Rows]]:
     """Yield what threads fetch, in order, a bounded number of bytes ahead."""
-    waiting: deque[tuple[int, Future[list[pa.RecordBatch]]]] = deque()
+    waiting: deque[tuple[int, Future[list[_Rows]]]] = deque()
     held_bytes = 0
     pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="exchange")
     try:
@@ -209,14 +214,15 @@ def _fetched_ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _tables(found: Iterator[list[pa.RecordBatch]]) -> Iterator[pa.Table]:
+def _tables(found: Iterator[list[_Rows]]) -> Iterator[pa.Table]:
     """Yield batches as tables of a size that is worth a kernel's call."""
     held: list[pa.RecordBatch] = []
     held_bytes = 0
     for batches in found:
-        for batch in filter(operator.attrgetter("num_rows"), batches):
-            held.append(batch)
-            held_bytes += batch.nbytes
+        for batch, size_bytes in batches:
+            if batch.num_rows:
+                held.append(batch)
+                held_bytes += size_bytes
             if held_bytes >= TABLE_BYTES:
                 yield _table(held)
                 held, held_bytes = [], 0
