@@ -12,7 +12,7 @@ from rayorch.exchange.sizing import Drawn, DrawnTask, Reason
 from rayorch.exchange.splits import Buckets, HotRows, Take
 from rayorch.relational import AggregateCode, JoinCode, OperatorCode
 
-HOT_SHARE: Final = 0.1
+HOT_SHARE: Final = 0.25
 """A heavy key of this share of a task's mean is cut, or given to whom has room for it."""
 
 
