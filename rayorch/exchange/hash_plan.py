@@ -206,9 +206,9 @@ def _aggregated_before(
     sizes = side.raw_bytes.copy()
     for key in hot:
         sizes[key.bucket] -= key.raw_bytes
-    groups = groups_of(np.maximum(sizes, 0.0), tasks)
     hot_bytes = sum(key.raw_bytes for key in hot)
     count = max(1, round(hot_bytes * tasks / float(side.raw_bytes.sum())))
+    groups = groups_of(np.maximum(sizes, 0.0), max(1, tasks - count) if hot else tasks)
     pours = poured([0.0] * count, [key.raw_bytes for key in hot], [0.0] * len(hot))
     before = [
         _task(measured, (), [pour for pour in pours if pour.task == number], hot, 0)

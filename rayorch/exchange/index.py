@@ -25,6 +25,8 @@ class KeyPlace:
     keys: tuple[SortKey, ...]
     key: bytes
     after_equal: bool
+    first: int  # it is this row of the block, or one of so many behind it
+    rows: int
 
 
 Place = int | KeyPlace
@@ -137,12 +139,18 @@ class Run:
     def _place(self, run: int, keys: tuple[SortKey, ...], cut: Cut) -> tuple[int, Place]:
         """Return the block in which a cut falls, and where in it."""
         if run == cut.run:
-            return cut.block, 0
-        firsts = self.segment.samples[:-1]
+            return self._block_of(cut.row)
         after_equal = run < cut.run
         bisect = bisect_right if after_equal else bisect_left
-        block = bisect(firsts, cut.key) - 1
-        return (0, 0) if block < 0 else (block, KeyPlace(keys, cut.key, after_equal))
+        sample = bisect(self.segment.samples[:-1], cut.key) - 1
+        if sample < 0:
+            return 0, 0
+        block, first = self._block_of(sample * self.segment.sample_rows)
+        return block, KeyPlace(keys, cut.key, after_equal, first, self.segment.sample_rows)
+
+    def _block_of(self, row: int) -> tuple[int, int]:
+        block = bisect_right(self._block_rows, row) - 1
+        return block, row - self._block_rows[block]
 
     def _read(self, block: int, low: Place, high: Place | None) -> BlockRead:
         at = block * _CHECKSUM_BYTES

@@ -33,7 +33,7 @@ _CHUNK_ROWS_MIN: Final = 1024
 _RANGE_BYTES_MAX: Final = 8 << 20
 # Ranges this near are read as one: on an object store a request costs as long as so many bytes.
 _GAP_BYTES_MAX: Final = 256 << 10
-_PROBED_ROWS: Final = 64
+_PROBED_ROWS: Final = 32
 
 
 _Rows = tuple[pa.RecordBatch, int]
@@ -181,12 +181,14 @@ def _row(batch: pa.RecordBatch, place: Place) -> int:
     bisect = bisect_right if place.after_equal else bisect_left
     names = [key.column for key in place.keys]
     columns = pa.Table.from_batches([batch]).select(dict.fromkeys(names))
+    columns = columns.slice(place.first, place.rows)
     # Some rows far apart first, then all between two of them: few keys are made bytes.
-    step = max(batch.num_rows // _PROBED_ROWS, 1)
-    probes = encoded_keys(columns.take(pa.array(range(0, batch.num_rows, step))), place.keys)
+    step = max(columns.num_rows // _PROBED_ROWS, 1)
+    probes = encoded_keys(columns.take(pa.array(range(0, columns.num_rows, step))), place.keys)
     low = max(bisect([key[:KEY_BYTES_MAX] for key in probes], place.key) - 1, 0) * step
     between = encoded_keys(columns.slice(low, step), place.keys)
-    found: int = low + bisect([key[:KEY_BYTES_MAX] for key in between], place.key)
+    found: int = place.first + low
+    found += bisect([key[:KEY_BYTES_MAX] for key in between], place.key)
     return found
 
 

@@ -144,7 +144,7 @@ def test_the_number_of_tasks_follows_size_slots_memory_and_requests(tmp_path: Pa
 
     def tasks(code: OperatorCode = AGGREGATE, **limits: int) -> tuple[int, str]:
         plan: ExchangePlan = plan_exchange(code, parts, PlanLimits(**{"slots": 2, **limits}))
-        return len(plan.splits), str(plan.reasons[0])
+        return len(plan.splits) + len(plan.before), str(plan.reasons[0])
 
     assert tasks()[0] == 1  # six megabytes
     assert tasks(target_bytes=1 << 20)[0] == 8
@@ -155,7 +155,7 @@ def test_the_number_of_tasks_follows_size_slots_memory_and_requests(tmp_path: Pa
         [[_large(part) for part in parts[0]]],
         PlanLimits(slots=100, target_bytes=1 << 30, requests_max=80, memory_bytes=8 << 30),
     )
-    assert len(capped.splits) == 10
+    assert len(capped.splits) + len(capped.before) == 10
     assert "too many ranges" in str(capped.reasons[0])
     spread = written(open_store(str(tmp_path)), RepartitionCode(), _sides(SORT, "1.2"))
     assert len(plan_exchange(RepartitionCode(parts=7), spread, PlanLimits(slots=2)).splits) == 7
