@@ -79,9 +79,11 @@ class _SideReader:
         self._side = side
         self._schemas: dict[bytes, pa.Schema] = {}
         self._map: tuple[int, pa.MemoryMappedFile] | None = None
+        self._wanted: tuple[int, ...] = ()
 
     def ranges(self, split: ReduceSplit) -> list[_Range]:
         reads = self._index.reads(split.sides[self._side])
+        self._wanted = tuple(reads)
         return [item for part, blocks in reads.items() for item in _coalesced(part, blocks)]
 
     def is_local(self, ranges: Sequence[_Range]) -> bool:
@@ -107,7 +109,7 @@ class _SideReader:
         try:
             data = self._store.get_range(part.key, item.start, item.length)
         except ObjectMissingError as error:
-            raise self._lost(item.part, "the file is gone") from error
+            raise self._gone() from error
         held = pa.py_buffer(data)
         batches = []
         for block in item.blocks:
@@ -122,7 +124,7 @@ class _SideReader:
                 path = self._store.local_path(part.key)
                 mapped = pa.memory_map(path)
             except (ObjectMissingError, FileNotFoundError) as error:
-                raise self._lost(number, "the file is gone") from error
+                raise self._gone() from error
             # A map of a file that is too short would end the process where it is read.
             if mapped.size() != part.size_bytes:
                 what = f"the file has {mapped.size()} bytes and had {part.size_bytes}"
@@ -150,6 +152,14 @@ class _SideReader:
 
     def _part(self, number: int) -> ExchangePart:
         return self._index.parts[number]
+
+    def _gone(self) -> ExchangeLostError:
+        """Name all files that the task misses: one gone is rarely alone, and each costs a try."""
+        parts = tuple(
+            part for part in self._wanted if self._store.head(self._part(part).key) is None
+        )
+        keys = tuple(self._part(part).key for part in parts)
+        return ExchangeLostError(self._side, parts, keys, "the files are gone")
 
     def _lost(self, part: int, why: str) -> ExchangeLostError:
         return ExchangeLostError(self._side, (part,), (self._part(part).key,), why)

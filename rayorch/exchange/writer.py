@@ -107,10 +107,10 @@ class ExchangeWriter:
         rows_max = max(1, table.num_rows * self._held_bytes_max // max(table.nbytes, 1))
         for start in range(0, table.num_rows, rows_max):
             piece = table.slice(start, rows_max)
+            if self._held_bytes + piece.nbytes > self._held_bytes_max:
+                self._write_segment()
             self._held.append(piece)
             self._held_bytes += piece.nbytes
-            if self._held_bytes >= self._held_bytes_max:
-                self._write_segment()
 
     def close(self) -> ExchangePart:
         """Write what is held and make the file visible. Raises: StoreError."""

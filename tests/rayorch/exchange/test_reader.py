@@ -86,6 +86,17 @@ def test_a_missing_file_names_the_part_and_what_others_read_is_there(
     assert ids(read_back(store, index, elsewhere)) == ids(pa.concat_tables(tables[1:]))
 
 
+def test_all_missing_files_are_named_at_once(store: Store, tables: list[pa.Table]) -> None:
+    (parts,) = written(store, CODE, [tables])
+    store.delete([parts[0].key, parts[2].key])
+
+    with pytest.raises(ExchangeLostError) as caught:
+        read_back(store, ExchangeIndex([parts]), ALL)
+
+    assert caught.value.parts == (0, 2)
+    assert caught.value.keys == (parts[0].key, parts[2].key)
+
+
 def test_a_damaged_index_is_not_believed(store: Store, tables: list[pa.Table]) -> None:
     data = bytearray(ExchangeIndex(written(store, CODE, [tables])).dump())
     data[len(data) // 2] ^= 1
