@@ -22,8 +22,8 @@ that of the input but for heavy keys, whose rows stand behind the others, each k
 
 A bucket is a range of rows and is cut out of its blocks, so that a thousand tiny buckets cost no
 message each. Blocks are what is fetched and checked (XXH3-64): a task reads at most two of a
-segment for rows of others. Rows of a sort are in its order, in at most 256 blocks, whose first
-keys are the samples that ranges are planned by; a reader finds the very row in the block.
+segment for rows of others. Rows of a sort are in its order; the keys of up to 256 of them are in
+the part as samples, ranges are planned by them, and a reader finds the very row in the block.
 
 Rows keep the order of parts, segments and rows, within a key as within a task's input.
 """

@@ -12,7 +12,7 @@ from rayorch.exchange.sizing import Drawn, DrawnTask, PlanLimits, Reason
 from rayorch.exchange.splits import Buckets, HotRows, Take
 from rayorch.relational import AggregateCode, JoinCode, OperatorCode
 
-HOT_SHARE: Final = 0.1
+HOT_SHARE: Final = 0.25
 """A heavy key of this share of a task's mean is cut, or given to whom has room for it."""
 
 
@@ -210,9 +210,9 @@ def _aggregated_before(
     sizes = side.raw_bytes.copy()
     for key in hot:
         sizes[key.bucket] -= key.raw_bytes
-    groups = groups_of(np.maximum(sizes, 0.0), tasks)
     hot_bytes = sum(key.raw_bytes for key in hot)
     count = max(1, round(hot_bytes * tasks / float(side.raw_bytes.sum())))
+    groups = groups_of(np.maximum(sizes, 0.0), max(1, tasks - count) if hot else tasks)
     pours = poured([0.0] * count, [key.raw_bytes for key in hot], [0.0] * len(hot))
     before = [
         _task(measured, (), [pour for pour in pours if pour.task == number], hot, 0)

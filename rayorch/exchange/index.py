@@ -25,6 +25,8 @@ class KeyPlace:
     keys: tuple[SortKey, ...]
     key: bytes
     after_equal: bool
+    first: int  # it is this row of the block, or one of so many behind it
+    rows: int
 
 
 Place = int | KeyPlace
@@ -53,14 +55,21 @@ class Run:
         return starts_of(unpacked(self.segment.block_rows))
 
     @cached_property
+    def _block_rows(self) -> list[int]:
+        # Lists, where single values are taken: from an array each costs ten times as much.
+        rows: list[int] = self.block_starts.tolist()
+        return rows
+
+    @cached_property
+    def _block_places(self) -> list[tuple[int, int]]:
+        sizes = self.block_bytes
+        offsets = starts_of(-(-sizes // ALIGN_BYTES) * ALIGN_BYTES) + self.segment.offset
+        return list(zip(offsets[:-1].tolist(), sizes.tolist(), strict=True))
+
+    @cached_property
     def block_bytes(self) -> Counts:
         """The stored size of each block."""
         return unpacked(self.segment.block_bytes)
-
-    @cached_property
-    def block_offsets(self) -> Counts:
-        """Where in the file each block begins."""
-        return starts_of(-(-self.block_bytes // ALIGN_BYTES) * ALIGN_BYTES) + self.segment.offset
 
     @cached_property
     def raw_starts(self) -> Counts:
@@ -92,6 +101,9 @@ class Run:
         """Yield the ranges of rows that buckets have here."""
         starts = self.bucket_starts
         low, end = int(starts[take.first]), int(starts[min(take.last, len(starts) - 1)])
+        if not take.without:
+            yield low, end
+            return
         skipped = [
             rows
             for (bucket, key), rows in self.heavy_rows.items()
@@ -106,12 +118,10 @@ class Run:
         """Yield what to read for a range of rows."""
         if low >= high:
             return
-        starts = self.block_starts
-        first = int(np.searchsorted(starts, low, side="right")) - 1
-        last = int(np.searchsorted(starts, high, side="left"))
-        for block in range(first, last):
-            begin = int(starts[block])
-            end = min(high, int(starts[block + 1])) - begin
+        starts = self._block_rows
+        for block in range(bisect_right(starts, low) - 1, bisect_left(starts, high)):
+            begin = starts[block]
+            end = min(high, starts[block + 1]) - begin
             yield self._read(block, max(low - begin, 0), end)
 
     def reads_between(
@@ -129,18 +139,25 @@ class Run:
     def _place(self, run: int, keys: tuple[SortKey, ...], cut: Cut) -> tuple[int, Place]:
         """Return the block in which a cut falls, and where in it."""
         if run == cut.run:
-            return cut.block, 0
-        firsts = self.segment.samples[:-1]
+            return self._block_of(cut.row)
         after_equal = run < cut.run
         bisect = bisect_right if after_equal else bisect_left
-        block = bisect(firsts, cut.key) - 1
-        return (0, 0) if block < 0 else (block, KeyPlace(keys, cut.key, after_equal))
+        sample = bisect(self.segment.samples[:-1], cut.key) - 1
+        if sample < 0:
+            return 0, 0
+        block, first = self._block_of(sample * self.segment.sample_rows)
+        return block, KeyPlace(keys, cut.key, after_equal, first, self.segment.sample_rows)
+
+    def _block_of(self, row: int) -> tuple[int, int]:
+        block = bisect_right(self._block_rows, row) - 1
+        return block, row - self._block_rows[block]
 
     def _read(self, block: int, low: Place, high: Place | None) -> BlockRead:
         at = block * _CHECKSUM_BYTES
+        offset, size_bytes = self._block_places[block]
         return BlockRead(
-            int(self.block_offsets[block]),
-            int(self.block_bytes[block]),
+            offset,
+            size_bytes,
             self.segment.checksums[at : at + _CHECKSUM_BYTES],
             low,
             high,

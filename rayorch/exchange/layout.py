@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from rayorch.exchange.hashing import Words, buckets_of, key_hashes
 from rayorch.exchange.ordering import Order, sort_order
@@ -15,7 +16,7 @@ HEAVY_SHARE: Final = 1 / 512
 """A key with this share of a segment's rows, or that of two buckets, is a heavy one."""
 HEAVY_MAX: Final = 128
 HEAVY_ROWS_MIN: Final = 64
-_LOW: Final = np.uint64(0xFFFF)
+_LOW_BITS: Final = 12
 _TEXT_CHARS_MAX: Final = 40
 
 
@@ -73,24 +74,34 @@ def _heavy_rows(rows: int, buckets: int) -> int:
 def heavy_hashes(hashes: Words, rows_min: int) -> list[tuple[int, int, int]]:
     """Return each hash that occurs `rows_min` times, how often, and where first; by hash.
 
-    Counts are exact and none is missed: such a hash makes its lowest 16 bits as frequent, so that
+    Counts are exact and none is missed: such a hash makes its lowest bits as frequent, so that
     only rows of frequent low bits are looked at twice, and hardly ever sorted.
     """
-    low = (hashes & _LOW).astype(np.uint16)
-    frequent = np.bincount(low, minlength=1 << 16) >= rows_min
+    low = (hashes & np.uint64((1 << _LOW_BITS) - 1)).astype(np.uint16)
+    frequent = np.bincount(low, minlength=1 << _LOW_BITS) >= rows_min
     rows = np.flatnonzero(frequent[low])
     if not rows.size:
         return []
-    some = np.zeros(1 << 16, dtype=np.uint64)
+    some = np.zeros(1 << _LOW_BITS, dtype=np.uint64)
     some[low[rows]] = hashes[rows]
     if (some[low[rows]] == hashes[rows]).all():
         # Each of those low bits belongs to one hash: their counts are its counts.
-        lows, firsts, counts = np.unique(low[rows], return_index=True, return_counts=True)
+        lows, firsts, counts = _counted(low[rows])
         found = zip(some[lows], counts, rows[firsts], strict=True)
     else:
         keys, firsts, counts = np.unique(hashes[rows], return_index=True, return_counts=True)
         found = zip(keys, counts, rows[firsts], strict=True)
     return sorted((int(k), int(n), int(at)) for k, n, at in found if n >= rows_min)
+
+
+def _counted(low: NDArray[np.uint16]) -> tuple[Counts, Counts, Counts]:
+    """Return which numbers there are, where each is first, and how often it is there."""
+    counts = np.bincount(low, minlength=1 << _LOW_BITS)
+    firsts = np.zeros(1 << _LOW_BITS, dtype=np.int64)
+    # Written backwards, so that the first one stays.
+    firsts[low[::-1]] = np.arange(len(low) - 1, -1, -1)
+    present = np.flatnonzero(counts)
+    return present, firsts[present], counts[present]
 
 
 def _rest_first(inside: Order, hashes: Words, heavy: list[HeavyKey], bucket: int) -> Order:

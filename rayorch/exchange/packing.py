@@ -29,17 +29,38 @@ class Pour:
 def groups_of(sizes: Sizes, tasks: int) -> list[list[tuple[int, int]]]:
     """Return ranges of neighbouring items for each task, at most `tasks` of them, none empty.
 
-    One range each where that is even enough, else largest first to whoever has least.
+    Items larger than what is left for a task have one to themselves. The others are ranges, but
+    where those are not even enough: then the largest goes first to whoever has least.
     """
-    neighbours = neighbour_ranges(sizes, tasks)
-    most = max((float(sizes[low:high].sum()) for low, high in neighbours), default=0.0)
+    alone = _larger_than_a_task(sizes, tasks)
+    others = np.setdiff1d(np.arange(len(sizes)), alone)
+    groups = [[(item, item + 1)] for item in alone]
+    if len(others):
+        ranges = _even_groups(sizes[others], tasks - len(alone))
+        groups += [_as_ranges(others[group].tolist()) for group in ranges]
+    return sorted(groups)
+
+
+def _larger_than_a_task(sizes: Sizes, tasks: int) -> list[int]:
+    found: list[int] = []
+    left = float(sizes.sum())
+    for item in np.argsort(-sizes, kind="stable"):
+        if tasks - len(found) == 1 or sizes[item] * (tasks - len(found)) <= left:
+            break
+        found.append(int(item))
+        left -= float(sizes[item])
+    return sorted(found)
+
+
+def _even_groups(sizes: Sizes, tasks: int) -> list[NDArray[np.intp]]:
+    items = np.arange(len(sizes))
+    neighbours = [items[low:high] for low, high in neighbour_ranges(sizes, tasks)]
+    most = max(float(sizes[group].sum()) for group in neighbours)
     if most <= _EVEN * float(sizes.sum()) / tasks:
-        return [[item] for item in neighbours]
+        return neighbours
     scattered = _largest_first(sizes, tasks)
     most_scattered = max(float(sizes[group].sum()) for group in scattered)
-    if most_scattered * _SCATTER_GAIN >= most:
-        return [[item] for item in neighbours]
-    return [_as_ranges(group) for group in scattered]
+    return neighbours if most_scattered * _SCATTER_GAIN >= most else scattered
 
 
 def neighbour_ranges(sizes: Sizes, tasks: int) -> list[tuple[int, int]]:
@@ -90,7 +111,7 @@ def _evened(ends: Sizes, tasks: int, most: float) -> list[tuple[int, int]]:
     return ranges
 
 
-def _largest_first(sizes: Sizes, tasks: int) -> list[list[int]]:
+def _largest_first(sizes: Sizes, tasks: int) -> list[NDArray[np.intp]]:
     groups: list[list[int]] = [[] for _ in range(min(tasks, len(sizes)))]
     loads = [(0.0, task) for task in range(len(groups))]
     heapify(loads)
@@ -99,7 +120,7 @@ def _largest_first(sizes: Sizes, tasks: int) -> list[list[int]]:
         load, task = loads[0]
         groups[task].append(int(item))
         heapreplace(loads, (load + float(sizes[item]), task))
-    return sorted(sorted(group) for group in groups if group)
+    return [np.array(sorted(group), dtype=np.intp) for group in groups if group]
 
 
 def _as_ranges(items: Sequence[int]) -> list[tuple[int, int]]:

@@ -44,8 +44,10 @@ class Segment(msgspec.Struct, frozen=True, array_like=True):
     block_bytes: bytes  # packed; as they are stored, without the padding behind them
     block_raw_bytes: bytes  # packed; in memory
     checksums: bytes  # eight bytes a block: XXH3-64 of what is stored
-    # Of rows in an order: the encoded key of each block's first row, and of the last row.
+    # Of rows in an order: the encoded key of every so many rows from the first, and of the last
+    # row. A block has a multiple of so many.
     samples: tuple[bytes, ...] = ()
+    sample_rows: int = 1
 
 
 class ExchangePart(msgspec.Struct, frozen=True, array_like=True):

@@ -3,6 +3,7 @@
 Pure: parts in, plan out, and the same parts give the same plan in every process.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Final
 
@@ -21,7 +22,7 @@ from rayorch.exchange.sizing import (
     task_count,
     worst_over_mean,
 )
-from rayorch.exchange.splits import ReduceSplit
+from rayorch.exchange.splits import HotRows, ReduceSplit, RowRange, Take
 from rayorch.relational import (
     JoinCode,
     OperatorCode,
@@ -108,9 +109,11 @@ def _finished(
 
 
 def _split(number: int, task: DrawnTask, sides: Sequence[SideIndex]) -> ReduceSplit:
-    # Each take is one range of a run that is not empty, whatever buckets and blocks it spans.
+    # A take is one range of each run that has some of it, whatever buckets and blocks it spans.
     requests = sum(
-        len(takes) * len(side.runs) for takes, side in zip(task.takes, sides, strict=True)
+        _runs_with(take, side)
+        for takes, side in zip(task.takes, sides, strict=True)
+        for take in takes
     )
     return ReduceSplit(
         index=number,
@@ -119,3 +122,14 @@ def _split(number: int, task: DrawnTask, sides: Sequence[SideIndex]) -> ReduceSp
         raw_bytes=task.raw_bytes,
         requests=requests,
     )
+
+
+def _runs_with(take: Take, side: SideIndex) -> int:
+    if isinstance(take, HotRows):
+        found = side.heavy_starts[take.bucket, take.key_hash]
+        starts = [before for before, _ in found]
+        return bisect_left(starts, take.last) - bisect_right(starts, take.first) + 1
+    if isinstance(take, RowRange):
+        starts = side.run_starts[:-1].tolist()
+        return bisect_left(starts, take.last) - bisect_right(starts, take.first) + 1
+    return len(side.runs)

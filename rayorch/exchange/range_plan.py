@@ -3,24 +3,28 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rayorch.exchange.index import SideIndex
-from rayorch.exchange.parts import KEY_BYTES_MAX
+from rayorch.exchange.packing import Sizes
+from rayorch.exchange.parts import KEY_BYTES_MAX, Counts
 from rayorch.exchange.sizing import Drawn, DrawnTask, Reason, side_bytes, side_rows
 from rayorch.exchange.splits import Cut, KeyRange, RowRange, Take
 from rayorch.relational import SortKey
 
+SAMPLES_MAX: Final = 1 << 16
+_SAMPLES_MIN: Final = 8
+
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """The first row of a block, and the bytes that stand about it."""
+    """A row's key, and the bytes and rows that stand about it."""
 
     key: bytes
     run: int
-    block: int
+    row: int
     raw_bytes: float
     rows: float
 
@@ -37,7 +41,7 @@ def range_tasks(
 
     With `cuts_equal`, rows of one key may fall into several ranges, in the order of the parts.
     """
-    samples = sorted(_samples(side), key=lambda item: (item.key, item.run, item.block))
+    samples = sorted(_samples(side), key=lambda item: (item.key, item.run, item.row))
     if not samples:
         return Drawn(tasks=[])
     before = np.cumsum([0.0] + [item.raw_bytes for item in samples])
@@ -74,26 +78,32 @@ def range_tasks(
 
 def _samples(side: SideIndex) -> list[_Sample]:
     found = []
+    most = max(SAMPLES_MAX // max(len(side.runs), 1), _SAMPLES_MIN)
     for number, run in enumerate(side.runs):
-        raw = np.diff(run.raw_starts).astype(np.float64)
-        rows = np.diff(run.block_starts).astype(np.float64)
-        # A block's rows lie between its first key and the next one's: half with each.
-        for values in (raw, rows):
-            half = values / 2
-            values[:] = half
-            values[1:] += half[:-1]
-        for block, key in enumerate(run.segment.samples[:-1]):
-            found.append(_Sample(key, number, block, raw[block], rows[block]))
-        last = run.segment.samples[-1]
-        blocks = len(raw)
-        ends = [np.diff(starts)[-1] / 2 for starts in (run.raw_starts, run.block_starts)]
-        found.append(_Sample(last, number, blocks, ends[0], ends[1]))
+        samples, rows = run.segment.samples, run.segment.rows
+        # Fewer of each, when there are many runs: together they are as many.
+        step = -(-(len(samples) - 1) // most)
+        places = np.append(np.arange(0, rows, step * run.segment.sample_rows), rows - 1)
+        ends = np.append(places[:-1], rows)
+        # What lies between two samples is half with each.
+        raw = _halves(np.diff(run.raw_bytes(ends)))
+        counts = _halves(np.diff(ends))
+        keys = [*samples[:-1:step], samples[-1]]
+        found += [
+            _Sample(key, number, int(place), size, count)
+            for key, place, size, count in zip(keys, places, raw, counts, strict=True)
+        ]
     return found
 
 
-def _place(
-    samples: Sequence[_Sample], before: NDArray[np.float64], aim: float, *, cuts_equal: bool
-) -> int:
+def _halves(between: Counts) -> Sizes:
+    halves = np.zeros(len(between) + 1)
+    halves[:-1] += between / 2
+    halves[1:] += between / 2
+    return halves
+
+
+def _place(samples: Sequence[_Sample], before: Sizes, aim: float, *, cuts_equal: bool) -> int:
     """Return the sample before which a cut comes nearest to an aim."""
     place = int(np.abs(before - aim).argmin())
     if cuts_equal or place in {0, len(samples)}:
@@ -111,7 +121,7 @@ def _cut(sample: _Sample, *, cuts_equal: bool) -> Cut:
     # What a sample was cut to says nothing of the order behind it.
     if not cuts_equal or len(sample.key) >= KEY_BYTES_MAX:
         return Cut(sample.key)
-    return Cut(sample.key, sample.run, sample.block)
+    return Cut(sample.key, sample.run, sample.row)
 
 
 def row_tasks(sides: Sequence[SideIndex], cut_side: int, whole: Sequence[int], tasks: int) -> Drawn:

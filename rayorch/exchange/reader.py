@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from bisect import bisect_left, bisect_right
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,7 +33,11 @@ _CHUNK_ROWS_MIN: Final = 1024
 _RANGE_BYTES_MAX: Final = 8 << 20
 # Ranges this near are read as one: on an object store a request costs as long as so many bytes.
 _GAP_BYTES_MAX: Final = 256 << 10
-_PROBED_ROWS: Final = 64
+_PROBED_ROWS: Final = 32
+
+
+_Rows = tuple[pa.RecordBatch, int]
+"""A batch, and about how many bytes it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +79,11 @@ class _SideReader:
         self._side = side
         self._schemas: dict[bytes, pa.Schema] = {}
         self._map: tuple[int, pa.MemoryMappedFile] | None = None
+        self._wanted: tuple[int, ...] = ()
 
     def ranges(self, split: ReduceSplit) -> list[_Range]:
         reads = self._index.reads(split.sides[self._side])
+        self._wanted = tuple(reads)
         return [item for part, blocks in reads.items() for item in _coalesced(part, blocks)]
 
     def is_local(self, ranges: Sequence[_Range]) -> bool:
@@ -89,7 +94,7 @@ class _SideReader:
         except ObjectMissingError:
             return False
 
-    def local_batches(self, item: _Range) -> list[pa.RecordBatch]:
+    def local_batches(self, item: _Range) -> list[_Rows]:
         """Return a range's rows, where the file's pages are: nothing is copied."""
         mapped = self._mapped(item.part)
         batches = []
@@ -98,13 +103,13 @@ class _SideReader:
             batches.append(self._batch(item.part, block, mapped.read_buffer(block.size_bytes)))
         return batches
 
-    def remote_batches(self, item: _Range) -> list[pa.RecordBatch]:
+    def remote_batches(self, item: _Range) -> list[_Rows]:
         """Fetch a range and return its rows."""
         part = self._part(item.part)
         try:
             data = self._store.get_range(part.key, item.start, item.length)
         except ObjectMissingError as error:
-            raise self._lost(item.part, "the file is gone") from error
+            raise self._gone() from error
         held = pa.py_buffer(data)
         batches = []
         for block in item.blocks:
@@ -119,7 +124,7 @@ class _SideReader:
                 path = self._store.local_path(part.key)
                 mapped = pa.memory_map(path)
             except (ObjectMissingError, FileNotFoundError) as error:
-                raise self._lost(number, "the file is gone") from error
+                raise self._gone() from error
             # A map of a file that is too short would end the process where it is read.
             if mapped.size() != part.size_bytes:
                 what = f"the file has {mapped.size()} bytes and had {part.size_bytes}"
@@ -127,7 +132,7 @@ class _SideReader:
             self._map = (number, mapped)
         return self._map[1]
 
-    def _batch(self, part: int, block: BlockRead, data: pa.Buffer) -> pa.RecordBatch:
+    def _batch(self, part: int, block: BlockRead, data: pa.Buffer) -> _Rows:
         if data.size != block.size_bytes:
             raise self._lost(part, f"the file ends within the block at byte {block.start}")
         if xxhash.xxh3_64_digest(data) != block.checksum:
@@ -135,7 +140,9 @@ class _SideReader:
         batch = pa.ipc.read_record_batch(data, self._schema(part))
         low = _row(batch, block.low)
         high = batch.num_rows if block.high is None else _row(batch, block.high)
-        return batch.slice(low, max(high - low, 0))
+        rows = max(high - low, 0)
+        # What it was stored in: to ask Arrow costs more than all else here.
+        return batch.slice(low, rows), block.size_bytes * rows // max(batch.num_rows, 1)
 
     def _schema(self, number: int) -> pa.Schema:
         data = self._part(number).schema_ipc
@@ -145,6 +152,14 @@ class _SideReader:
 
     def _part(self, number: int) -> ExchangePart:
         return self._index.parts[number]
+
+    def _gone(self) -> ExchangeLostError:
+        """Name all files that the task misses: one gone is rarely alone, and each costs a try."""
+        parts = tuple(
+            part for part in self._wanted if self._store.head(self._part(part).key) is None
+        )
+        keys = tuple(self._part(part).key for part in parts)
+        return ExchangeLostError(self._side, parts, keys, "the files are gone")
 
     def _lost(self, part: int, why: str) -> ExchangeLostError:
         return ExchangeLostError(self._side, (part,), (self._part(part).key,), why)
@@ -176,23 +191,25 @@ def _row(batch: pa.RecordBatch, place: Place) -> int:
     bisect = bisect_right if place.after_equal else bisect_left
     names = [key.column for key in place.keys]
     columns = pa.Table.from_batches([batch]).select(dict.fromkeys(names))
+    columns = columns.slice(place.first, place.rows)
     # Some rows far apart first, then all between two of them: few keys are made bytes.
-    step = max(batch.num_rows // _PROBED_ROWS, 1)
-    probes = encoded_keys(columns.take(pa.array(range(0, batch.num_rows, step))), place.keys)
+    step = max(columns.num_rows // _PROBED_ROWS, 1)
+    probes = encoded_keys(columns.take(pa.array(range(0, columns.num_rows, step))), place.keys)
     low = max(bisect([key[:KEY_BYTES_MAX] for key in probes], place.key) - 1, 0) * step
     between = encoded_keys(columns.slice(low, step), place.keys)
-    found: int = low + bisect([key[:KEY_BYTES_MAX] for key in between], place.key)
+    found: int = place.first + low
+    found += bisect([key[:KEY_BYTES_MAX] for key in between], place.key)
     return found
 
 
 def _fetched_ahead(
-    fetch: Callable[[_Range], list[pa.RecordBatch]],
+    fetch: Callable[[_Range], list[_Rows]],
     ranges: Sequence[_Range],
     ahead_bytes: int,
     threads: int,
-) -> Iterator[list[pa.RecordBatch]]:
+) -> Iterator[list[_Rows]]:
     """Yield what threads fetch, in order, a bounded number of bytes ahead."""
-    waiting: deque[tuple[int, Future[list[pa.RecordBatch]]]] = deque()
+    waiting: deque[tuple[int, Future[list[_Rows]]]] = deque()
     held_bytes = 0
     pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="exchange")
     try:
@@ -209,14 +226,15 @@ def _fetched_ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _tables(found: Iterator[list[pa.RecordBatch]]) -> Iterator[pa.Table]:
+def _tables(found: Iterator[list[_Rows]]) -> Iterator[pa.Table]:
     """Yield batches as tables of a size that is worth a kernel's call."""
     held: list[pa.RecordBatch] = []
     held_bytes = 0
     for batches in found:
-        for batch in filter(operator.attrgetter("num_rows"), batches):
-            held.append(batch)
-            held_bytes += batch.nbytes
+        for batch, size_bytes in batches:
+            if batch.num_rows:
+                held.append(batch)
+                held_bytes += size_bytes
             if held_bytes >= TABLE_BYTES:
                 yield _table(held)
                 held, held_bytes = [], 0

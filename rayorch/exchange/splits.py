@@ -26,13 +26,13 @@ class Cut(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A place in the order of all rows: behind all lesser keys.
 
     Rows of this very key are before it in runs before `run`, after it in later ones, and in `run`
-    itself before it when they are before the block. A run is a segment of a part, counted through
+    itself before it when they are before `row`. A run is a segment of a part, counted through
     all parts; -1: all rows of the key are after it.
     """
 
     key: bytes
     run: int = -1
-    block: int = 0
+    row: int = 0
 
 
 class KeyRange(msgspec.Struct, frozen=True, tag="range"):

@@ -38,7 +38,7 @@ BLOCK_BYTES_MIN: Final = 64 << 10
 """Below it, the call for a block costs more than its bytes."""
 BLOCKS_MAX: Final = 128
 """Blocks of a segment: a reader takes whole blocks, at most two of them in vain."""
-RANGE_BLOCKS_MAX: Final = 256
+SAMPLES_MAX: Final = 256
 _HELD_TIMES: Final = 3  # the rows as they came, in one piece, and in their order
 _SAMPLE_BYTES_MAX: Final = 12 << 10
 _SAMPLES_MIN: Final = 16
@@ -107,10 +107,10 @@ class ExchangeWriter:
         rows_max = max(1, table.num_rows * self._held_bytes_max // max(table.nbytes, 1))
         for start in range(0, table.num_rows, rows_max):
             piece = table.slice(start, rows_max)
+            if self._held_bytes + piece.nbytes > self._held_bytes_max:
+                self._write_segment()
             self._held.append(piece)
             self._held_bytes += piece.nbytes
-            if self._held_bytes >= self._held_bytes_max:
-                self._write_segment()
 
     def close(self) -> ExchangePart:
         """Write what is held and make the file visible. Raises: StoreError."""
@@ -140,11 +140,11 @@ class ExchangeWriter:
         self._held_bytes = 0
         layout = layout_of(table, self._keying, self._buckets)
         offset = self._output.tell()
-        block_rows = _block_rows(table, self._keying)
-        starts = range(0, table.num_rows, block_rows)
+        sample_rows = _sample_rows(table, self._keying)
+        block_rows = _block_rows(table, sample_rows)
         order = None if layout.order is None else _indices(layout.order)
         blocks = _Blocks(rows=[], sizes=[], raw=[], checksums=[])
-        for start in starts:
+        for start in range(0, table.num_rows, block_rows):
             self._write_block(_block(table, order, start, block_rows), blocks)
         self._rows += table.num_rows
         self._raw_bytes += sum(blocks.raw)
@@ -157,7 +157,8 @@ class ExchangeWriter:
             block_bytes=packed(blocks.sizes),
             block_raw_bytes=packed(blocks.raw),
             checksums=b"".join(blocks.checksums),
-            samples=_samples(table, layout, starts, self._keying),
+            samples=_samples(table, layout, sample_rows, self._keying),
+            sample_rows=sample_rows,
         )
         self._segments.append(segment)
 
@@ -171,16 +172,20 @@ class ExchangeWriter:
         self._output.write(bytes(padded(data.size) - data.size))
 
 
-def _block_rows(table: pa.Table, keying: Keying) -> int:
+def _sample_rows(table: pa.Table, keying: Keying) -> int:
+    """Return at how many rows there is a sample; fewer samples, the longer they are."""
+    if not isinstance(keying, RangeKeys):
+        return 1
+    (first,) = encoded_keys(table.slice(0, 1), keying.keys)
+    fitting = _SAMPLE_BYTES_MAX // min(len(first) + 1, KEY_BYTES_MAX)
+    return -(-int(table.num_rows) // min(max(fitting, _SAMPLES_MIN), SAMPLES_MAX))
+
+
+def _block_rows(table: pa.Table, multiple_of: int) -> int:
     """Return how many rows a block has."""
-    blocks_max = BLOCKS_MAX
-    if isinstance(keying, RangeKeys):
-        (first,) = encoded_keys(table.slice(0, 1), keying.keys)
-        fitting = _SAMPLE_BYTES_MAX // min(len(first) + 1, KEY_BYTES_MAX)
-        blocks_max = min(max(fitting, _SAMPLES_MIN), RANGE_BLOCKS_MAX)
     row_bytes: float = max(table.nbytes / table.num_rows, 1 / 8)
-    fewest = int(BLOCK_BYTES_MIN / row_bytes)
-    return max(fewest, -(-int(table.num_rows) // blocks_max), 1)
+    rows = max(int(BLOCK_BYTES_MIN / row_bytes), -(-int(table.num_rows) // BLOCKS_MAX), 1)
+    return -(-rows // multiple_of) * multiple_of
 
 
 def _indices(order: Order) -> pa.Array:
@@ -200,12 +205,12 @@ def _block(table: pa.Table, order: pa.Array | None, start: int, rows: int) -> pa
     return pa.record_batch(columns, schema=table.schema)
 
 
-def _samples(table: pa.Table, layout: Layout, starts: range, keying: Keying) -> tuple[bytes, ...]:
-    """Return the keys of each block's first row and of the last row, of rows in an order."""
+def _samples(table: pa.Table, layout: Layout, every: int, keying: Keying) -> tuple[bytes, ...]:
+    """Return the keys of some rows from the first, and of the last row, of rows in an order."""
     if not isinstance(keying, RangeKeys):
         return ()
     assert layout.order is not None
-    rows = pa.array([*layout.order[starts.start :: starts.step], layout.order[-1]])
+    rows = pa.array([*layout.order[::every], layout.order[-1]])
     columns = table.select(dict.fromkeys(key.column for key in keying.keys))
     return tuple(key[:KEY_BYTES_MAX] for key in encoded_keys(columns.take(rows), keying.keys))
 

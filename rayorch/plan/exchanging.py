@@ -145,7 +145,9 @@ def _rows_schema(exchange: ExchangeProgram, written: Sequence[Written]) -> bytes
     found = {each.rows_schema for each in some}
     if len(found) > 1:
         schemas = [pa.ipc.read_schema(pa.py_buffer(data)) for data in sorted(found)[:2]]
-        apart = [f"{a.name} is {a.type} and {b.type}" for a, b in zip(*schemas, strict=False) if a != b]
+        apart = [
+            f"{a.name} is {a.type} and {b.type}" for a, b in zip(*schemas, strict=False) if a != b
+        ]
         raise ExchangeTypesError(exchange.name, ", ".join(apart) or "columns differ")
     return next(iter(found), b"")
 
