@@ -21,6 +21,7 @@ from rayorch.operators.rows import sql_type, sum_type
 from rayorch.relational import Measure
 
 _WIDE: Final = pa.decimal128(38, 0)
+_WIDEST_BITS: Final = 64  # of integers: their sums need more digits than they have
 _REGISTERS: Final = 4096  # HyperLogLog of 2^12: a standard error of 1.6 %
 _ALPHA: Final = 0.005  # relative error of approximate quantiles (DDSketch, Masson et al. 2019)
 _GAMMA: Final = (1 + _ALPHA) / (1 - _ALPHA)
@@ -97,7 +98,7 @@ def _number_shape(function: str, x: str, type_: pa.DataType, *, exact: bool) -> 
         return _spread_shape(function, f"{x}::DOUBLE", number)
     held = total
     if pt.is_integer(type_) or pt.is_boolean(type_) or pt.is_duration(type_):
-        held = _WIDE if type_.bit_width == 64 else pa.int64()
+        held = _WIDE if type_.bit_width == _WIDEST_BITS else pa.int64()
     value = f"{x}::{sql_type(held)}"
     state = _summed(value, f"sum({x})", held)
     if function == "sum":

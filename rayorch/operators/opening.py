@@ -27,7 +27,7 @@ from rayorch.relational import (
 )
 
 
-def open_kernel(  # noqa: PLR0913 - what an operator is, what it gets, and what it may use.
+def open_kernel(  # noqa: PLR0911, PLR0913 - one return per operator; what an operator is, what it gets, and what it may use.
     code: OperatorCode,
     schemas: tuple[pa.Schema, ...],
     *,

@@ -225,8 +225,8 @@ def _window_column(
     source, type_ = columns[column.column], schema.field(column.column).type
     match column.function:
         case "lag" | "lead":
-            offset, default = (*column.args, *(1, None)[len(column.args) :])
-            value = _literal(default, type_)
+            offset = column.args[0] if column.args else 1
+            value = _literal(column.args[1] if len(column.args) > 1 else None, type_)
             return f"{column.function}({source}, {offset}, {value}) OVER o", type_
         case "sum":
             total = sum_type(type_)

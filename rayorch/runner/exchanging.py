@@ -33,7 +33,7 @@ from rayorch.ids import RunId
 from rayorch.operators import Kernel, Partial, open_kernel, open_partial
 from rayorch.plan.exchanging import BUCKETS, ReduceInput, ReducePlan, load_input, load_plan
 from rayorch.program import ExchangeEdge, ExchangeProgram
-from rayorch.relational import AggregateCode, GroupMapCode, Measure, OperatorCode, keying_of
+from rayorch.relational import AggregateCode, GroupMapCode, HashKeys, Measure, OperatorCode, keying_of
 from rayorch.runner.apply import CodeLimits
 from rayorch.runner.conform import conformed, learnt
 from rayorch.runner.errors import AttemptError
@@ -102,11 +102,17 @@ class EdgeWriter:
     def _open(self, schema: pa.Schema) -> None:
         self._schema = schema
         self._partial = open_partial(self._code, schema, self._memory_bytes)
+        keying = keying_of(self._code, self._edge.side)
+        if self._partial is not None:
+            schema = self._partial.schema
+            assert isinstance(keying, HashKeys)
+            # States have their keys first, under names of their own.
+            keying = HashKeys(tuple(schema.names[: len(keying.columns or ())]))
         self._writer = ExchangeWriter(
             self._store,
             self._key,
-            schema if self._partial is None else self._partial.schema,
-            keying_of(self._code, self._edge.side),
+            schema,
+            keying,
             buckets=BUCKETS,
             codec=codec_for(self._store),
             memory_bytes=self._memory_bytes,
