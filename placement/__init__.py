@@ -9,6 +9,7 @@ from placement.errors import (
     SolverError,
 )
 from placement.explain import ClassChoice, PoolOption, explain
+from placement.following import nodes_wanted, pools_of
 from placement.frontier import Point, frontier
 from placement.layout import NO_POOL, Fleet, Layout, Part, check_layout
 from placement.listsched import Schedule, shortest
@@ -66,6 +67,8 @@ __all__ = [
     "explain",
     "frontier",
     "guard",
+    "nodes_wanted",
+    "pools_of",
     "reasons_to_replan",
     "remaining",
     "replan",
