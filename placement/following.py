@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from placement.fleets import deep_enough
 from placement.greedy import work_s
 from placement.layout import NO_POOL, Fleet, Layout
 from placement.scenarios import mean_scenario
-from placement.simulate import ClassSimulator, deep_enough
+from placement.simulate import ClassSimulator
 from placement.tables import tables_of
 
 if TYPE_CHECKING:
