@@ -198,3 +198,13 @@ def test_any_plan_runs_each_task_once_and_costs_no_less_than_the_bound(
     check_layout(problem, tables, plan.layout)
     # Run times are random and the bound is on their mean: leave room for the sample's error.
     assert plan.forecast.usd >= bounds_of(problem, tables).usd * 0.8
+
+
+def test_nothing_that_lost_was_cheaper_and_kept_its_promise() -> None:
+    """Candidates are told in the scenarios that the choice was made in, as the plan is."""
+    for seed in range(3):
+        plan = solve(_small(seed), time_limit_s=1.0, seed=seed)
+
+        kept = [each.usd for each in plan.candidates if each.is_kept]
+        assert kept
+        assert min(kept) >= plan.forecast.usd * (1 - 1e-9)
