@@ -11,7 +11,7 @@ import numpy as np
 from placement.greedy import work_s
 from placement.scenarios import mean_scenario
 from placement.simulate import ClassSimulator
-from placement.tables import Floats, Tables, tables_of
+from placement.tables import Floats, Tables, missing_labels, tables_of
 
 if TYPE_CHECKING:
     from placement.layout import Layout
@@ -151,6 +151,8 @@ def _lacks(cls: TaskClass, pool: Pool) -> str:
     ):
         if need > have:
             return f"too small: needs {name}={need:g}, has {have:g}"
+    if labels := missing_labels(cls, pool):
+        return f"lacks the labels {', '.join(labels)}"
     if pool.nodes_max <= 0:
         return "no nodes: nodes_max=0"
     return ""

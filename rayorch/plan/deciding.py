@@ -319,7 +319,11 @@ def _nodes(problem: Problem, plan: Plan, stage: str, pool: str) -> int:
 
 
 def _frontier(problem: Problem, points: int) -> tuple[Point, ...]:
-    return placement.frontier(problem, points=points, time_limit_s=points * POINT_S)
+    try:
+        return placement.frontier(problem, points=points, time_limit_s=points * POINT_S)
+    except InfeasibleError:
+        # A class that fits nowhere: the refusal of the plan itself names it.
+        return ()
 
 
 def _point(problem: Problem, point: Point, *, is_priced: bool) -> FrontierPoint:

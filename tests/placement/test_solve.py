@@ -145,12 +145,29 @@ def test_prices_eight_orders_apart_are_no_trouble() -> None:
     assert {f.pool for f in plan.layout.fleets} == {1}
 
 
+def test_a_fat_tail_that_can_be_cut_ends_sooner_and_costs_no_more() -> None:
+    """Forty tasks whose longest takes many times the mean, whole and cut."""
+    pools = [make.pool(nodes_max=20)]
+    late = {}
+    for is_cut in (False, True):
+        tail = make.cls(count=40, work_s=100, cv=2.0, splittable=is_cut)
+        p = make.problem([tail], pools, Weighted(usd_per_h=1e5))
+        late[is_cut] = solve(p, time_limit_s=0.4).forecast
+
+    assert late[True].p95_s < 0.6 * late[False].p95_s
+    assert late[True].usd < 1.05 * late[False].usd
+
+
 def test_identical_pools_are_no_trouble() -> None:
     pools = [make.pool(f"p{k}") for k in range(12)]
 
     plan = solve(make.problem([make.cls(count=30)], pools), time_limit_s=1.0)
+    single = solve(make.problem([make.cls(count=30)], pools[:1]), time_limit_s=1.0)
 
     assert plan.forecast.hit == 1.0
+    # Twelve names for the same machine must not lead the search astray.
+    assert plan.forecast.usd <= 1.01 * single.forecast.usd
+    assert plan.used_s <= 1.5
 
 
 def test_disconnected_stages_are_planned_together() -> None:
