@@ -118,18 +118,8 @@ class PoolsSpec(_Given):
         )
 
 
-def pool_of(
-    spec: PoolSpec,
-    speed: Mapping[str, float],
-    *,
-    speed_cv: float,
-    usd_h: float,
-    labels: Mapping[str, str],
-) -> Pool:
-    """Return a pool as placement knows it, with its speed for each kind of work.
-
-    `labels` are those that a machine has which takes whatever comes.
-    """
+def pool_of(spec: PoolSpec, speed: Mapping[str, float], *, speed_cv: float, usd_h: float) -> Pool:
+    """Return a pool as placement knows it, with its speed for each kind of work."""
     spot = spec.spot
     return Pool(
         name=spec.name,
@@ -149,7 +139,7 @@ def pool_of(
         if spot is None
         else Spot(reclaims_per_h=spot.reclaims_per_h, outage_s=spot.outage_s),
         speed_cv=speed_cv,
-        labels=labels if spec.labels is None else spec.labels,
+        labels=spec.labels or {},
     )
 
 

@@ -151,8 +151,11 @@ def _pool(
     speed = {stage.name: _speed(spec, stage, each, means_gb[stage.name]) for stage, each in stages}
     unsure = max(each.scale_cv.get(spec.name, each.scale_cv[""]) for _, each in stages)
     usd_h = spec.vcpu * CORE_HOUR if spec.usd_h is None else spec.usd_h
-    labels = {key: value for stage, _ in stages for key, value in stage.labels.items()}
-    return pool_of(spec, speed, speed_cv=unsure, usd_h=usd_h, labels=labels)
+    pool = pool_of(spec, speed, speed_cv=unsure, usd_h=usd_h)
+    if spec.labels is not None:
+        return pool
+    asked = {key: value for stage, _ in stages for key, value in stage.labels.items()}
+    return replace(pool, labels=asked)
 
 
 def _speed(spec: PoolSpec, stage: PlannedStage, estimate: Estimate, in_gb: float) -> float:
