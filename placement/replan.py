@@ -42,8 +42,8 @@ _GUARD_SIZE_MIN: Final = 8
 _EVALUATIONS: Final = 12
 _STARTS: Final = 12
 _WALK: Final = 3
-# Scenarios that confirm a plan, and how often one is confirmed where there is a choice.
-_CONFIRMED: Final = 16
+# Scenarios that confirm a plan, with some room; confirmations that are worth a choice.
+_CONFIRMED: Final = 20
 _CHOICE: Final = 6
 # On-demand machines that are about as quick as the quickest: the cheapest of them will do.
 _ABOUT_AS_QUICK: Final = 1.5
@@ -233,10 +233,16 @@ def _guarded(
     allowed = 1.0 - objective.confidence if isinstance(objective, Deadline) else 0.0
     span = at_s - problem.now_s if np.isfinite(at_s) else 3600.0
     simulator = ClassSimulator(problem, tables, draw(problem, size, seed, horizon_s=2.0 * span))
+    calm = ClassSimulator(problem, tables, mean_scenario(problem))
     best: tuple[float, Layout, Sample] | None = None
     for factor in (0.0, *_GUARD_FACTORS):
         tried = layout if factor <= 0 else _escalated(problem, tables, layout, factor)
         if not is_served(tables, tried):
+            continue
+        # What is late even without bad luck needs no further look, while there is more to try.
+        ends_s = calm.run(tried).end_s[0]
+        budget.charge(calm.work_s)
+        if ends_s > at_s and factor < _GUARD_FACTORS[-1]:
             continue
         sample = simulator.run(tried)
         budget.charge(simulator.work_s)

@@ -211,3 +211,34 @@ def test_an_observation_that_cannot_be_is_refused(seen: dict[str, Any], words: s
         _left(_running(), now_s=1.0, **seen)
 
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("per_class", [5_000, 50_000])
+def test_a_hundred_thousand_tasks_and_a_million_are_planned_again_in_about_the_same_time(
+    per_class: int,
+) -> None:
+    """Twenty stages, thousands of lanes and a deadline at risk: escalation and its confirmation.
+
+    Counted work, which is the same on any machine; the limit is 0.5, and the last look at a layout
+    may end after it.
+    """
+    spot = Spot(reclaims_per_h=0.1, outage_s=900)
+    pools = [
+        make.pool(f"p{k}", vcpu=4 << (k % 4), mem_gb=64, usd_h=0.2 * (1 << (k % 4)),
+                  spot=spot if k % 2 else None, nodes_max=200)
+        for k in range(16)
+    ]  # fmt: skip
+    classes = [
+        make.cls(f"s{k}", per_class, 60, cv=0.4, deps=make.after(f"s{k - 1}") if k % 3 else ())
+        for k in range(20)
+    ]
+    running = make.problem(classes, pools, Deadline(at_s=0.5 * per_class + 3000.0))
+    layout = make.layout(running, Fleet(3, 150, 0.0, tuple(range(20))), fallback=(-1,) * 16)
+    held = Held(pool="p3", count=100, up_s=10.0, ready_s=30.0)
+    left = _left(running, now_s=0.1 * per_class, done={"s0": per_class}, held=(held,))
+
+    plan = replan(running, layout, left)
+
+    assert plan.event == ""
+    assert plan.used_s <= 0.75
+    assert any(f.held == 0 and f.count == 100 for f in plan.layout.fleets)
