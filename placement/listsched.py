@@ -26,7 +26,7 @@ _HEAT_LAST: Final = 0.0002
 _STARTS_SHARE: Final = 0.25
 _STARTS_MIN: Final = 3
 # Seconds on the reference machine for a task put on every node, and for a task of a graph in which
-# one is moved; measured.
+# one is moved: about what they take on a busy machine, so that a limit in seconds is about that.
 _PLACE_S: Final = 4e-5
 _STEP_S: Final = 1.2e-6
 _EPS: Final = 1e-9
