@@ -74,10 +74,10 @@ class InProcessExecutor:
                     assert self._host is not None
                     split_of = self._host.split_of
                     engine.enqueue([(lease, split_of(lease.run, lease.task)) for lease in leases])
-            case RevokeLeases(runner=runner, leases=leases):
+            case RevokeLeases(runner=runner, leases=leases, halt=halt):
                 engine = self._engines.get(runner)
                 if engine is not None:
-                    engine.revoke(leases)
+                    engine.revoke(leases, halt=halt)
             case KillRunner(runner=runner, reason=reason):
                 self._abandon(runner, reason)
 

@@ -95,10 +95,10 @@ class RayExecutor:
                     split_of = self._host.split_of
                     pairs = [(lease, split_of(lease.run, lease.task)) for lease in leases]
                     known.enqueue.remote(encode_leases(pairs))
-            case RevokeLeases(runner=runner, leases=leases):
+            case RevokeLeases(runner=runner, leases=leases, halt=halt):
                 known = self._runners.get(runner)
                 if known is not None:
-                    known.revoke.remote(ENCODER.encode(leases))
+                    known.revoke.remote(ENCODER.encode(leases), halt)
             case KillRunner(runner=runner, reason=reason):
                 known = self._runners.get(runner)
                 if known is not None:

@@ -92,9 +92,9 @@ class RunnerActor:
         """Queue leases; returns at once."""
         self._engine.enqueue(LEASES.decode(leases))
 
-    def revoke(self, leases: bytes) -> None:
-        """Give back what has not started; returns at once."""
-        self._engine.revoke(REVOKED.decode(leases))
+    def revoke(self, leases: bytes, halt: bool) -> None:
+        """Give back what has not started, or `halt` what has; returns at once."""
+        self._engine.revoke(REVOKED.decode(leases), halt=halt)
 
     def end(self) -> None:
         """Let this process end when what runs has ended."""
