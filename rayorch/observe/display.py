@@ -64,16 +64,21 @@ class RunDisplay(Protocol):
 
 
 def auto_display(
-    stream: TextIO, commands: Commands | None = None, *, reports: bool = True
+    stream: TextIO,
+    commands: Commands | None = None,
+    *,
+    reports: bool = True,
+    deadline_s: float | None = None,
 ) -> RunDisplay:
     """Return the display that fits a stream: live on a terminal that can, else plain lines.
 
-    `commands` are those that the report names; without `reports` there is none.
+    `commands` are those that the report names, and `deadline_s` (after the submission) is what it
+    judges by; without `reports` there is none.
     """
     console = Console(file=stream, highlight=False)
     if console.is_terminal and not console.is_dumb_terminal:
-        return LiveDisplay(console, commands, reports=reports)
-    return PlainDisplay(stream, commands, reports=reports)
+        return LiveDisplay(console, commands, reports=reports, deadline_s=deadline_s)
+    return PlainDisplay(stream, commands, reports=reports, deadline_s=deadline_s)
 
 
 # --- pace -------------------------------------------------------------------------------------
@@ -154,11 +159,17 @@ class PlainDisplay:
     """Lines for a log: one for each change of state, and one every few seconds between."""
 
     def __init__(
-        self, stream: TextIO, commands: Commands | None = None, *, reports: bool = True
+        self,
+        stream: TextIO,
+        commands: Commands | None = None,
+        *,
+        reports: bool = True,
+        deadline_s: float | None = None,
     ) -> None:
         self._stream = stream
         self._commands = commands
         self._reports = reports
+        self._deadline_s = deadline_s
         self._pace = Pace()
         self._state = ""
         self._said_s = 0.0
@@ -190,7 +201,7 @@ class PlainDisplay:
     def finish(self, view: RunView) -> None:
         """Print the report."""
         if self._reports:
-            self._say(report_of(view, self._commands).text())
+            self._say(report_of(view, self._commands, self._deadline_s).text())
 
     def close(self) -> None:
         """Nothing was taken."""
@@ -207,11 +218,17 @@ class LiveDisplay:
     """A picture that is drawn over and over, and in the end replaced by the report."""
 
     def __init__(
-        self, console: Console, commands: Commands | None = None, *, reports: bool = True
+        self,
+        console: Console,
+        commands: Commands | None = None,
+        *,
+        reports: bool = True,
+        deadline_s: float | None = None,
     ) -> None:
         self._console = console
         self._commands = commands
         self._reports = reports
+        self._deadline_s = deadline_s
         self._pace = Pace()
         self._drawn_s = 0.0
         self._stopping = False
@@ -238,7 +255,7 @@ class LiveDisplay:
         """Put the report in the picture's place."""
         self.close()
         if self._reports:
-            print_report(self._console, report_of(view, self._commands))
+            print_report(self._console, report_of(view, self._commands, self._deadline_s))
 
     def close(self) -> None:
         """Give the terminal back."""

@@ -1,0 +1,213 @@
+"""What a run cost, beside its estimate, as people and programs read it."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from rayorch.core.ledger import CORE_HOUR_S
+from rayorch.core.placed import Forecast
+from rayorch.observe.cost import CostLine, RunCost
+from rayorch.observe.figures import (
+    UNKNOWN,
+    amount_text,
+    change_text,
+    count_text,
+    seconds_text,
+    usd_text,
+)
+from rayorch.observe.view import RunView
+
+UNPRICED_SHOWN_MAX: Final = 3
+COLUMNS: Final = (
+    "stage",
+    "pool",
+    "tries>",
+    "core h>",
+    "compute>",
+    "egress>",
+    "asked>",
+    "wasted>",
+    "USD>",
+)
+IDLE: Final = "(idle)"
+NO_POOL: Final = "(not told)"
+"""Of a journal that was written before pools were."""
+
+
+def cost_text(cost: RunCost) -> str:
+    """Return what a run cost beside what was expected, in one line."""
+    usd, hours = cost.usd, f"{amount_text(cost.core_hours)} core hours"
+    expected = cost.estimate
+    if usd is not None:
+        beside = "" if expected is None or not expected.usd else _beside(usd, expected.usd, " USD")
+        return f"{usd_text(usd)}, {hours}{beside}"
+    beside = ""
+    if expected is not None and expected.core_hours and expected.usd is None:
+        beside = _beside(cost.core_hours, expected.core_hours, "")
+    known = f"{usd_text(cost.known_usd)} and more" if cost.known_usd else UNKNOWN
+    return f"{hours}{beside}; dollars {known}: {unpriced_text(cost)}"
+
+
+def _beside(actual: float, expected: float, unit: str) -> str:
+    return f"; estimated {amount_text(expected)}{unit} ({change_text(actual, expected)})"
+
+
+def unpriced_text(cost: RunCost) -> str:
+    """Return why dollars are not known."""
+    pools = [pool for pool in cost.unpriced if pool]
+    if not pools:
+        return "no price is known"
+    shown = ", ".join(pools[:UNPRICED_SHOWN_MAX])
+    more = f" and {len(pools) - UNPRICED_SHOWN_MAX} more" if len(pools) > UNPRICED_SHOWN_MAX else ""
+    return f"no price is known for {shown}{more}"
+
+
+def deadline_text(view: RunView, deadline_s: float) -> str:
+    """Return whether a run kept its deadline, or how much of it is left."""
+    left_s = deadline_s - view.elapsed_s
+    whole = seconds_text(deadline_s)
+    if view.state == "succeeded":
+        if left_s >= 0.0:
+            return f"kept: {whole}, {seconds_text(left_s)} to spare"
+        return f"missed by {seconds_text(-left_s)}: {whole}"
+    if left_s < 0.0:
+        return f"missed by {seconds_text(-left_s)} so far: {whole}"
+    return f"{whole}, {seconds_text(left_s)} left"
+
+
+def estimate_text(estimate: Forecast, *, has_deadline: bool) -> str:
+    """Return what a placement foretells of a whole run."""
+    if estimate.usd is not None:
+        cost = usd_text(estimate.usd)
+    else:
+        cost = f"{amount_text(estimate.core_hours)} core hours, dollars {UNKNOWN}"
+    ends = f"ends after {seconds_text(estimate.p50_s)} usually"
+    late = f"{seconds_text(estimate.p95_s)} in 95 % of runs"
+    hit = f", deadline kept in {estimate.hit:.1%} of runs".replace("%", " %")
+    return f"{cost}, {ends}, {late}{hit if has_deadline else ''}"
+
+
+# --- all of it ----------------------------------------------------------------------------------
+
+
+def bill_rows(cost: RunCost) -> list[tuple[str, ...]]:
+    """Return a line for each stage and pool, what waited, and the sum, under COLUMNS."""
+    rows = [_row(line.stage or IDLE, line) for line in cost.lines]
+    if len(rows) < 2:  # noqa: PLR2004 - the sum of one line is that line.
+        return rows
+    return [*rows, _row("all", _sum(cost))]
+
+
+def bill_lines(cost: RunCost) -> Iterator[tuple[str, str]]:
+    """Yield what a bill says besides its table: work in vain, waiting, outputs."""
+    if cost.wasted_core_hours:
+        text = f"{amount_text(cost.wasted_core_hours)} core hours of attempts that came to nothing"
+        yield "wasted", f"{text}{_part(line.wasted_usd for line in cost.work)}"
+    if cost.idle:
+        text = f"{amount_text(cost.idle_core_hours)} core hours of runners that waited for the run"
+        yield "idle", f"{text}{_part(line.usd for line in cost.idle)}"
+    label = "outputs"
+    for each in cost.datasets:
+        hours = amount_text(each.core_s / CORE_HOUR_S)
+        yield label, f"{usd_text(each.usd)}, {hours} core hours for {each.url}"
+        label = ""
+
+
+def _part(usd: Iterator[float | None]) -> str:
+    known = list(usd)
+    return "" if None in known else f", {usd_text(sum(each for each in known if each is not None))}"
+
+
+def _row(stage: str, line: CostLine) -> tuple[str, ...]:
+    return (
+        stage,
+        line.pool or NO_POOL,
+        count_text(line.attempts) if line.attempts else "",
+        amount_text(line.core_s / CORE_HOUR_S),
+        _cell(line.compute_usd),
+        _cell(line.egress_usd),
+        _cell(line.request_usd),
+        _cell(line.wasted_usd),
+        _cell(line.usd),
+    )
+
+
+def _cell(usd: float | None) -> str:
+    return UNKNOWN if usd is None else amount_text(usd)
+
+
+def _sum(cost: RunCost) -> CostLine:
+    """Return all lines as one; dollars that are not known make their sum unknown."""
+    whole = cost.lines
+    is_known = cost.usd is not None
+
+    def usd(field: str) -> float | None:
+        return sum(getattr(line, field) for line in whole) if is_known else None
+
+    return CostLine(
+        pool=" ",
+        attempts=sum(line.attempts for line in whole),
+        core_s=sum(line.core_s for line in whole),
+        known_usd=cost.known_usd,
+        compute_usd=usd("compute_usd"),
+        egress_usd=usd("egress_usd"),
+        request_usd=usd("request_usd"),
+        wasted_usd=usd("wasted_usd"),
+    )
+
+
+# --- for programs -------------------------------------------------------------------------------
+
+
+def cost_data(cost: RunCost) -> dict[str, Any]:
+    """Return a bill as a document; null dollars are not known. Units: USD, core hours, bytes."""
+    expected = cost.estimate
+    return {
+        "usd": cost.usd,
+        "known_usd": cost.known_usd,
+        "unpriced_pools": list(cost.unpriced),
+        "core_hours": cost.core_hours,
+        "wasted_core_hours": cost.wasted_core_hours,
+        "idle_core_hours": cost.idle_core_hours,
+        "by_stage_and_pool": [_line_data(line) for line in cost.work],
+        "idle": [_line_data(line) for line in cost.idle],
+        "datasets": [
+            {"url": each.url, "usd": each.usd, "core_hours": each.core_s / CORE_HOUR_S}
+            for each in cost.datasets
+        ],
+        "estimate": None
+        if expected is None
+        else {
+            "usd": expected.usd,
+            "core_hours": expected.core_hours or None,
+            "p50_s": expected.p50_s,
+            "p95_s": expected.p95_s,
+            "hit": expected.hit,
+        },
+        "placement_revision": cost.revision or None,
+        "solver_failures": cost.solver_failures,
+    }
+
+
+def _line_data(line: CostLine) -> dict[str, Any]:
+    return {
+        "stage": line.stage or None,
+        "pool": line.pool,
+        "attempts": line.attempts,
+        "core_hours": line.core_s / CORE_HOUR_S,
+        "wasted_core_hours": line.wasted_core_s / CORE_HOUR_S,
+        "moved_bytes": line.moved_bytes,
+        "usd": line.usd,
+        "compute_usd": line.compute_usd,
+        "egress_usd": line.egress_usd,
+        "request_usd": line.request_usd,
+        "wasted_usd": line.wasted_usd,
+    }
+
+
+def deadline_data(view: RunView, deadline_s: float | None) -> dict[str, Any] | None:
+    """Return a deadline and what became of it. Units: seconds after the submission."""
+    if deadline_s is None:
+        return None
+    left_s = deadline_s - view.elapsed_s
+    is_over = view.state == "succeeded" or left_s < 0.0
+    return {"within_s": deadline_s, "kept": left_s >= 0.0 if is_over else None, "left_s": left_s}
