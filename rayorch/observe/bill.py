@@ -17,17 +17,8 @@ from rayorch.observe.figures import (
 from rayorch.observe.view import RunView
 
 UNPRICED_SHOWN_MAX: Final = 3
-COLUMNS: Final = (
-    "stage",
-    "pool",
-    "tries>",
-    "core h>",
-    "compute>",
-    "egress>",
-    "asked>",
-    "wasted>",
-    "USD>",
-)
+HOURS: Final = ("stage", "pool", "attempts>", "core h>", "wasted h>")
+DOLLARS: Final = ("compute>", "egress>", "requests>", "wasted>", "USD>")
 IDLE: Final = "(idle)"
 NO_POOL: Final = "(not told)"
 """Of a journal that was written before pools were."""
@@ -89,16 +80,23 @@ def estimate_text(estimate: Forecast, *, has_deadline: bool) -> str:
 # --- all of it ----------------------------------------------------------------------------------
 
 
-def bill_rows(cost: RunCost) -> list[tuple[str, ...]]:
-    """Return a line for each stage and pool, what waited, and the sum, under COLUMNS."""
+def bill_table(cost: RunCost) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return headings, and a row for each stage and pool, for what waited, and for the sum.
+
+    Without any price there are no columns for dollars.
+    """
     rows = [_row(line.stage or IDLE, line) for line in cost.lines]
-    if len(rows) < 2:  # noqa: PLR2004 - the sum of one line is that line.
-        return rows
-    return [*rows, _row("all", _sum(cost))]
+    if len(rows) > 1:
+        rows.append(_row("all", _sum(cost)))
+    if all(line.usd is None for line in cost.lines):
+        return HOURS, [row[: len(HOURS)] for row in rows]
+    return HOURS[:-1] + DOLLARS, [row[: len(HOURS) - 1] + row[len(HOURS) :] for row in rows]
 
 
-def bill_lines(cost: RunCost) -> Iterator[tuple[str, str]]:
-    """Yield what a bill says besides its table: work in vain, waiting, outputs."""
+def bill_lines(cost: RunCost, *, has_deadline: bool) -> Iterator[tuple[str, str]]:
+    """Yield what a bill says besides its table: the estimate, work in vain, waiting, outputs."""
+    if cost.estimate is not None:
+        yield "estimate", estimate_text(cost.estimate, has_deadline=has_deadline)
     if cost.wasted_core_hours:
         text = f"{amount_text(cost.wasted_core_hours)} core hours of attempts that came to nothing"
         yield "wasted", f"{text}{_part(line.wasted_usd for line in cost.work)}"
@@ -123,6 +121,7 @@ def _row(stage: str, line: CostLine) -> tuple[str, ...]:
         line.pool or NO_POOL,
         count_text(line.attempts) if line.attempts else "",
         amount_text(line.core_s / CORE_HOUR_S),
+        amount_text(line.wasted_core_s / CORE_HOUR_S),
         _cell(line.compute_usd),
         _cell(line.egress_usd),
         _cell(line.request_usd),
@@ -147,6 +146,7 @@ def _sum(cost: RunCost) -> CostLine:
         pool=" ",
         attempts=sum(line.attempts for line in whole),
         core_s=sum(line.core_s for line in whole),
+        wasted_core_s=sum(line.wasted_core_s for line in whole),
         known_usd=cost.known_usd,
         compute_usd=usd("compute_usd"),
         egress_usd=usd("egress_usd"),

@@ -8,7 +8,7 @@ import pytest
 from rayorch.core.placed import Forecast
 from rayorch.observe.bill import (
     bill_lines,
-    bill_rows,
+    bill_table,
     cost_data,
     cost_text,
     deadline_data,
@@ -41,6 +41,7 @@ WAITED = CostLine(
     egress_usd=0.0,
     request_usd=0.0,
 )
+ESTIMATE = Forecast(usd=1.2, p50_s=60.0, p95_s=90.0)
 FREE = CostLine(stage="lines", pool="local", attempts=1, core_s=36.0)
 
 
@@ -65,7 +66,7 @@ def test_a_change_is_a_share_until_it_is_a_multiple() -> None:
 
 
 def test_cost_is_said_beside_the_estimate() -> None:
-    cost = RunCost(work=(LINE,), idle=(WAITED,), estimate=Forecast(usd=1.2, p95_s=9.0))
+    cost = RunCost(work=(LINE,), idle=(WAITED,), estimate=ESTIMATE)
 
     assert cost_text(cost) == "1.50 USD, 2.50 core hours; estimated 1.20 USD (+25 %)"
 
@@ -124,8 +125,9 @@ def test_an_estimate_names_money_time_and_odds() -> None:
 
 
 def test_a_bill_has_a_row_for_each_stage_and_pool_then_idle_then_all() -> None:
-    rows = bill_rows(RunCost(work=(LINE, FREE), idle=(WAITED,)))
+    columns, rows = bill_table(RunCost(work=(LINE, FREE), idle=(WAITED,)))
 
+    assert columns[-1] == "USD>"
     assert [row[:2] for row in rows] == [
         ("lines", "fast"),
         ("lines", "local"),
@@ -134,13 +136,22 @@ def test_a_bill_has_a_row_for_each_stage_and_pool_then_idle_then_all() -> None:
     ]
     assert rows[0][2:] == ("4", "2.00", "1.00", "0.20", "0.05", "0.10", "1.25")
     assert rows[1][-1] == rows[-1][-1] == "unknown"
-    assert bill_rows(RunCost(work=(LINE,), idle=(WAITED,)))[-1][-2:] == ("0.10", "1.50")
+    assert bill_table(RunCost(work=(LINE,), idle=(WAITED,)))[1][-1][-2:] == ("0.10", "1.50")
 
 
-def test_waste_idle_and_outputs_are_told_apart() -> None:
+def test_a_bill_without_prices_has_hours_alone() -> None:
+    columns, rows = bill_table(RunCost(work=(FREE,)))
+
+    assert columns == ("stage", "pool", "attempts>", "core h>", "wasted h>")
+    assert rows == [("lines", "local", "1", "0.01", "0.00")]
+
+
+def test_estimate_waste_idle_and_outputs_are_told_apart() -> None:
     outputs = (DatasetCost("s3://lake/out", 7200.0, 1.25), DatasetCost("s3://lake/b", 36.0, None))
+    cost = RunCost(work=(LINE,), idle=(WAITED,), datasets=outputs, estimate=ESTIMATE)
 
-    assert list(bill_lines(RunCost(work=(LINE,), idle=(WAITED,), datasets=outputs))) == [
+    assert list(bill_lines(cost, has_deadline=False)) == [
+        ("estimate", "1.20 USD, ends after 60.0 s usually, 90.0 s in 95 % of runs"),
         ("wasted", "0.20 core hours of attempts that came to nothing, 0.10 USD"),
         ("idle", "0.50 core hours of runners that waited for the run, 0.25 USD"),
         ("outputs", "1.25 USD, 2.00 core hours for s3://lake/out"),
