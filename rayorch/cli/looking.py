@@ -7,7 +7,7 @@ import click
 from rayorch.cli.estimates import calibration_documents, calibration_lines
 from rayorch.cli.finding import commands_of, find_run, read_origin
 from rayorch.cli.options import Exit, Options
-from rayorch.cli.printing import print_document, print_section, print_table
+from rayorch.cli.printing import print_document, print_table
 from rayorch.cli.reading import find_leader, metrics_text, read_deadline
 from rayorch.client import Connection, connection
 from rayorch.observe.bill import bill_lines, bill_table
@@ -92,13 +92,11 @@ def show(options: Options) -> int:
 
 def print_bill(cost: RunCost, *, has_deadline: bool) -> None:
     """Print what a run cost, by stage and pool."""
+    click.echo("\ncost by stage and pool" if cost.lines else "\ncost")
     if cost.lines:
-        click.echo("\ncost by stage and pool")
         print_table(*bill_table(cost), indent="  ")
-        title = "of that"
-    else:
-        title = "cost"
-    print_section(title, bill_lines(cost, has_deadline=has_deadline))
+    for label, text in bill_lines(cost, has_deadline=has_deadline):
+        click.echo(f"  {label:<{LABEL_CHARS}}{text}")
 
 
 def shown_state(view: RunView, *, led: bool) -> str:

@@ -1,6 +1,6 @@
 """What a run cost, beside its estimate, as people and programs read it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from rayorch.core.ledger import CORE_HOUR_S
@@ -8,6 +8,7 @@ from rayorch.core.placed import Forecast
 from rayorch.observe.cost import CostLine, RunCost
 from rayorch.observe.figures import (
     UNKNOWN,
+    amount_digits,
     amount_text,
     change_text,
     count_text,
@@ -17,8 +18,15 @@ from rayorch.observe.figures import (
 from rayorch.observe.view import RunView
 
 UNPRICED_SHOWN_MAX: Final = 3
-HOURS: Final = ("stage", "pool", "attempts>", "core h>", "wasted h>")
-DOLLARS: Final = ("compute>", "egress>", "requests>", "wasted>", "USD>")
+DOLLARS: Final[Mapping[str, str]] = {
+    "compute>": "compute_usd",
+    "egress>": "egress_usd",
+    "requests>": "request_usd",
+    "wasted>": "wasted_usd",
+    "USD>": "usd",
+}
+"""Columns and what they hold; the waste is a part of what was computed."""
+ALL: Final = "all"
 IDLE: Final = "(idle)"
 NO_POOL: Final = "(not told)"
 """Of a journal that was written before pools were."""
@@ -65,16 +73,15 @@ def deadline_text(view: RunView, deadline_s: float) -> str:
     return f"{whole}, {seconds_text(left_s)} left"
 
 
-def estimate_text(estimate: Forecast, *, has_deadline: bool) -> str:
-    """Return what a placement foretells of a whole run."""
-    if estimate.usd is not None:
-        cost = usd_text(estimate.usd)
-    else:
+def estimate_lines(estimate: Forecast, *, has_deadline: bool) -> Iterator[str]:
+    """Yield what a placement foretells of a whole run."""
+    cost = usd_text(estimate.usd)
+    if estimate.usd is None:
         cost = f"{amount_text(estimate.core_hours)} core hours, dollars {UNKNOWN}"
-    ends = f"ends after {seconds_text(estimate.p50_s)} usually"
+    hit = f"; deadline kept in {estimate.hit:.1%} of runs".replace("%", " %")
+    yield f"{cost}{hit if has_deadline else ''}"
     late = f"{seconds_text(estimate.p95_s)} in 95 % of runs"
-    hit = f", deadline kept in {estimate.hit:.1%} of runs".replace("%", " %")
-    return f"{cost}, {ends}, {late}{hit if has_deadline else ''}"
+    yield f"ends after {seconds_text(estimate.p50_s)} usually, {late}"
 
 
 # --- all of it ----------------------------------------------------------------------------------
@@ -83,20 +90,39 @@ def estimate_text(estimate: Forecast, *, has_deadline: bool) -> str:
 def bill_table(cost: RunCost) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Return headings, and a row for each stage and pool, for what waited, and for the sum.
 
-    Without any price there are no columns for dollars.
+    Without any price there are no columns for dollars, and none for what nobody was charged.
     """
-    rows = [_row(line.stage or IDLE, line) for line in cost.lines]
-    if len(rows) > 1:
-        rows.append(_row("all", _sum(cost)))
-    if all(line.usd is None for line in cost.lines):
-        return HOURS, [row[: len(HOURS)] for row in rows]
-    return HOURS[:-1] + DOLLARS, [row[: len(HOURS) - 1] + row[len(HOURS) :] for row in rows]
+    lines = [*cost.lines, _sum(cost)] if len(cost.lines) > 1 else list(cost.lines)
+    columns: list[tuple[str, list[str]]] = [
+        ("stage", [line.stage or IDLE for line in lines]),
+        ("pool", [line.pool or NO_POOL for line in lines]),
+        ("attempts>", [count_text(line.attempts) if line.attempts else "" for line in lines]),
+        ("core h>", _aligned([line.core_s / CORE_HOUR_S for line in lines])),
+    ]
+    if all(line.usd is None for line in lines):
+        wasted = [line.wasted_core_s / CORE_HOUR_S for line in lines]
+        columns.append(("wasted h>", _aligned(wasted)))
+    else:
+        for name, field in DOLLARS.items():
+            amounts = [getattr(line, field) for line in lines]
+            if field == "usd" or any(amounts):
+                columns.append((name, _aligned(amounts)))
+    names, cells = zip(*columns, strict=True)
+    return names, list(zip(*cells, strict=True))
+
+
+def _aligned(amounts: Sequence[float | None]) -> list[str]:
+    """Return a column of amounts, all with the digits that its largest one needs."""
+    digits = amount_digits(max((each for each in amounts if each is not None), default=0.0))
+    return [UNKNOWN if each is None else f"{each:,.{digits}f}" for each in amounts]
 
 
 def bill_lines(cost: RunCost, *, has_deadline: bool) -> Iterator[tuple[str, str]]:
     """Yield what a bill says besides its table: the estimate, work in vain, waiting, outputs."""
     if cost.estimate is not None:
-        yield "estimate", estimate_text(cost.estimate, has_deadline=has_deadline)
+        first, *rest = estimate_lines(cost.estimate, has_deadline=has_deadline)
+        yield "estimate", first
+        yield from (("", line) for line in rest)
     if cost.wasted_core_hours:
         text = f"{amount_text(cost.wasted_core_hours)} core hours of attempts that came to nothing"
         yield "wasted", f"{text}{_part(line.wasted_usd for line in cost.work)}"
@@ -115,25 +141,6 @@ def _part(usd: Iterator[float | None]) -> str:
     return "" if None in known else f", {usd_text(sum(each for each in known if each is not None))}"
 
 
-def _row(stage: str, line: CostLine) -> tuple[str, ...]:
-    return (
-        stage,
-        line.pool or NO_POOL,
-        count_text(line.attempts) if line.attempts else "",
-        amount_text(line.core_s / CORE_HOUR_S),
-        amount_text(line.wasted_core_s / CORE_HOUR_S),
-        _cell(line.compute_usd),
-        _cell(line.egress_usd),
-        _cell(line.request_usd),
-        _cell(line.wasted_usd),
-        _cell(line.usd),
-    )
-
-
-def _cell(usd: float | None) -> str:
-    return UNKNOWN if usd is None else amount_text(usd)
-
-
 def _sum(cost: RunCost) -> CostLine:
     """Return all lines as one; dollars that are not known make their sum unknown."""
     whole = cost.lines
@@ -143,6 +150,7 @@ def _sum(cost: RunCost) -> CostLine:
         return sum(getattr(line, field) for line in whole) if is_known else None
 
     return CostLine(
+        stage=ALL,
         pool=" ",
         attempts=sum(line.attempts for line in whole),
         core_s=sum(line.core_s for line in whole),

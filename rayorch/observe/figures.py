@@ -9,6 +9,7 @@ _PLAIN_SECONDS_MAX: Final = 100
 _MINUTES_MAX: Final = 120
 _TIMES_MIN: Final = 3.0
 _AMOUNT_DIGITS_MAX: Final = 9
+_AMOUNT_CHARS_MIN: Final = len("0.00")
 UNKNOWN: Final = "unknown"
 # Below a limit, so many digits after the point: three that count.
 _DIGITS: Final = ((9.995, 2), (99.95, 1))
@@ -48,11 +49,18 @@ def usd_text(usd: float | None) -> str:
 
 def amount_text(amount: float) -> str:
     """Return an amount of money or of core hours with what counts of it: `12.34`, `0.0042`."""
+    text = f"{amount:,.{amount_digits(amount)}f}"
+    return text if amount >= 1.0 else text.rstrip("0").ljust(_AMOUNT_CHARS_MIN, "0")
+
+
+def amount_digits(amount: float) -> int:
+    """Return how many digits after the point an amount needs, for three that count.
+
+    There is never a power of ten instead: people compare these.
+    """
     if amount >= 1.0 or amount <= 0.0:
-        return f"{amount:,.2f}"
-    # Three digits that count, and never a power of ten: people compare these.
-    digits = min(2 - math.floor(math.log10(amount)), _AMOUNT_DIGITS_MAX)
-    return f"{amount:.{digits}f}".rstrip("0").ljust(4, "0")
+        return 2
+    return min(2 - math.floor(math.log10(amount)), _AMOUNT_DIGITS_MAX)
 
 
 def change_text(actual: float, expected: float) -> str:

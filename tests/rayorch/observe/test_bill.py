@@ -13,7 +13,7 @@ from rayorch.observe.bill import (
     cost_text,
     deadline_data,
     deadline_text,
-    estimate_text,
+    estimate_lines,
 )
 from rayorch.observe.cost import CostLine, DatasetCost, RunCost
 from rayorch.observe.figures import change_text, usd_text
@@ -112,16 +112,15 @@ def test_a_deadline_for_programs() -> None:
     assert late["kept"] is False
 
 
-def test_an_estimate_names_money_time_and_odds() -> None:
-    told = estimate_text(Forecast(usd=0.4, p50_s=60.0, p95_s=90.0, hit=0.975), has_deadline=True)
-    assert told == (
-        "0.40 USD, ends after 60.0 s usually, 90.0 s in 95 % of runs, "
-        "deadline kept in 97.5 % of runs"
-    )
-    told = estimate_text(Forecast(core_hours=2.5, p50_s=60.0, p95_s=90.0), has_deadline=False)
-    assert told == (
-        "2.50 core hours, dollars unknown, ends after 60.0 s usually, 90.0 s in 95 % of runs"
-    )
+def test_an_estimate_names_money_odds_and_time() -> None:
+    priced = Forecast(usd=0.4, p50_s=60.0, p95_s=90.0, hit=0.975)
+    assert list(estimate_lines(priced, has_deadline=True)) == [
+        "0.40 USD; deadline kept in 97.5 % of runs",
+        "ends after 60.0 s usually, 90.0 s in 95 % of runs",
+    ]
+    free = Forecast(core_hours=2.5, p50_s=60.0, p95_s=90.0)
+    first, _ = estimate_lines(free, has_deadline=False)
+    assert first == "2.50 core hours, dollars unknown"
 
 
 def test_a_bill_has_a_row_for_each_stage_and_pool_then_idle_then_all() -> None:
@@ -134,16 +133,24 @@ def test_a_bill_has_a_row_for_each_stage_and_pool_then_idle_then_all() -> None:
         ("(idle)", "fast"),
         ("all", " "),
     ]
-    assert rows[0][2:] == ("4", "2.00", "1.00", "0.20", "0.05", "0.10", "1.25")
+    assert rows[0][2:] == ("4", "2.00", "1.00", "0.200", "0.0500", "0.100", "1.25")
     assert rows[1][-1] == rows[-1][-1] == "unknown"
-    assert bill_table(RunCost(work=(LINE,), idle=(WAITED,)))[1][-1][-2:] == ("0.10", "1.50")
+    assert bill_table(RunCost(work=(LINE,), idle=(WAITED,)))[1][-1][-2:] == ("0.100", "1.50")
 
 
 def test_a_bill_without_prices_has_hours_alone() -> None:
     columns, rows = bill_table(RunCost(work=(FREE,)))
 
     assert columns == ("stage", "pool", "attempts>", "core h>", "wasted h>")
-    assert rows == [("lines", "local", "1", "0.01", "0.00")]
+    assert rows == [("lines", "local", "1", "0.0100", "0.00")]
+
+
+def test_a_bill_has_no_columns_for_what_nobody_was_charged() -> None:
+    line = msgspec.structs.replace(LINE, egress_usd=0.0, request_usd=0.0)
+
+    columns, _ = bill_table(RunCost(work=(line,)))
+
+    assert columns[3:] == ("core h>", "compute>", "wasted>", "USD>")
 
 
 def test_estimate_waste_idle_and_outputs_are_told_apart() -> None:
@@ -151,7 +158,8 @@ def test_estimate_waste_idle_and_outputs_are_told_apart() -> None:
     cost = RunCost(work=(LINE,), idle=(WAITED,), datasets=outputs, estimate=ESTIMATE)
 
     assert list(bill_lines(cost, has_deadline=False)) == [
-        ("estimate", "1.20 USD, ends after 60.0 s usually, 90.0 s in 95 % of runs"),
+        ("estimate", "1.20 USD"),
+        ("", "ends after 60.0 s usually, 90.0 s in 95 % of runs"),
         ("wasted", "0.20 core hours of attempts that came to nothing, 0.10 USD"),
         ("idle", "0.50 core hours of runners that waited for the run, 0.25 USD"),
         ("outputs", "1.25 USD, 2.00 core hours for s3://lake/out"),
