@@ -13,6 +13,7 @@ from rayorch.observe.figures import (
     UNKNOWN,
     amount_text,
     bytes_text,
+    core_hours_text,
     counted,
     seconds_text,
     usd_text,
@@ -43,7 +44,7 @@ def decision_lines(decision: Decision) -> Lines:
 def cost_text(decision: Decision) -> str:
     """Return what a decision expects to cost, and how far that is from the least possible."""
     if decision.usd is None:
-        hours = f"; {amount_text(decision.core_hours)} core hours" if decision.core_hours else ""
+        hours = f"; {core_hours_text(decision.core_hours)}" if decision.core_hours else ""
         return f"{UNKNOWN}: no price is known for the pools{hours}"
     parts = ", ".join(
         f"{name} {usd_text(usd)}"

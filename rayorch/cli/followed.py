@@ -16,7 +16,7 @@ from rayorch.client import Connection
 from rayorch.core.facts import PlacementReady
 from rayorch.core.run import Run
 from rayorch.observe.cost import RunCost, summed
-from rayorch.observe.figures import UNKNOWN, amount_text, change_text, seconds_text, usd_text
+from rayorch.observe.figures import UNKNOWN, change_text, core_hours_text, seconds_text, usd_text
 from rayorch.observe.outcome import ClassOutcome, Outcome
 from rayorch.observe.view import RunView
 
@@ -139,10 +139,10 @@ def _cost_text(cost: RunCost, placement: PlacementReady) -> str:
     if cost.usd is not None and foretold.usd:
         change = change_text(cost.usd, foretold.usd)
         return f"{usd_text(cost.usd)}; foretold {usd_text(foretold.usd)} ({change})"
-    hours = f"{amount_text(cost.core_hours)} core hours, dollars {UNKNOWN}"
+    hours = f"{core_hours_text(cost.core_hours)}, dollars {UNKNOWN}"
     if foretold.core_hours:
         change = change_text(cost.core_hours, foretold.core_hours)
-        return f"{hours}; foretold {amount_text(foretold.core_hours)} core hours ({change})"
+        return f"{hours}; foretold {core_hours_text(foretold.core_hours)} ({change})"
     return hours
 
 

@@ -1,6 +1,5 @@
 """A home, read by somebody who does not lead it: its journal, its leader, what runs are to keep."""
 
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -83,12 +82,10 @@ def read_deadline(at: Connection, run: RunId) -> float | None:
     for name in OBJECTIVE_IN:
         document = find_document(at, run, name)
         if document is not None and document.get("objective") is not None:
-            return deadline_of(document)
+            return deadline_of(_OBJECTIVES.validate_python(document["objective"]))
     return None
 
 
-def deadline_of(spec: Mapping[str, Any]) -> float | None:
-    """Return the deadline that a document names, in seconds; None: it names none."""
-    given = spec.get("objective")
-    objective = None if given is None else _OBJECTIVES.validate_python(given)
+def deadline_of(objective: Objective | None) -> float | None:
+    """Return the deadline that an objective is, in seconds; None: it is none."""
     return objective.within.total_seconds() if isinstance(objective, Deadline) else None

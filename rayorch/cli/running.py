@@ -16,6 +16,7 @@ from rayorch.cli.finding import (
 )
 from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document
+from rayorch.cli.reading import deadline_of, read_deadline
 from rayorch.client import (
     Connection,
     Control,
@@ -47,7 +48,8 @@ def run(options: Options) -> int:
     pipeline = pipeline_of(options)
     at = connection(options.home, options.executor)
     commands = commands_of(options)
-    display = auto_display(sys.stderr, commands, reports=not options.as_json)
+    deadline_s = deadline_of(pipeline.spec().objective)
+    display = auto_display(sys.stderr, commands, reports=not options.as_json, deadline_s=deadline_s)
 
     def begin(control: Control) -> RunId:
         return submit_run(at, control, pipeline, **origin_of(options))
@@ -62,7 +64,8 @@ def resume(options: Options) -> int:
     origin = read_origin(at, found)
     pipeline = pipeline_of(options, origin.given) if options.file else None
     commands = commands_of(options, "" if options.file else origin.file)
-    display = auto_display(sys.stderr, commands, reports=not options.as_json)
+    deadline_s = read_deadline(at, found.id)
+    display = auto_display(sys.stderr, commands, reports=not options.as_json, deadline_s=deadline_s)
 
     def begin(control: Control) -> RunId:
         resume_run(at, control, found.id, pipeline)
@@ -84,14 +87,14 @@ def _followed(
     except KeyboardInterrupt:
         display.close()
         if run is None:
-            click.echo("stopped before the run began", err=True)
+            click.echo("stopped before the run began: there is nothing to resume", err=True)
         else:
             click.echo(f"stopped at once; `{commands.resume(run)}` goes on", err=True)
         return Exit.INTERRUPTED
     finally:
         display.close()
     if options.as_json:
-        print_document(report_data(view, commands))
+        print_document(report_data(view, commands, read_deadline(at, run)))
     return exit_of_run(view)
 
 

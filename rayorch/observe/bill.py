@@ -9,8 +9,8 @@ from rayorch.observe.cost import CostLine, RunCost
 from rayorch.observe.figures import (
     UNKNOWN,
     amount_digits,
-    amount_text,
     change_text,
+    core_hours_text,
     count_text,
     seconds_text,
     usd_text,
@@ -34,20 +34,20 @@ NO_POOL: Final = "(not told)"
 
 def cost_text(cost: RunCost) -> str:
     """Return what a run cost beside what was expected, in one line."""
-    usd, hours = cost.usd, f"{amount_text(cost.core_hours)} core hours"
-    expected = cost.estimate
+    usd, hours = cost.usd, core_hours_text(cost.core_hours)
+    expected = cost.estimate or Forecast()
     if usd is not None:
-        beside = "" if expected is None or not expected.usd else _beside(usd, expected.usd, " USD")
-        return f"{usd_text(usd)}, {hours}{beside}"
-    beside = ""
-    if expected is not None and expected.core_hours and expected.usd is None:
-        beside = _beside(cost.core_hours, expected.core_hours, "")
+        told = f"{usd_text(usd)}, {hours}"
+        return told + (_beside(usd, expected.usd, usd_text(expected.usd)) if expected.usd else "")
+    if expected.core_hours and expected.usd is None:
+        foretold = core_hours_text(expected.core_hours)
+        hours += _beside(cost.core_hours, expected.core_hours, foretold)
     known = f"{usd_text(cost.known_usd)} and more" if cost.known_usd else UNKNOWN
-    return f"{hours}{beside}; dollars {known}: {unpriced_text(cost)}"
+    return f"{hours}; dollars {known}: {unpriced_text(cost)}"
 
 
-def _beside(actual: float, expected: float, unit: str) -> str:
-    return f"; estimated {amount_text(expected)}{unit} ({change_text(actual, expected)})"
+def _beside(actual: float, expected: float, text: str) -> str:
+    return f"; estimated {text} ({change_text(actual, expected)})"
 
 
 def unpriced_text(cost: RunCost) -> str:
@@ -77,7 +77,7 @@ def estimate_lines(estimate: Forecast, *, has_deadline: bool) -> Iterator[str]:
     """Yield what a placement foretells of a whole run."""
     cost = usd_text(estimate.usd)
     if estimate.usd is None:
-        cost = f"{amount_text(estimate.core_hours)} core hours, dollars {UNKNOWN}"
+        cost = f"{core_hours_text(estimate.core_hours)}, dollars {UNKNOWN}"
     hit = f"; deadline kept in {estimate.hit:.1%} of runs".replace("%", " %")
     yield f"{cost}{hit if has_deadline else ''}"
     late = f"{seconds_text(estimate.p95_s)} in 95 % of runs"
@@ -124,15 +124,15 @@ def bill_lines(cost: RunCost, *, has_deadline: bool) -> Iterator[tuple[str, str]
         yield "estimate", first
         yield from (("", line) for line in rest)
     if cost.wasted_core_hours:
-        text = f"{amount_text(cost.wasted_core_hours)} core hours of attempts that came to nothing"
+        text = f"{core_hours_text(cost.wasted_core_hours)} of attempts that came to nothing"
         yield "wasted", f"{text}{_part(line.wasted_usd for line in cost.work)}"
     if cost.idle:
-        text = f"{amount_text(cost.idle_core_hours)} core hours of runners that waited for the run"
+        text = f"{core_hours_text(cost.idle_core_hours)} of runners that waited for the run"
         yield "idle", f"{text}{_part(line.usd for line in cost.idle)}"
     label = "outputs"
     for each in cost.datasets:
-        hours = amount_text(each.core_s / CORE_HOUR_S)
-        yield label, f"{usd_text(each.usd)}, {hours} core hours for {each.url}"
+        work = core_hours_text(each.core_s / CORE_HOUR_S)
+        yield label, f"{usd_text(each.usd)}, {work} for {each.url}"
         label = ""
 
 

@@ -143,6 +143,24 @@ def _line(stage: str, pool: str, spent: Spent) -> CostLine:
     )
 
 
+def charges_of(run: Run) -> Iterator[tuple[str, str, float, float]]:
+    """Yield (pool, kind, core seconds, known USD) of all that a run was charged.
+
+    The kinds are disjoint, so that they add up: useful, wasted, idle, egress, requests. Work
+    without a known price has core seconds and no dollars.
+    """
+    for stage, pools in run.ledger.items():
+        for pool, spent in pools.items():
+            if stage == IDLE:
+                yield pool, "idle", spent.core_s, spent.compute_usd
+                continue
+            useful_s = spent.core_s - spent.wasted_core_s
+            yield pool, "useful", useful_s, spent.compute_usd - spent.wasted_usd
+            yield pool, "wasted", spent.wasted_core_s, spent.wasted_usd
+            yield pool, "egress", 0.0, spent.egress_usd
+            yield pool, "requests", 0.0, spent.request_usd
+
+
 # --- by dataset ---------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ _PLAIN_SECONDS_MAX: Final = 100
 _MINUTES_MAX: Final = 120
 _TIMES_MIN: Final = 3.0
 _AMOUNT_DIGITS_MAX: Final = 9
+_CORE_HOURS_MIN: Final = 0.01
 _AMOUNT_CHARS_MIN: Final = len("0.00")
 UNKNOWN: Final = "unknown"
 # Below a limit, so many digits after the point: three that count.
@@ -51,6 +52,13 @@ def amount_text(amount: float) -> str:
     """Return an amount of money or of core hours with what counts of it: `12.34`, `0.0042`."""
     text = f"{amount:,.{amount_digits(amount)}f}"
     return text if amount >= 1.0 else text.rstrip("0").ljust(_AMOUNT_CHARS_MIN, "0")
+
+
+def core_hours_text(core_hours: float) -> str:
+    """Return an amount of work: `2.50 core hours`, `16.0 core seconds`."""
+    if core_hours < _CORE_HOURS_MIN:
+        return f"{_three_digits(core_hours * 3600.0)} core seconds"
+    return f"{amount_text(core_hours)} core hours"
 
 
 def amount_digits(amount: float) -> int:

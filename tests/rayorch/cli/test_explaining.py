@@ -32,7 +32,7 @@ def test_show_tells_the_bill_beside_the_estimate(shell: Shell, url: str) -> None
     ]
     assert lines[-5:-2] == [
         "ends after 60.0 s usually, 90.0 s in 95 % of runs",
-        "wasted 0.00444 core hours of attempts that came to nothing, 0.00215 USD",
+        "wasted 16.0 core seconds of attempts that came to nothing, 0.00215 USD",
         "idle 0.0417 core hours of runners that waited for the run, 0.0362 USD",
     ]
 
@@ -75,7 +75,7 @@ def test_unknown_prices_are_told_as_unknown_with_core_hours(shell: Shell, url: s
     said = shell("show", "last")
 
     unknown = "dollars unknown: no price is known for m7i, m7i-spot"
-    assert f"cost 0.0969 core hours; estimated 0.05 (+94 %); {unknown}" in squeezed(said)
+    assert f"cost 0.0969 core hours; estimated 0.05 core hours (+94 %); {unknown}" in squeezed(said)
     assert "USD" not in said.out
     assert "cost" not in shell("runs").out
     assert shell("show", "last", "--json").document["cost"]["usd"] is None

@@ -75,7 +75,8 @@ def test_unknown_dollars_are_not_invented() -> None:
     hours = Forecast(core_hours=0.008, p95_s=9.0)
 
     assert cost_text(RunCost(work=(FREE,), estimate=hours)) == (
-        "0.01 core hours; estimated 0.008 (+25 %); dollars unknown: no price is known for local"
+        "0.01 core hours; estimated 28.8 core seconds (+25 %); "
+        "dollars unknown: no price is known for local"
     )
     assert cost_text(RunCost(work=(LINE, FREE))) == (
         "2.01 core hours; dollars 1.25 USD and more: no price is known for local"
