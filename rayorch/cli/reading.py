@@ -82,10 +82,6 @@ def read_deadline(at: Connection, run: RunId) -> float | None:
     for name in OBJECTIVE_IN:
         document = find_document(at, run, name)
         if document is not None and document.get("objective") is not None:
-            return deadline_of(_OBJECTIVES.validate_python(document["objective"]))
+            objective = _OBJECTIVES.validate_python(document["objective"])
+            return objective.within.total_seconds() if isinstance(objective, Deadline) else None
     return None
-
-
-def deadline_of(objective: Objective | None) -> float | None:
-    """Return the deadline that an objective is, in seconds; None: it is none."""
-    return objective.within.total_seconds() if isinstance(objective, Deadline) else None

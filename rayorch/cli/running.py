@@ -16,7 +16,7 @@ from rayorch.cli.finding import (
 )
 from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document
-from rayorch.cli.reading import deadline_of, read_deadline
+from rayorch.cli.reading import read_deadline
 from rayorch.client import (
     Connection,
     Control,
@@ -48,8 +48,7 @@ def run(options: Options) -> int:
     pipeline = pipeline_of(options)
     at = connection(options.home, options.executor)
     commands = commands_of(options)
-    deadline_s = deadline_of(pipeline.spec().objective)
-    display = auto_display(sys.stderr, commands, reports=not options.as_json, deadline_s=deadline_s)
+    display = auto_display(sys.stderr, commands, reports=not options.as_json)
 
     def begin(control: Control) -> RunId:
         return submit_run(at, control, pipeline, **origin_of(options))
@@ -64,8 +63,7 @@ def resume(options: Options) -> int:
     origin = read_origin(at, found)
     pipeline = pipeline_of(options, origin.given) if options.file else None
     commands = commands_of(options, "" if options.file else origin.file)
-    deadline_s = read_deadline(at, found.id)
-    display = auto_display(sys.stderr, commands, reports=not options.as_json, deadline_s=deadline_s)
+    display = auto_display(sys.stderr, commands, reports=not options.as_json)
 
     def begin(control: Control) -> RunId:
         resume_run(at, control, found.id, pipeline)
@@ -83,6 +81,8 @@ def _followed(
         display.starting(_starting(at))
         with _opened(at, options) as control:
             run = begin(control)
+            deadline_s = read_deadline(at, run)
+            display.expect(deadline_s)
             view = watch(at, control, run, display)
     except KeyboardInterrupt:
         display.close()
@@ -94,7 +94,7 @@ def _followed(
     finally:
         display.close()
     if options.as_json:
-        print_document(report_data(view, commands, read_deadline(at, run)))
+        print_document(report_data(view, commands, deadline_s))
     return exit_of_run(view)
 
 

@@ -28,6 +28,8 @@ DOLLARS: Final[Mapping[str, str]] = {
 """Columns and what they hold; the waste is a part of what was computed."""
 ALL: Final = "all"
 IDLE: Final = "(idle)"
+NOT_ALIKE: Final = "of whole nodes, with start-up and least billing; the bill has work and waiting"
+"""The ledger sees runners, not machines: what a node costs before and after them is not in it."""
 NO_POOL: Final = "(not told)"
 """Of a journal that was written before pools were."""
 
@@ -122,7 +124,7 @@ def bill_lines(cost: RunCost, *, has_deadline: bool) -> Iterator[tuple[str, str]
     if cost.estimate is not None:
         first, *rest = estimate_lines(cost.estimate, has_deadline=has_deadline)
         yield "estimate", first
-        yield from (("", line) for line in rest)
+        yield from (("", line) for line in [*rest, NOT_ALIKE])
     if cost.wasted_core_hours:
         text = f"{core_hours_text(cost.wasted_core_hours)} of attempts that came to nothing"
         yield "wasted", f"{text}{_part(line.wasted_usd for line in cost.work)}"

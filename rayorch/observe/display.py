@@ -50,6 +50,10 @@ class RunDisplay(Protocol):
         """Show where the run stands."""
         ...
 
+    def expect(self, deadline_s: float | None) -> None:
+        """Judge the run by a deadline, in seconds after its submission, in the report."""
+        ...
+
     def stopping(self, view: RunView) -> None:
         """Show that it is being stopped, and that a second Ctrl-C stops at once."""
         ...
@@ -64,21 +68,16 @@ class RunDisplay(Protocol):
 
 
 def auto_display(
-    stream: TextIO,
-    commands: Commands | None = None,
-    *,
-    reports: bool = True,
-    deadline_s: float | None = None,
+    stream: TextIO, commands: Commands | None = None, *, reports: bool = True
 ) -> RunDisplay:
     """Return the display that fits a stream: live on a terminal that can, else plain lines.
 
-    `commands` are those that the report names, and `deadline_s` (after the submission) is what it
-    judges by; without `reports` there is none.
+    `commands` are those that the report names; without `reports` there is none.
     """
     console = Console(file=stream, highlight=False)
     if console.is_terminal and not console.is_dumb_terminal:
-        return LiveDisplay(console, commands, reports=reports, deadline_s=deadline_s)
-    return PlainDisplay(stream, commands, reports=reports, deadline_s=deadline_s)
+        return LiveDisplay(console, commands, reports=reports)
+    return PlainDisplay(stream, commands, reports=reports)
 
 
 # --- pace -------------------------------------------------------------------------------------
@@ -159,17 +158,12 @@ class PlainDisplay:
     """Lines for a log: one for each change of state, and one every few seconds between."""
 
     def __init__(
-        self,
-        stream: TextIO,
-        commands: Commands | None = None,
-        *,
-        reports: bool = True,
-        deadline_s: float | None = None,
+        self, stream: TextIO, commands: Commands | None = None, *, reports: bool = True
     ) -> None:
         self._stream = stream
         self._commands = commands
         self._reports = reports
-        self._deadline_s = deadline_s
+        self._deadline_s: float | None = None
         self._pace = Pace()
         self._state = ""
         self._said_s = 0.0
@@ -177,6 +171,10 @@ class PlainDisplay:
     def starting(self, what: str) -> None:
         """Say what is being waited for."""
         self._say(what)
+
+    def expect(self, deadline_s: float | None) -> None:
+        """Judge the run by a deadline in the report."""
+        self._deadline_s = deadline_s
 
     def update(self, view: RunView) -> None:
         """Say where the run stands, if it is news."""
@@ -218,17 +216,12 @@ class LiveDisplay:
     """A picture that is drawn over and over, and in the end replaced by the report."""
 
     def __init__(
-        self,
-        console: Console,
-        commands: Commands | None = None,
-        *,
-        reports: bool = True,
-        deadline_s: float | None = None,
+        self, console: Console, commands: Commands | None = None, *, reports: bool = True
     ) -> None:
         self._console = console
         self._commands = commands
         self._reports = reports
-        self._deadline_s = deadline_s
+        self._deadline_s: float | None = None
         self._pace = Pace()
         self._drawn_s = 0.0
         self._stopping = False
@@ -238,6 +231,10 @@ class LiveDisplay:
     def starting(self, what: str) -> None:
         """Show what is being waited for."""
         self._draw(Text(what, style="dim"))
+
+    def expect(self, deadline_s: float | None) -> None:
+        """Judge the run by a deadline in the report."""
+        self._deadline_s = deadline_s
 
     def update(self, view: RunView) -> None:
         """Draw where the run stands."""
