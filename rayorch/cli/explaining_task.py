@@ -1,6 +1,7 @@
 """`explain RUN TASK`: what one task read, where it could go, where it went, what it cost."""
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any, Final
 
 import click
@@ -40,8 +41,10 @@ def explain_task(
     if number >= count or plan is None:
         raise NoTaskError(run.id, number, count)
     stage = _stage_index(run, number)
-    discovery = plan.stages[stage].discovery
-    split = decode_split(plan.split_of()[number])
+    splits = plan.split_of()
+    # What reads an exchange has no split of a source: its input is what other stages wrote.
+    split = decode_split(splits[number]) if number < len(splits) else None
+    discovery = plan.stages[stage].discovery if split is not None else None
     events = reader.events
     told = [line for line in story(events, run.id, TaskId(number)) if line.task == number]
     task = run.tasks[number] if number < len(run.tasks) else None
@@ -55,8 +58,8 @@ def explain_task(
             "task": number,
             "stage": name,
             "state": _task_state(run, task),
-            "split": msgspec.to_builtins(split),
-            "roots": list(discovery.roots),
+            "split": None if split is None else msgspec.to_builtins(split),
+            "roots": [] if discovery is None else list(discovery.roots),
             "failures": task.failures if task else 0,
             "strikes": task.strikes if task else 0,
             "class": None if placed is None else msgspec.to_builtins(placed),
@@ -68,7 +71,8 @@ def explain_task(
         return
     click.echo(f"task {number} of {run.id}: {_task_state(run, task)}")
     click.echo(f"  {'stage':<{LABEL}}{name}")
-    print_section("input", _input_lines(discovery, split))
+    if split is not None and discovery is not None:
+        print_section("input", _input_lines(discovery, split))
     print_section("placement", _placement_lines(followed, run, name, placed))
     _print_attempts(attempts)
     print_section("what happened", story_lines(told, run.submitted_s))
@@ -171,12 +175,14 @@ def _commit(events: Sequence[Event], run: RunId, task: int) -> AttemptFinished |
 
 
 def _stage_index(run: Run, task: int) -> int:
-    """Return the stage of a task: tasks are numbered through all stages, in order."""
-    last = 0
-    for index, count in enumerate(run.task_counts):
-        last += count
-        if task < last:
-            return index
+    """Return the stage of a task: those of a stage that was planned late are numbered last."""
+    if task < len(run.tasks):
+        return run.tasks[task].stage
+    counted_up = list(accumulate(run.task_counts, initial=0))
+    for stage, count in enumerate(run.task_counts):
+        first = run.first_tasks.get(stage, counted_up[stage])
+        if first <= task < first + count:
+            return stage
     raise AssertionError(f"task {task} of {run.task_counts}")
 
 

@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterable
 from typing import Final
 
-from rayorch.core import ledger, placing, settling
+from rayorch.core import ledger, placing, settling, staging
 from rayorch.core.book import Book, ensure_runners
 from rayorch.core.commands import (
     Command,
@@ -66,14 +66,14 @@ def attempt_finished(book: Book, fact: AttemptFinished, event: Event) -> Iterabl
     seen_s = fact.output.seconds.total_s
     expected_s = flow.seconds.get(task.stage, seen_s)
     flow.seconds[task.stage] = expected_s + SMOOTHING * (seen_s - expected_s)
-    for result in fact.output.results:
+    for result in fact.output.results if not task.revived else ():
         schemas = run.schemas.setdefault(result.sink, {})
         # What no row stands behind says nothing: an empty pandas frame has the types it likes.
         if result.rows and result.schema_fp and result.schema_fp not in schemas:
             schemas[result.schema_fp] = fact.task
             if len(schemas) > 1:
                 yield CompareSchemas(event.id, run.id, result.sink, tuple(schemas.values()))
-    if run.committed == len(run.tasks) or run.state is not RunState.RUNNING:
+    if staging.is_complete(run, flow, task.stage) or run.state is not RunState.RUNNING:
         yield from settle(book, run, event.id, event.at_s)
 
 
@@ -87,13 +87,16 @@ def attempt_failed(
     task = book.task(run, fact)
     after = step(task, fact, run.retry, event.at_s)
     book.forget(fact.runner, fact)
-    if after.last != task.last:
+    is_news = after.last != task.last
+    if is_news:
         run.note_failure(fact, event.at_s)
         ledger.charge_failed(run, fact)
     if after is task:
         yield from settle(book, run, event.id, event.at_s)
         return
     book.put(run, after)
+    if is_news and isinstance(fact, AttemptFailed) and fact.lost:
+        yield from staging.revoke(book, run, fact, event)
     if after.state is TaskState.READY:
         book.offer(run, after)
     elif after.state is TaskState.WAITING:

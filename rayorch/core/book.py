@@ -121,8 +121,7 @@ class Book:
     def offer(self, run: Run, task: Task, *, alone: bool = False) -> None:
         """Queue a ready task for the next leases; a suspect gets a runner to itself."""
         flow = self.flows[run.id]
-        queue = flow.suspects if task.strikes or alone else flow.ready
-        queue.add(task.id, flow.routes.class_of(task.id))
+        _queue(run, flow, task, alone=bool(task.strikes) or alone)
 
     def refill(self, run: Run) -> None:
         """Queue all of a run's open tasks afresh."""
@@ -131,14 +130,21 @@ class Book:
         after.held, after.idle, after.solving = before.held, before.idle, before.solving
 
 
+def _queue(run: Run, flow: Flow, task: Task, *, alone: bool) -> None:
+    if task.stage in run.unplanned:
+        flow.aside.setdefault(task.stage, []).append(task.id)
+        return
+    queue = flow.suspects if alone else flow.ready
+    queue.add(task.id, flow.routes.class_of(task.id))
+
+
 def flow_of(run: Run) -> Flow:
     """Return the volatile side of a run that nobody works on: what is open is ready or waits."""
     flow = Flow(len(run.stages), run.placement)
     for task in run.tasks:
         flow.counts[task.stage][task.state] += 1
         if task.state is TaskState.READY:
-            queue = flow.suspects if task.strikes else flow.ready
-            queue.add(task.id, flow.routes.class_of(task.id))
+            _queue(run, flow, task, alone=task.strikes > 0)
         elif task.state is TaskState.WAITING:
             heapq.heappush(flow.waiting, (task.since_s, task.id))
     return flow

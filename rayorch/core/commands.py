@@ -35,6 +35,21 @@ class MakePlan(Command, frozen=True):
     run: RunId
 
 
+class PlanStage(Command, frozen=True):
+    """Cut what a stage reads, now that it is measured; answer `StagePlanned` or `RunFailed`."""
+
+    run: RunId
+    stage: int
+    revision: int
+
+
+class CollectExchange(Command, frozen=True):
+    """Delete the exchange files that a stage has read: its tasks are committed. No answer."""
+
+    run: RunId
+    stage: int
+
+
 class SolvePlacement(Command, frozen=True):
     """Look where the run's open tasks should go; answer `PlacementReady` with this revision.
 

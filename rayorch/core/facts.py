@@ -14,7 +14,15 @@ from typing import Final, get_args
 import msgspec
 
 from rayorch.core.placed import ClassPlacement, Forecast, PoolPrice, RunnersWanted
-from rayorch.core.values import AttemptOutput, ErrorInfo, FailureKind, Held, RetryLimits, StageShape
+from rayorch.core.values import (
+    AttemptOutput,
+    ErrorInfo,
+    FailureKind,
+    Held,
+    RetryLimits,
+    StageShape,
+    WrittenBy,
+)
 from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId
 
 
@@ -44,6 +52,20 @@ class PlanReady(Wire, frozen=True):
     task_counts: tuple[int, ...]
     size_bytes: int = 0
     files: int = 0
+
+
+class StagePlanned(Wire, frozen=True):
+    """What a stage reads is measured and cut: its tasks. Planned again, there are as many.
+
+    `revision` counts from 1; `notes` are the decisions and the numbers that led to them.
+    """
+
+    run: RunId
+    stage: int
+    revision: int
+    tasks: int
+    size_bytes: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class PlacementReady(Wire, frozen=True):
@@ -185,6 +207,7 @@ class AttemptFailed(Wire, frozen=True):
     error: ErrorInfo
     pool: str = ""
     duration_s: float = 0.0
+    lost: tuple[WrittenBy, ...] = ()  # whose exchange files cannot be read (kind `upstream`)
 
 
 class AttemptLost(Wire, frozen=True):
@@ -266,6 +289,7 @@ Fact = (
     RunSubmitted
     | PlanReady
     | PlanFailed
+    | StagePlanned
     | PlacementReady
     | PlacementFailed
     | PlacementKept

@@ -97,7 +97,9 @@ def _grant(book: Book, run: Run, event: Event) -> Iterable[Command]:
         classes = served[slot.pool]
         if not slot.queue and flow.suspects.count(classes):
             slot.alone = True
-            leases = _lease(book, run, slot, islice(_next(run, flow.suspects, classes), 1), event)
+            leases = _lease(
+                book, run, slot, islice(_next(run, flow, flow.suspects, classes), 1), event
+            )
             slot.alone = bool(leases)
         else:
             first = flow.ready.first(classes)
@@ -107,7 +109,9 @@ def _grant(book: Book, run: Run, event: Event) -> Iterable[Command]:
             ready = flow.ready.count(classes)
             peers = sum(served[other.pool] == classes for other in slots)
             count = leasing.share(room, ready, peers) if room else 0
-            leases = _lease(book, run, slot, islice(_next(run, flow.ready, classes), count), event)
+            leases = _lease(
+                book, run, slot, islice(_next(run, flow, flow.ready, classes), count), event
+            )
         if leases:
             yield SendLeases(event.id, slot.id, leases)
 
@@ -132,12 +136,16 @@ def _stranded(book: Book, flow: Flow, at_s: float) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def _next(run: Run, queue: ReadyQueue, classes: tuple[int, ...]) -> Iterator[Task]:
+def _next(run: Run, flow: Flow, queue: ReadyQueue, classes: tuple[int, ...]) -> Iterator[Task]:
     """Take tasks from a queue, one after the other, as long as somebody wants them."""
     while (task_id := queue.pop(classes)) is not None:
         task = run.tasks[task_id]
         # One that was committed or cancelled since is queued for nothing.
-        if task.state is TaskState.READY:
+        if task.state is not TaskState.READY:
+            continue
+        if task.stage in run.unplanned:
+            flow.aside.setdefault(task.stage, []).append(task.id)  # What it reads was lost.
+        else:
             yield task
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from rayorch.core import attempts, granting, lifecycle, placing, settling
+from rayorch.core import attempts, granting, lifecycle, placing, settling, staging
 from rayorch.core.book import Book, ensure_runners, flow_of
 from rayorch.core.commands import Command, MakePlan
 from rayorch.core.facts import (
@@ -41,6 +41,7 @@ from rayorch.core.facts import (
     RunSubmitted,
     RunSwept,
     SinkPublished,
+    StagePlanned,
     Ticked,
 )
 from rayorch.core.leasing import RunnerSlot
@@ -56,6 +57,7 @@ HANDLERS: Final[Mapping[type[Fact], Callable[[Book, Any, Event], Iterable[Comman
     RunSubmitted: lifecycle.submit,
     PlanReady: lifecycle.plan_ready,
     PlanFailed: lifecycle.plan_failed,
+    StagePlanned: staging.stage_planned,
     PlacementReady: placing.placement_ready,
     PlacementFailed: placing.placement_failed,
     PlacementKept: placing.placement_kept,
@@ -168,6 +170,7 @@ class Machine:
         for run in self.runs.values():
             flow = self.flows[run.id]
             flow.publishing.clear()
+            flow.planning.clear()
             flow.sweeping = False
             if run.state is RunState.PLANNING:
                 commands.append(MakePlan(cause, run.id))

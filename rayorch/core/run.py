@@ -32,11 +32,12 @@ from rayorch.core.facts import (
     RunStopRequested,
     RunSwept,
     SinkPublished,
+    StagePlanned,
 )
 from rayorch.core.placed import Charged, Spent
 from rayorch.core.queues import ReadyQueue, Routes
 from rayorch.core.task import Task, TaskState
-from rayorch.core.values import ErrorInfo, RetryLimits, SinkResult, StageShape
+from rayorch.core.values import ErrorInfo, ExchangeResult, RetryLimits, SinkResult, StageShape
 from rayorch.ids import EventId, RunId, TaskId
 
 FAILURES_KEPT_MAX: Final = 100
@@ -113,10 +114,10 @@ _RUN_TABLE: Final[dict[type, dict[RunState, set[RunState]]]] = {
         R.FAILED: {R.FAILED, R.SUCCEEDED},
         R.SUCCEEDED: {R.SUCCEEDED},
     },
-    # Advice and accounts: welcome in every state, and none changes it.
+    # Tasks to come, advice and accounts: welcome in every state, and none changes it.
     **{
         kind: {s: {s} for s in R}
-        for kind in (PlacementReady, PlacementFailed, PlacementKept, PoolIdled)
+        for kind in (StagePlanned, PlacementReady, PlacementFailed, PlacementKept, PoolIdled)
     },
     PublishFailed: {R.PUBLISHING: {R.PUBLISHING}, **{s: {s} for s in RESUMABLE | ENDED}},
     RunSwept: {s: {s} for s in ENDED},
@@ -134,10 +135,13 @@ class Flow:
     """The volatile side of a run: what is ready, what waits, what is expected of a task."""
 
     __slots__ = (
+        "aside",
+        "collected",
         "counts",
         "draining_since_s",
         "held",
         "idle",
+        "planning",
         "publish_due_s",
         "publishing",
         "ready",
@@ -168,6 +172,9 @@ class Flow:
         self.publishing: set[int] = set()
         self.publish_due_s: dict[int, float] = {}
         self.sweeping = False
+        self.planning: set[int] = set()  # stages that are being planned
+        self.collected: set[int] = set()  # stages whose input is deleted, or is being
+        self.aside: dict[int, list[TaskId]] = {}  # stage -> ready tasks that wait for lost input
         # Of the placement: whether it is being looked at, when next, and what it asked for last.
         self.solving = False
         self.review_due_s = 0.0
@@ -237,6 +244,11 @@ class Run(msgspec.Struct):
     swept: bool = False
     placement: PlacementReady | None = None
     placement_failures: int = 0
+    unplanned: list[int] = []  # stages that are to be planned, or planned again
+    revisions: dict[int, int] = {}  # stage -> how often it was planned
+    first_tasks: dict[int, TaskId] = {}  # stage -> its first task; the others follow
+    parts: dict[int, tuple[ExchangeResult, ...]] = {}  # task -> exchange files that it committed
+    notes: dict[int, tuple[str, ...]] = {}  # stage -> how it was cut, and why
     ledger: dict[int, dict[str, Spent]] = {}  # stage -> pool -> what it took
     charged: dict[TaskId, tuple[Charged, ...]] = {}
 
@@ -244,6 +256,15 @@ class Run(msgspec.Struct):
     def task_count(self) -> int:
         """How many tasks the plan has."""
         return sum(self.task_counts)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every stage is planned and every task committed."""
+        return self.planned and not self.unplanned and self.committed == len(self.tasks)
+
+    def revision_of(self, stage: int) -> int:
+        """Return how often a stage was planned."""
+        return self.revisions.get(stage, 0)
 
     def note_failure(self, event: AttemptFailed | AttemptLost, at_s: float) -> None:
         """Count a failed attempt and keep its text while there is room."""

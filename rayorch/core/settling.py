@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from rayorch.core import ledger
+from rayorch.core import ledger, staging
 from rayorch.core.book import Book
 from rayorch.core.commands import (
     Command,
@@ -33,7 +33,9 @@ def settle(book: Book, run: Run, cause: EventId, at_s: float) -> Iterable[Comman
         assert run.target is not None
         run.state, run.target, run.finished_s = run.target, None, at_s
         yield from ledger.settle_idle(run, flow, cause)
-    if run.state is RunState.RUNNING and run.planned and run.committed == len(run.tasks):
+    if run.state is RunState.RUNNING and run.planned:
+        yield from staging.advance(run, flow, cause)
+    if run.state is RunState.RUNNING and run.is_complete:
         run.state = RunState.PUBLISHING
         run.generation = run.generation or int(cause)
         yield from ledger.settle_idle(run, flow, cause)
@@ -119,6 +121,10 @@ def _timed_out(run: Run, slot: RunnerSlot, timeout_s: float) -> AttemptFailed:
 def add_output(run: Run, fact: AttemptFinished) -> None:
     """Add what a task committed to the run's sums."""
     output, totals = fact.output, run.totals
+    if output.parts:
+        run.parts[fact.task] = output.parts
+    if run.tasks[fact.task].revived:
+        return  # Made again for its exchange files: its rows count once, its first files stay.
     if output.results:
         run.outputs[fact.task] = output.results
     totals.rows_in += output.rows_in

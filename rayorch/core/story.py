@@ -27,6 +27,7 @@ from rayorch.core.facts import (
     RunSubmitted,
     RunSwept,
     SinkPublished,
+    StagePlanned,
 )
 from rayorch.core.machine import Machine
 from rayorch.core.run import Run, RunState
@@ -135,6 +136,11 @@ _SAID: Final[Mapping[type[Fact], Callable[[Any, Run], str]]] = {
         f"planned: {sum(fact.task_counts)} tasks in {len(fact.task_counts)} stages"
     ),
     PlanFailed: lambda _, __: "could not be planned",
+    StagePlanned: lambda fact, run: (
+        f"stage {run.stages[fact.stage].name!r} cut into {fact.tasks} tasks"
+        + (", again: some of its input was lost" if fact.revision > 1 else "")
+        + "".join(f"; {note}" for note in fact.notes)
+    ),
     PlacementReady: lambda fact, _: _placed(fact),
     PlacementFailed: lambda _, __: "placement failed: the plan before it serves on",
     RunStopRequested: lambda _, __: "asked to stop",

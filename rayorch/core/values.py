@@ -13,6 +13,7 @@ FailureKind = Literal[
     "preempted",  # the machine was taken back: as lost, and no suspicion of the task
     "oom",  # out of memory: retried with smaller batches
     "timeout",  # ran longer than the transform allows
+    "upstream",  # what it reads was lost: made again, and no budget used
     "refused",  # policy, contract, input that cannot be right: never retried
     "poison",  # killed its runner again and again: quarantined
 ]
@@ -57,6 +58,24 @@ class SinkResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     payload: str = ""  # JSON of connectors' SinkOutput
 
 
+class ExchangeResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """The exchange file that one attempt wrote for one side of an exchange."""
+
+    exchange: int
+    side: int
+    rows: int = 0
+    size_bytes: int = 0
+    payload: bytes = b""  # what the planner needs of it; shut to the core
+
+
+class WrittenBy(msgspec.Struct, frozen=True, gc=False):
+    """An attempt, by what its exchange files are named after."""
+
+    task: TaskId
+    attempt: int
+    epoch: Epoch
+
+
 class AttemptOutput(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The small record with which an attempt ends."""
 
@@ -68,6 +87,7 @@ class AttemptOutput(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     moved_bytes: int = 0  # read from the store, as stored
     gets: int = 0  # files that were read
     puts: int = 0  # files that were written
+    parts: tuple[ExchangeResult, ...] = ()
 
 
 class StageShape(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -78,6 +98,7 @@ class StageShape(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     memory_bytes: int = 1 << 30
     timeout_s: float = 0.0  # 0: no limit
     sinks: tuple[int, ...] = ()
+    after: tuple[int, ...] = ()  # stages whose exchange files it reads; none: it reads a source
 
 
 class RetryLimits(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -4,7 +4,7 @@ The numbers are the ledger's (`rayorch.core.ledger`). Where a pool has no known 
 hours and no dollars: a sum with an unknown part is unknown, and `known_usd` says what is known.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 
 import msgspec
 
@@ -39,7 +39,7 @@ class CostLine(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class DatasetCost(msgspec.Struct, frozen=True):
-    """What one output cost: of the stages that feed it, its share of the bytes that they wrote."""
+    """What one output cost: of each stage that feeds it, by its share of the bytes published."""
 
     url: str
     core_s: float
@@ -171,20 +171,31 @@ def _datasets(run: Run) -> Iterator[DatasetCost]:
     """
     if not run.sinks or len(run.published) < len(run.sinks):
         return
+    fed = _fed(run)
     for sink, url in enumerate(run.sinks):
         core_s, usd = 0.0, []
-        for index, stage in enumerate(run.stages):
-            if sink not in stage.sinks:
+        for index, pools in run.ledger.items():
+            if index == IDLE or sink not in fed[index]:
                 continue
-            share = _share(run, stage.sinks, sink)
-            for spent in run.ledger.get(index, {}).values():
+            share = _share(run, fed[index], sink)
+            for spent in pools.values():
                 core_s += share * spent.core_s
                 usd.append(None if spent.usd is None else share * spent.usd)
         yield DatasetCost(url, core_s, summed(iter(usd)))
 
 
-def _share(run: Run, sinks: Sequence[int], sink: int) -> float:
-    """Return the share of a stage's cost that one of its sinks bears."""
+def _fed(run: Run) -> list[frozenset[int]]:
+    """Return, for each stage, the sinks that it feeds, itself or through stages that read it."""
+    fed = [set(stage.sinks) for stage in run.stages]
+    # A stage reads earlier ones only, so that from the last to the first all is known in time.
+    for index in range(len(run.stages) - 1, -1, -1):
+        for before in run.stages[index].after:
+            fed[before] |= fed[index]
+    return [frozenset(sinks) for sinks in fed]
+
+
+def _share(run: Run, sinks: Collection[int], sink: int) -> float:
+    """Return the share of a stage's cost that one of the sinks it feeds bears."""
     sizes = {each: run.published[each].size_bytes for each in sinks}
     whole = sum(sizes.values())
     return sizes[sink] / whole if whole else 1.0 / len(sizes)

@@ -27,6 +27,7 @@ from rayorch.core.facts import (
     RunSubmitted,
     RunSwept,
     SinkPublished,
+    StagePlanned,
 )
 from rayorch.core.run import Run, RunState
 from rayorch.core.values import ErrorInfo, StepSeconds
@@ -171,6 +172,7 @@ SAYINGS: Final[Mapping[type[Fact], Callable[[Any], Said]]] = {
     RunSubmitted: _submitted,
     PlanReady: _planned,
     PlanFailed: lambda fact: ("error", fact.error.message),
+    StagePlanned: lambda fact: ("info", f"stage {fact.stage} has {fact.tasks} tasks"),
     PlacementReady: _placed,
     PlacementFailed: _placement_failed,
     PoolIdled: lambda fact: ("info", f"runners of {fact.pool} waited {fact.core_s:.0f} core s"),

@@ -10,6 +10,7 @@ pools:
     location: us-east-1
     max_nodes: 48
     spot: {reclaims_per_h: 0.03, outage_s: 1200}
+    labels: {disk: nvme}          # what a transform may ask for
 """
 
 import math
@@ -50,7 +51,8 @@ class PoolSpec(_Given):
 
     Units: `provision_s` from request to running, unbilled; `boot_s` from running to working,
     billed; `bill_s` and `min_bill_s` seconds that are billed at once and at least; `speed` of one
-    vCPU, where 1 is the machine that estimates are stated for.
+    vCPU, where 1 is the machine that estimates are stated for. Transforms that ask for `labels`
+    only go to pools that have them; None is a machine that takes whatever comes.
     """
 
     name: Name
@@ -67,6 +69,7 @@ class PoolSpec(_Given):
     max_nodes: int = Field(default=48, ge=1)
     location: str = ""
     net_gbps: Positive = 10.0
+    labels: dict[str, str] | None = Field(default_factory=dict)
 
 
 class PoolsSpec(_Given):
@@ -136,6 +139,7 @@ def pool_of(spec: PoolSpec, speed: Mapping[str, float], *, speed_cv: float, usd_
         if spot is None
         else Spot(reclaims_per_h=spot.reclaims_per_h, outage_s=spot.outage_s),
         speed_cv=speed_cv,
+        labels=spec.labels or {},
     )
 
 
@@ -150,6 +154,7 @@ def local_pools(slots: int, memory_bytes: int) -> PoolsSpec:
         boot_s=0.0,
         min_bill_s=0.0,
         net_gbps=LOCAL_GBPS,
+        labels=None,
     )
     return PoolsSpec(pools=[here])
 

@@ -6,9 +6,11 @@ from typing import Final
 
 from rayorch.core import invariants
 from rayorch.core.commands import (
+    CollectExchange,
     Command,
     CompareSchemas,
     MakePlan,
+    PlanStage,
     PublishSink,
     Record,
     SolvePlacement,
@@ -26,6 +28,7 @@ from rayorch.core.facts import (
     PublishFailed,
     RunSwept,
     SinkPublished,
+    StagePlanned,
     Ticked,
     is_durable,
 )
@@ -170,6 +173,11 @@ class SimControl:
                     recorded.append(command.fact)
                 case MakePlan():
                     self._later(1.0, partial(self._plan, command))
+                case PlanStage(run=run, stage=stage, revision=revision):
+                    self._world.exchange.plan(self.machine.runs[run], stage, revision)
+                    self._later(0.5, partial(self._plan_stage, command))
+                case CollectExchange(run=run, stage=stage):
+                    self._world.exchange.collect(run, stage)
                 case SolvePlacement():
                     self._later(1.0, partial(self._solve, command))
                 case PublishSink():
@@ -200,10 +208,17 @@ class SimControl:
 
     def _plan(self, command: MakePlan) -> tuple[Fact, ...]:
         counts = self._world.task_counts[command.run]
+        if command.run in self._world.exchanged:
+            counts = (*counts[:-1], 0)  # The last stage is cut when what it reads is measured.
         planned = PlanReady(run=command.run, task_counts=counts)
         if self._world.coin(0.3):
             return (planned,)  # As in a home without a choice of pools.
         return planned, self._placement(command.run, 1, is_final=False)
+
+    def _plan_stage(self, command: PlanStage) -> tuple[Fact, ...]:
+        run, stage = command.run, command.stage
+        tasks = self._world.task_counts[run][stage]
+        return (StagePlanned(run, stage, command.revision, tasks, notes=("simulated",)),)
 
     def _solve(self, command: SolvePlacement) -> tuple[Fact, ...]:
         if self._world.happens(self._world.faults.solver_fails):

@@ -59,10 +59,12 @@ class Oracle:
             return
         token = (run.id, task.id, task.attempt, task.epoch)
         first = self.commits.setdefault((run.id, task.id), token)
-        if token != first:
+        if token != first and not task.revived:
             raise InvariantError("the first commit of a task stays", f"{first}, then {token}")
-        # What a cancelled run committed was never visible, and is swept with the rest.
-        if run.state is not RunState.CANCELLED and token not in self.staged:
+        # What a cancelled run committed was never visible, and is swept with the rest; so is what
+        # a task wrote anew beside its exchange files.
+        kept = run.state is not RunState.CANCELLED and not task.revived
+        if kept and token not in self.staged:
             raise InvariantError("what is committed is staged", str(token))
 
     def publish(self, command: PublishSink, outputs: "Iterable[tuple[int, Any]]") -> None:

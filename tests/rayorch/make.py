@@ -29,10 +29,12 @@ from rayorch.core.facts import (
     RunSubmitted,
     RunSwept,
     SinkPublished,
+    StagePlanned,
     Ticked,
 )
 from rayorch.core.placed import ClassPlacement, pack_classes
 from rayorch.core.task import (
+    OutputLost,
     RetryDue,
     RunnerGone,
     Task,
@@ -190,6 +192,7 @@ def fact(kind: type[Fact]) -> Fact:
     facts_: dict[type[Fact], Fact] = {
         RunSubmitted: submitted(),
         PlanReady: planned(),
+        StagePlanned: StagePlanned(run=RUN, stage=1, revision=1, tasks=2),
         PlacementReady: placed(),
         PlacementFailed: PlacementFailed(run=RUN, revision=2, error=ErrorInfo(message="crashed")),
         PlacementKept: PlacementKept(run=RUN),
@@ -225,6 +228,7 @@ def task_event(kind: type[TaskEvent]) -> TaskEvent:
         RunnerGone: RunnerGone(),
         TaskCancelled: TaskCancelled(),
         TaskReopened: TaskReopened(),
+        OutputLost: OutputLost(),
     }
     found = own.get(kind)
     return found if found is not None else fact(kind)  # type: ignore[arg-type,return-value]

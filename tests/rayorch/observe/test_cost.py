@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from rayorch.core.facts import PoolIdled, SinkPublished
+from rayorch.core.facts import PoolIdled, SinkPublished, StagePlanned
 from rayorch.core.placed import Forecast, PoolPrice
 from rayorch.core.values import StageShape
 from rayorch.observe.cost import RunCost
@@ -22,7 +22,8 @@ def priced(usd_core_h: float | None = 3.6, **fields: Any) -> Driver:
     driver = Driver()
     driver.lead()
     stages = (StageShape(name="lines", sinks=(0,)),)
-    driver.feed(make.submitted(**{"stages": stages, **fields}), make.planned(3))
+    counts = (3, *(0 for _ in fields.get("stages", stages)[1:]))
+    driver.feed(make.submitted(**{"stages": stages, **fields}), make.planned(*counts))
     price = PoolPrice("fast", usd_core_h, egress_usd_gb=0.02)
     placed = make.placed(("fast",), class_of=(0, 0, 0), prices=(price,), forecast=FORECAST)
     driver.feed(placed, make.joined("fast-1", pool="fast"))
@@ -113,3 +114,19 @@ def test_empty_outputs_share_alike() -> None:
         driver.feed(SinkPublished(make.RUN, sink, "1", rows=0, files=0, size_bytes=0))
 
     assert [each.usd for each in cost(driver).datasets] == [pytest.approx(0.015)] * 2
+
+
+def test_an_output_bears_what_the_stages_cost_that_others_read() -> None:
+    """The first stage writes no output: the second one reads it, and writes the only one."""
+    stages = (StageShape(name="lines"), StageShape(name="sums", sinks=(0,), after=(0,)))
+    driver = priced(stages=stages, sinks=("out",))
+    for _ in range(3):
+        finish(driver)
+    driver.feed(StagePlanned(make.RUN, stage=1, revision=1, tasks=1))
+    driver.tick()
+    finish(driver)
+    driver.feed(make.published())
+
+    (out,) = cost(driver).datasets
+    assert out.usd == pytest.approx(0.04)
+    assert [line.stage for line in cost(driver).work] == ["lines", "sums"]
