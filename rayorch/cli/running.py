@@ -16,6 +16,7 @@ from rayorch.cli.finding import (
 )
 from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document
+from rayorch.cli.reading import read_deadline
 from rayorch.client import (
     Connection,
     Control,
@@ -80,18 +81,20 @@ def _followed(
         display.starting(_starting(at))
         with _opened(at, options) as control:
             run = begin(control)
+            deadline_s = read_deadline(at, run)
+            display.expect(deadline_s)
             view = watch(at, control, run, display)
     except KeyboardInterrupt:
         display.close()
         if run is None:
-            click.echo("stopped before the run began", err=True)
+            click.echo("stopped before the run began: there is nothing to resume", err=True)
         else:
             click.echo(f"stopped at once; `{commands.resume(run)}` goes on", err=True)
         return Exit.INTERRUPTED
     finally:
         display.close()
     if options.as_json:
-        print_document(report_data(view, commands))
+        print_document(report_data(view, commands, deadline_s))
     return exit_of_run(view)
 
 
