@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from placement.fleets import Fate
+    from placement.fate import Fate
     from placement.layout import Fleet
     from placement.model import Pool, Problem
     from placement.tables import Floats

@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from placement.fleets import Fate
+    from placement.fate import Fate
     from placement.model import Problem, Running
     from placement.tables import Floats
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from placement.billing import fleet_usd
 from placement.dispatch import run_tasks
-from placement.fleets import Fate, Fates, deep_enough
+from placement.fleets import Fates, deep_enough
 from placement.inflight import flying, occupy, through_losses
 from placement.lanes import Lanes, Work
 from placement.layout import Fleet, Layout, Part
@@ -23,6 +23,7 @@ from placement.pour import POUR_MIN
 from placement.sample import Sample
 
 if TYPE_CHECKING:
+    from placement.fate import Fate
     from placement.model import Problem, Running
     from placement.scenarios import Scenarios
     from placement.tables import Floats, Tables
