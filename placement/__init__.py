@@ -9,6 +9,7 @@ from placement.errors import (
     SolverError,
 )
 from placement.explain import ClassChoice, PoolOption, explain
+from placement.following import nodes_wanted, pools_of
 from placement.frontier import Point, frontier
 from placement.layout import NO_POOL, Fleet, Layout, Part, check_layout
 from placement.listsched import Schedule, shortest
@@ -20,6 +21,7 @@ from placement.model import (
     Network,
     Pool,
     Problem,
+    Running,
     Spot,
     TaskClass,
     Weighted,
@@ -54,6 +56,7 @@ __all__ = [
     "Pool",
     "PoolOption",
     "Problem",
+    "Running",
     "Schedule",
     "SolverError",
     "Spot",
@@ -66,6 +69,8 @@ __all__ = [
     "explain",
     "frontier",
     "guard",
+    "nodes_wanted",
+    "pools_of",
     "reasons_to_replan",
     "remaining",
     "replan",

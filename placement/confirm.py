@@ -13,11 +13,12 @@ from placement.model import Deadline, Problem
 from placement.plan import Forecast
 from placement.risk import Goal, hit_interval
 from placement.scenarios import draw, first, is_random
-from placement.simulate import ClassSimulator, Sample
+from placement.simulate import ClassSimulator
 from placement.starts import is_served
 
 if TYPE_CHECKING:
     from placement.layout import Layout
+    from placement.sample import Sample
     from placement.search import Search
     from placement.tables import Tables
 
@@ -190,7 +191,8 @@ def forecast_of(problem: Problem, tables: Tables, sample: Sample) -> Forecast:
     return Forecast(
         usd=problem.spent_usd + sample.mean_usd,
         egress_usd=float(sample.egress_usd.mean()),
-        request_usd=float((tables.request_usd * tables.count).sum()),
+        request_usd=float(sample.request_usd.mean()),
+        spent_usd=problem.spent_usd,
         p50_s=sample.quantile_s(0.5),
         p95_s=sample.quantile_s(0.95),
         hit=hit,

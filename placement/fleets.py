@@ -14,6 +14,7 @@ import numpy as np
 from placement.layout import NO_POOL
 
 if TYPE_CHECKING:
+    from placement.layout import Layout
     from placement.model import Problem
     from placement.scenarios import Scenarios
     from placement.tables import Floats, Ints
@@ -149,3 +150,21 @@ def _chain(pool: int, fallback: tuple[int, ...]) -> tuple[int, ...]:
     while (pool := fallback[pool]) != NO_POOL and pool not in chain:
         chain.append(pool)
     return tuple(chain)
+
+
+def deep_enough(problem: Problem, layout: Layout) -> tuple[int, ...]:
+    """The layout's fallback, without pools that could not take all who may fall back to them.
+
+    A pool that is full lets requests wait: counting on it would promise what may not come.
+    """
+    asked = [0] * len(problem.pools)
+    for fleet in layout.fleets:
+        pool, seen = fleet.pool, {NO_POOL}
+        while pool not in seen:
+            asked[pool] += fleet.count
+            seen.add(pool)
+            pool = layout.fallback[pool]
+    return tuple(
+        other if other != NO_POOL and asked[other] <= problem.pools[other].nodes_max else NO_POOL
+        for other in layout.fallback
+    )

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 class Forecast:
     """What a layout comes to on scenarios that it was not chosen on.
 
-    Units: USD means; seconds on the caller's clock; `hit` is the share that keeps the deadline and
-    `hit_low` the lower end of its 95 % interval (both 1 where there is no deadline).
+    Units: USD means: `usd` is the whole run, `spent_usd` what it has cost so far, the rest is for
+    nodes, for data that crosses locations and for requests; seconds on the caller's clock; `hit` is
+    the share that keeps the deadline and `hit_low` the lower end of its 95 % interval (both 1 where
+    there is no deadline).
     """
 
     usd: float
@@ -25,11 +27,12 @@ class Forecast:
     hit: float
     hit_low: float
     scenarios: int
+    spent_usd: float = 0.0
 
     @property
     def compute_usd(self) -> float:
-        """Mean USD for nodes alone."""
-        return self.usd - self.egress_usd - self.request_usd
+        """Mean USD for nodes alone, from now on."""
+        return self.usd - self.spent_usd - self.egress_usd - self.request_usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from placement.inflight import left_s
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -28,7 +30,8 @@ class Scenarios:
     """`size` draws of everything that is random.
 
     Shapes: noise[c] (S, min(count, DRAWS_MAX)), factors on work with mean 1; gone, back (S, P, K)
-    ends of outages, inf where there are no more; slow (S, P) factor on run time; startup (S, P).
+    ends of outages, inf where there are no more; slow (S, P) factor on run time; startup (S, P);
+    left_s, one for each of `Problem.running`, (S, count): what running tasks still compute.
     """
 
     size: int
@@ -37,6 +40,7 @@ class Scenarios:
     back: Floats
     slow: Floats
     startup: Floats
+    left_s: tuple[Floats, ...] = ()
 
 
 def draw(problem: Problem, size: int, seed: int, *, horizon_s: float) -> Scenarios:
@@ -59,28 +63,34 @@ def draw(problem: Problem, size: int, seed: int, *, horizon_s: float) -> Scenari
         for s, intervals in enumerate(pool):
             for k, (a, b) in enumerate(intervals):
                 gone[s, p, k], back[s, p, k] = a, b
-    slow = [_lognormal(_stream(seed, 3, k), p.speed_cv, (size,)) for k, p in enumerate(pools)]
+    slow = np.stack(
+        [_lognormal(_stream(seed, 3, k), p.speed_cv, (size,)) for k, p in enumerate(pools)], axis=1
+    )
     start = [_lognormal(_stream(seed, 4, k), p.startup_cv, (size,)) for k, p in enumerate(pools)]
     return Scenarios(
         size=size,
         noise=noise,
         gone=gone,
         back=back,
-        slow=np.stack(slow, axis=1),
+        slow=slow,
         startup=np.stack(start, axis=1),
+        left_s=left_s(problem, noise, slow),
     )
 
 
 def mean_scenario(problem: Problem) -> Scenarios:
     """The one scenario in which nothing is random: mean run times and no outage."""
     pools = len(problem.pools)
+    noise = tuple(np.ones((1, min(c.count, DRAWS_MAX))) for c in problem.classes)
+    slow = np.ones((1, pools))
     return Scenarios(
         size=1,
-        noise=tuple(np.ones((1, min(c.count, DRAWS_MAX))) for c in problem.classes),
+        noise=noise,
         gone=np.full((1, pools, 1), np.inf),
         back=np.full((1, pools, 1), np.inf),
-        slow=np.ones((1, pools)),
+        slow=slow,
         startup=np.ones((1, pools)),
+        left_s=left_s(problem, noise, slow),
     )
 
 
@@ -93,6 +103,7 @@ def first(scenarios: Scenarios, size: int) -> Scenarios:
         back=scenarios.back[:size],
         slow=scenarios.slow[:size],
         startup=scenarios.startup[:size],
+        left_s=tuple(left[:size] for left in scenarios.left_s),
     )
 
 

@@ -17,8 +17,9 @@ from placement.menu import menu_layout
 from placement.model import Deadline, Network, Problem, Spot
 from placement.moves import MOVES, Surroundings, is_valid, neighbour
 from placement.risk import Goal, hit_interval
+from placement.sample import Sample
 from placement.scenarios import draw, is_random
-from placement.simulate import ClassSimulator, Sample
+from placement.simulate import ClassSimulator
 from placement.tables import tables_of
 from placement.tiny import is_tiny, tiny_layout
 from tests.placement import make
@@ -165,8 +166,8 @@ def _sample(end_s: list[float], usd: float) -> Sample:
     ends = np.array(end_s)
     zeros = np.zeros(ends.size)
     return Sample(
-        end_s=ends, usd=zeros + usd, egress_usd=zeros, ready_s=zeros, done_s=zeros,
-        tasks=np.zeros((1, 1)),
+        end_s=ends, usd=zeros + usd, egress_usd=zeros, request_usd=zeros, ready_s=zeros,
+        done_s=zeros, tasks=np.zeros((1, 1)),
     )  # fmt: skip
 
 
