@@ -26,8 +26,10 @@ from placement.model import (
     TaskClass,
     Weighted,
 )
+from placement.observed import Observed, remaining
 from placement.plan import Candidate, Forecast, Plan
-from placement.replan import Observed, guard, reasons_to_replan, remaining, replan
+from placement.reasons import chance_to_meet, reasons_to_replan
+from placement.replan import guard, replan
 from placement.solve import solve
 from placement.tables import Tables, tables_of
 from placement.taskgraph import TaskGraph
@@ -65,6 +67,7 @@ __all__ = [
     "TaskGraph",
     "Weighted",
     "bounds_of",
+    "chance_to_meet",
     "check_layout",
     "explain",
     "frontier",

@@ -21,6 +21,7 @@ DepMode = Literal["all", "one"]
 # buckets by size has gone wrong, and an answer would take minutes.
 CLASSES_MAX: Final = 10_000
 POOLS_MAX: Final = 1_000
+SPLIT_MAX: Final = 2.0
 
 
 def _require(ok: bool, where: str, what: str, value: object) -> None:
@@ -48,7 +49,9 @@ class TaskClass:
     """`count` alike tasks.
 
     Units: `work_s` is mean seconds at speed 1; `cv` its coefficient of variation (lognormal);
-    gigabytes per task; `gets` and `puts` are object-store requests per task.
+    gigabytes per task; `gets` and `puts` are object-store requests per task.  A pool must have all
+    of its `labels`.  `splittable` tasks can be cut where they are under way: none takes longer than
+    SPLIT_MAX times the mean, and what is cut off is spread over the others.
     """
 
     name: str
@@ -67,6 +70,7 @@ class TaskClass:
     gets: float = 0.0
     puts: float = 0.0
     splittable: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         where = f"class {self.name!r}"
@@ -127,6 +131,7 @@ class Pool:
     spot: Spot | None = None
     speed_cv: float = 0.0
     startup_cv: float = 0.0
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         where = f"pool {self.name!r}"

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from placement.model import Budget, Deadline
+
 if TYPE_CHECKING:
     from placement.layout import Layout
+    from placement.model import Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,3 +72,14 @@ class Plan:
     def gap(self) -> float:
         """Cost above the bound, as a share of the bound."""
         return self.forecast.usd / self.bound_usd - 1.0 if self.bound_usd > 0 else float("inf")
+
+
+def shortfall_of(problem: Problem, forecast: Forecast) -> str:
+    """Say what is wrong with a plan, and what change would put it right; empty: nothing is."""
+    objective = problem.objective
+    if isinstance(objective, Deadline) and forecast.hit < objective.confidence:
+        kept = f"the deadline is kept in {forecast.hit:.0%} of runs"
+        return f"{kept}. nearest=deadline_s={forecast.p95_s:.0f}"
+    if isinstance(objective, Budget) and forecast.usd > objective.usd:
+        return f"the budget is exceeded. nearest=budget_usd={forecast.usd:.4g}"
+    return ""

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from placement.inflight import left_s
+from placement.model import SPLIT_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from placement.model import Pool, Problem, Spot
+    from placement.model import Pool, Problem, Spot, TaskClass
     from placement.tables import Floats
 
 # Draws per class and scenario; larger classes use them again from the start.  The sum over a
@@ -49,7 +50,7 @@ def draw(problem: Problem, size: int, seed: int, *, horizon_s: float) -> Scenari
     Each class and pool has a stream of its own, so that adding one changes no other's luck.
     """
     noise = tuple(
-        _lognormal(_stream(seed, 1, k), c.cv, (size, min(c.count, DRAWS_MAX)))
+        _cut(_lognormal(_stream(seed, 1, k), c.cv, (size, min(c.count, DRAWS_MAX))), c)
         for k, c in enumerate(problem.classes)
     )
     pools = problem.pools
@@ -123,6 +124,20 @@ def _lognormal(rng: np.random.Generator, cv: float, shape: tuple[int, ...]) -> F
         return np.ones(shape)
     sigma = float(np.sqrt(np.log1p(cv * cv)))
     return np.asarray(rng.lognormal(-sigma * sigma / 2, sigma, shape))
+
+
+def _cut(noise: Floats, cls: TaskClass) -> Floats:
+    """Cut the long tasks of a class that can be split: the others take over what is cut off.
+
+    All the work of a scenario stays the same, and no task is longer than SPLIT_MAX times the mean.
+    """
+    if not cls.splittable:
+        return noise
+    mean = np.minimum(noise.mean(axis=1, keepdims=True), SPLIT_MAX)
+    short = np.minimum(noise, SPLIT_MAX)
+    over, room = mean - short.mean(axis=1, keepdims=True), SPLIT_MAX - short
+    share = over / np.maximum(room.mean(axis=1, keepdims=True), 1e-12)
+    return np.asarray(short + share * room)
 
 
 def _pool_outages(

@@ -198,7 +198,8 @@ def _lost_text(each: Lost) -> str:
     cost = f"{each.above:+.1%}" if each.usd is None else f"{usd_text(each.usd)} ({each.above:+.1%})"
     kept = "" if each.is_kept else f", objective not kept ({each.hit:.0%})"
     if each.is_kept and each.above < 0.0:
-        kept = ", as it was searched; not confirmed on fresh luck"
+        # Only where time is worth money or a budget is kept: for a deadline the cheapest is chosen.
+        kept = ", cheaper but slower"
     return f"{each.name}: {cost}, ends by {seconds_text(each.p95_s)}{kept}"
 
 

@@ -1,6 +1,6 @@
 """The placement of a run that goes: a first one, and what of it still holds later on.
 
-    plan, histories, pools ---first()---> Standing ---wire()---> PlacementReady: what the core follows
+    plan, histories, pools ---first()---> Standing ---wire()---> PlacementReady, for the core
     Standing + Observed ----look()------> reasons, the problem that is left
     the solver's layout ----follows()---> the next Standing
 
@@ -8,18 +8,19 @@ Pure. Times of a problem are seconds after the submission; those of facts are of
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import placement
-from placement import Held, InfeasibleError, Layout, Problem, TaskClass, tables_of
+from placement import Held, InfeasibleError, Layout, Problem, Running, TaskClass, tables_of
 from placement.greedy import work_s
 from placement.plan import Forecast as PlanForecast
 from placement.replan import carried_over
 from rayorch.core.facts import PlacementReady
 from rayorch.core.placed import (
     ClassPlacement,
+    ClassSeen,
     Forecast,
     Observed,
     PoolPrice,
@@ -154,7 +155,10 @@ def look(
     seen = _seen(standing, observed, now_s, limits)
     standing = replace(standing, up_s={held.pool: held.up_s for held in seen.held})
     before, notes = kept_to(standing.problem, now_s)
-    reasons = [*notes, *placement.reasons_to_replan(before, seen)]
+    reasons = [
+        *notes,
+        *placement.reasons_to_replan(before, seen, standing.layout, promised=standing.hit),
+    ]
     reasons += _came_and_went(standing, limits)
     after = placement.remaining(before, seen)
     if after is None:
@@ -203,10 +207,12 @@ def _seen(
     done = {each.name: each.done - standing.done.get(each.name, 0) for each in known}
     timed = {each.name: each for each in known if each.timed and each.took > 0.0}
     down = [name for name, nodes in limits.items() if not nodes]
+    held = _held(standing, observed, now_s, limits)
     return placement.Observed(
         now_s=now_s,
         done={name: min(max(0, count), left[name]) for name, count in done.items()},
-        held=_held(standing, observed, now_s, limits),
+        held=held,
+        running=_running(standing, known, {each.pool for each in held}),
         down=tuple(down),
         slower={name: each.took / each.timed for name, each in timed.items()},
         measured={name: each.timed for name, each in timed.items()},
@@ -226,6 +232,21 @@ def _held(
             up_s = standing.up_s.get(pool.name, now_s)
             held.append(Held(pool=pool.name, count=nodes, up_s=up_s, ready_s=now_s))
     return tuple(held)
+
+
+def _running(
+    standing: Standing, known: Sequence[ClassSeen], held: Collection[str]
+) -> tuple[Running, ...]:
+    """Say what runs where; nobody knows since when, so that each is taken to be half done."""
+    found = []
+    for each in known:
+        placed = standing.placed[each.name]
+        expected_s = dict(zip(placed.pools, placed.expected_s, strict=True))
+        for pool, count in each.running:
+            if pool in held and pool in expected_s:
+                half_s = expected_s[pool] / 2.0
+                found.append(Running(cls=each.name, pool=pool, count=count, elapsed_s=half_s))
+    return tuple(found)
 
 
 def _came_and_went(standing: Standing, limits: Mapping[str, int]) -> list[str]:
@@ -364,6 +385,7 @@ def planned(program: Program, kept: RunPlan) -> Plan:
             sinks=tuple(program.sinks[edge.sink].url for edge in stage.sinks),
             cores=stage.resources.cores,
             memory_bytes=stage.resources.memory_bytes,
+            labels=dict(stage.resources.labels),
         )
         for stage, plan in zip(program.stages, kept.stages, strict=True)
     ]

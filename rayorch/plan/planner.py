@@ -34,6 +34,7 @@ class PlannedStage(msgspec.Struct, frozen=True):
     sinks: tuple[str, ...]
     cores: float
     memory_bytes: int
+    labels: dict[str, str] = {}
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -81,6 +82,7 @@ def _stage(program: Program, stage: StageProgram, slots: int) -> tuple[StagePlan
         sinks=tuple(program.sinks[edge.sink].url for edge in stage.sinks),
         cores=stage.resources.cores,
         memory_bytes=stage.resources.memory_bytes,
+        labels=dict(stage.resources.labels),
     )
     return StagePlan(discovery, _encoded(splits)), shown
 

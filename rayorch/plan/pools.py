@@ -10,6 +10,7 @@ pools:
     location: us-east-1
     max_nodes: 48
     spot: {reclaims_per_h: 0.03, outage_s: 1200}
+    labels: {disk: nvme}          # what a transform may ask for
 """
 
 import math
@@ -53,7 +54,8 @@ class PoolSpec(_Given):
 
     Units: `provision_s` from request to running, unbilled; `boot_s` from running to working,
     billed; `bill_s` and `min_bill_s` seconds that are billed at once and at least; `speed` of one
-    vCPU, where 1 is the machine that estimates are stated for.
+    vCPU, where 1 is the machine that estimates are stated for. Transforms that ask for `labels`
+    only go to pools that have them; None is a machine that takes whatever comes.
     """
 
     name: Name
@@ -70,6 +72,7 @@ class PoolSpec(_Given):
     max_nodes: int = Field(default=48, ge=1)
     location: str = ""
     net_gbps: Positive = 10.0
+    labels: dict[str, str] | None = Field(default_factory=dict)
 
 
 class PoolsSpec(_Given):
@@ -118,8 +121,18 @@ class PoolsSpec(_Given):
         )
 
 
-def pool_of(spec: PoolSpec, speed: Mapping[str, float], *, speed_cv: float, usd_h: float) -> Pool:
-    """Return a pool as placement knows it, with its speed for each kind of work."""
+def pool_of(
+    spec: PoolSpec,
+    speed: Mapping[str, float],
+    *,
+    speed_cv: float,
+    usd_h: float,
+    labels: Mapping[str, str],
+) -> Pool:
+    """Return a pool as placement knows it, with its speed for each kind of work.
+
+    `labels` are those that a machine has which takes whatever comes.
+    """
     spot = spec.spot
     return Pool(
         name=spec.name,
@@ -139,6 +152,7 @@ def pool_of(spec: PoolSpec, speed: Mapping[str, float], *, speed_cv: float, usd_
         if spot is None
         else Spot(reclaims_per_h=spot.reclaims_per_h, outage_s=spot.outage_s),
         speed_cv=speed_cv,
+        labels=labels if spec.labels is None else spec.labels,
     )
 
 
@@ -153,6 +167,7 @@ def local_pools(slots: int, memory_bytes: int) -> PoolsSpec:
         boot_s=0.0,
         min_bill_s=0.0,
         net_gbps=LOCAL_GBPS,
+        labels=None,
     )
     return PoolsSpec(pools=[here])
 

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 import placement
-from placement import Pool, Problem, TaskClass, bounds_of, tables_of
+from placement import InfeasibleError, Pool, Problem, TaskClass, bounds_of, tables_of
 from rayorch.errors import PoolsError
 from rayorch.home import decode_split
 from rayorch.plan.estimate import GB, Estimate, Floats, History, estimate_of
@@ -116,14 +116,15 @@ def _classes(
 ) -> tuple[list[TaskClass], list[int]]:
     """Return a stage's classes, and the place in them of each task's own."""
     seconds = np.maximum([task.mean_s for task in tasks], WORK_S_MIN)
-    sizes_gb = np.array([task.size_bytes for task in tasks]) / GB
+    sizes = np.array([task.size_bytes for task in tasks])
     gets = np.array([task.gets for task in tasks], dtype=float)
     of_bucket = _buckets(seconds)
     made = []
     buckets, of_task = np.unique(of_bucket, return_inverse=True)
     for number, bucket in enumerate(buckets, 1):
         own = of_bucket == bucket
-        mean_s, in_gb = float(seconds[own].mean()), float(sizes_gb[own].mean())
+        mean_s, in_gb = float(seconds[own].mean()), float(sizes[own].mean()) / GB
+        memory_bytes = estimate.memory_bytes_at(int(sizes[own].max()))
         between = float(seconds[own].var()) / mean_s**2
         made.append(
             TaskClass(
@@ -134,7 +135,8 @@ def _classes(
                 kind=stage.name,
                 stage=stage.name,
                 slots=max(stage.cores, SLOTS_MIN),
-                mem_gb=max(stage.memory_bytes, estimate.memory_bytes_max) / GB,
+                mem_gb=max(stage.memory_bytes, memory_bytes) / GB,
+                labels=stage.labels,
                 in_gb=in_gb,
                 source=pools.source,
                 out_gb=in_gb * estimate.ratio.mean,
@@ -161,7 +163,8 @@ def _pool(
     speed = {stage.name: _speed(spec, stage, each, means_gb[stage.name]) for stage, each in stages}
     unsure = max(each.scale_cv.get(spec.name, each.scale_cv[""]) for _, each in stages)
     usd_h = spec.vcpu * CORE_HOUR if spec.usd_h is None else spec.usd_h
-    return pool_of(spec, speed, speed_cv=unsure, usd_h=usd_h)
+    labels = {key: value for stage, _ in stages for key, value in stage.labels.items()}
+    return pool_of(spec, speed, speed_cv=unsure, usd_h=usd_h, labels=labels)
 
 
 def _speed(spec: PoolSpec, stage: PlannedStage, estimate: Estimate, in_gb: float) -> float:
@@ -191,7 +194,11 @@ def _objective(problem: Problem, objective: Objective | None) -> placement.model
 
 def _weighted(problem: Problem, weight: float) -> placement.Weighted:
     """Trade the least cost against the earliest finish, each in units of its own bound."""
-    bounds = bounds_of(problem, tables_of(problem))
+    try:
+        bounds = bounds_of(problem, tables_of(problem))
+    except InfeasibleError:
+        # What fits nowhere is refused when it is solved, whatever the objective.
+        return placement.Weighted(usd_per_h=0.0)
     hours = max(bounds.finish_s, 1.0) / 3600.0
     ratio = min(weight / (1.0 - weight), FASTEST) if weight < 1.0 else FASTEST
     return placement.Weighted(usd_per_h=ratio * max(bounds.usd, 1e-9) / hours)
