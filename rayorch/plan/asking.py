@@ -6,18 +6,10 @@ The client writes it before it submits the run, so that whoever leads, now or af
 by what was asked and not by a file that may have changed since.
 """
 
-from collections.abc import Mapping
-from typing import Any, Final
-
 from pydantic import BaseModel, ConfigDict
 
-from connectors.errors import ObjectMissingError
-from rayorch.home import Home
-from rayorch.ids import RunId
-from rayorch.plan.pools import PoolsSpec
+from rayorch.plan.pools import PoolsSpec, read_pools
 from rayorch.spec.objective import Budget, Objective
-
-ASKED: Final = "pools"
 
 
 class Asked(BaseModel):
@@ -42,14 +34,11 @@ class Asked(BaseModel):
         return self.objective, ()
 
 
-def put_asked(home: Home, run: RunId, asked: Asked) -> None:
-    """Keep what a run is asked to keep to. Raises: StoreError."""
-    home.put_json(run, ASKED, asked.model_dump(mode="json"))
+def asked_for(objective: Objective | None, pools: str | PoolsSpec | None) -> Asked:
+    """Return what a run is to keep to, its pools read from a file if one is named.
 
-
-def get_document(home: Home, run: RunId) -> Mapping[str, Any] | None:
-    """Return what was asked, unread; None when nothing was. Raises: StoreError."""
-    try:
-        return home.get_json(run, ASKED)
-    except ObjectMissingError:
-        return None
+    Raises: PoolsError.
+    """
+    if isinstance(pools, str):
+        return Asked(pools=read_pools(pools), file=pools, objective=objective)
+    return Asked(pools=pools, objective=objective)

@@ -7,22 +7,22 @@
 Pure. Times of a problem are seconds after the submission; those of facts are of the wall clock.
 """
 
-import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import placement
-from placement import Held, InfeasibleError, Layout, Problem, Running, TaskClass, tables_of
+from placement import InfeasibleError, Layout, Problem, TaskClass, tables_of
+from placement.confirm import forecast_of
 from placement.greedy import work_s
 from placement.plan import Forecast as PlanForecast
 from placement.replan import carried_over
+from placement.scenarios import draw
+from placement.simulate import ClassSimulator
 from rayorch.core.facts import PlacementReady
 from rayorch.core.placed import (
     ClassPlacement,
-    ClassSeen,
     Forecast,
-    Observed,
     PoolPrice,
     RunnersWanted,
     pack_classes,
@@ -37,7 +37,11 @@ from rayorch.program import Program
 from rayorch.spec.objective import Objective
 
 AT_ONCE_USD_H: Final = 1e9
-FIRST: Final = "greedy"
+CARRIED: Final = "carried over"
+FORECAST_SIZE: Final = 16
+SEED: Final = 0
+HORIZON_S: Final = 86_400.0
+"""How far ahead reclaims of spot pools are drawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +84,10 @@ class Standing:
     placed: Mapping[str, ClassPlacement]
     up_s: Mapping[str, float]
     notes: tuple[str, ...] = ()
-    is_final: bool = False
+    is_searched: bool = False  # by the solver: before that, it is what greedy gave
 
 
-def first(task: Task, now_s: float, revision: int = 1) -> tuple[Standing, PlanForecast]:
+def first(task: Task, now_s: float, revision: int = 1) -> tuple[Standing, placement.Plan]:
     """Return a placement within milliseconds, for a run that begins or has lost its own.
 
     Raises: InfeasibleError, when a task fits in no pool; PoolsError.
@@ -119,55 +123,22 @@ def first(task: Task, now_s: float, revision: int = 1) -> tuple[Standing, PlanFo
         up_s={},
         notes=(*task.notes, *notes),
     )
-    return replace(standing, placed=_placed(standing)), plan.forecast
+    return replace(standing, placed=_placed(standing)), plan
 
 
-def follows(
-    before: Standing, after: Problem, layout: Layout, hit: float, revision: int
-) -> Standing:
+def follows(before: Standing, after: Problem, plan: placement.Plan, revision: int) -> Standing:
     """Return the placement that takes another's place."""
     left = {cls.name: cls.count for cls in after.classes}
     done = {cls.name: cls.count - left.get(cls.name, 0) for cls in before.classes}
     standing = replace(
         before,
         problem=after,
-        layout=layout,
-        hit=hit,
+        layout=plan.layout,
+        hit=plan.forecast.hit,
         revision=revision,
         done=done,
-        is_final=True,
     )
     return replace(standing, placed=_placed(standing))
-
-
-def look(
-    standing: Standing, observed: Observed, there: Mapping[str, int]
-) -> tuple[tuple[str, ...], Problem | None, Standing]:
-    """Return why a placement is to be made anew, what is left to place, and who runs since when.
-
-    `there` has how many one-core slots each pool of the executor has now. No problem: nothing is
-    left.
-    """
-    now_s = max(observed.at_s - observed.submitted_s, standing.problem.now_s)
-    limits = {
-        pool.name: _nodes(there.get(pool.name, 0), pool.vcpu) for pool in standing.pools.pools
-    }
-    seen = _seen(standing, observed, now_s, limits)
-    standing = replace(standing, up_s={held.pool: held.up_s for held in seen.held})
-    before, notes = kept_to(standing.problem, now_s)
-    reasons = [
-        *notes,
-        *placement.reasons_to_replan(before, seen, standing.layout, promised=standing.hit),
-    ]
-    reasons += _came_and_went(standing, limits)
-    after = placement.remaining(before, seen)
-    if after is None:
-        return (), None, standing
-    pools = tuple(
-        replace(pool, nodes_max=min(limits[pool.name], spec.max_nodes))
-        for pool, spec in zip(after.pools, standing.pools.pools, strict=True)
-    )
-    return tuple(reasons), replace(after, pools=pools), standing
 
 
 def guarded(standing: Standing, after: Problem) -> tuple[Layout, Layout]:
@@ -178,6 +149,22 @@ def guarded(standing: Standing, after: Problem) -> tuple[Layout, Layout]:
     tables = tables_of(after)
     carried = carried_over(standing.problem, standing.layout, after, tables)
     return carried, placement.guard(after, tables, carried)
+
+
+def unsearched(problem: Problem, layout: Layout) -> placement.Plan:
+    """Return a layout that no search has seen as a plan, with what it comes to."""
+    tables = tables_of(problem)
+    luck = draw(problem, FORECAST_SIZE, SEED, horizon_s=HORIZON_S)
+    forecast = forecast_of(problem, tables, ClassSimulator(problem, tables, luck).run(layout))
+    return placement.Plan(
+        layout=layout,
+        forecast=forecast,
+        bound_usd=problem.spent_usd,
+        method=CARRIED,
+        candidates=(),
+        evaluations=1,
+        used_s=0.0,
+    )
 
 
 def kept_to(problem: Problem, now_s: float) -> tuple[Problem, tuple[str, ...]]:
@@ -195,75 +182,6 @@ def _as_near(problem: Problem) -> placement.Weighted:
     return placement.Weighted(usd_per_h=0.0 if is_budget else AT_ONCE_USD_H)
 
 
-# --- what is seen -------------------------------------------------------------------------------
-
-
-def _seen(
-    standing: Standing, observed: Observed, now_s: float, limits: Mapping[str, int]
-) -> placement.Observed:
-    """Say what the core saw in the words of placement: of the classes that the problem has."""
-    left = {cls.name: cls.count for cls in standing.problem.classes}
-    known = [each for each in observed.classes if each.name in left]
-    done = {each.name: each.done - standing.done.get(each.name, 0) for each in known}
-    timed = {each.name: each for each in known if each.timed and each.took > 0.0}
-    down = [name for name, nodes in limits.items() if not nodes]
-    held = _held(standing, observed, now_s, limits)
-    return placement.Observed(
-        now_s=now_s,
-        done={name: min(max(0, count), left[name]) for name, count in done.items()},
-        held=held,
-        running=_running(standing, known, {each.pool for each in held}),
-        down=tuple(down),
-        slower={name: each.took / each.timed for name, each in timed.items()},
-        measured={name: each.timed for name, each in timed.items()},
-        spent_usd=observed.spent_usd,
-    )
-
-
-def _held(
-    standing: Standing, observed: Observed, now_s: float, limits: Mapping[str, int]
-) -> tuple[Held, ...]:
-    runners = dict(observed.runners)
-    held = []
-    for pool in standing.pools.pools:
-        nodes = math.ceil(runners.get(pool.name, 0) / runners_a_node(pool.vcpu, standing.cores))
-        nodes = min(nodes, limits[pool.name], pool.max_nodes)
-        if nodes:
-            up_s = standing.up_s.get(pool.name, now_s)
-            held.append(Held(pool=pool.name, count=nodes, up_s=up_s, ready_s=now_s))
-    return tuple(held)
-
-
-def _running(
-    standing: Standing, known: Sequence[ClassSeen], held: Collection[str]
-) -> tuple[Running, ...]:
-    """Say what runs where; nobody knows since when, so that each is taken to be half done."""
-    found = []
-    for each in known:
-        placed = standing.placed[each.name]
-        expected_s = dict(zip(placed.pools, placed.expected_s, strict=True))
-        for pool, count in each.running:
-            if pool in held and pool in expected_s:
-                half_s = expected_s[pool] / 2.0
-                found.append(Running(cls=each.name, pool=pool, count=count, elapsed_s=half_s))
-    return tuple(found)
-
-
-def _came_and_went(standing: Standing, limits: Mapping[str, int]) -> list[str]:
-    """Say which pools have more or fewer machines than the placement knows of."""
-    found = []
-    for pool, spec in zip(standing.problem.pools, standing.pools.pools, strict=True):
-        now = min(limits[pool.name], spec.max_nodes)
-        # Pools that are gone or back are told of already.
-        if now != pool.nodes_max and now and pool.nodes_max:
-            found.append(f"pool {pool.name} has {now} nodes, not {pool.nodes_max}")
-    return found
-
-
-def _nodes(slots: int, vcpu: float) -> int:
-    return int(slots // vcpu)
-
-
 def runners_a_node(vcpu: float, cores: float) -> int:
     """Return how many runners of a run one machine holds."""
     return max(1, int(vcpu // max(cores, 1.0)))
@@ -273,11 +191,7 @@ def runners_a_node(vcpu: float, cores: float) -> int:
 
 
 def wire(
-    standing: Standing,
-    forecast: PlanForecast,
-    *,
-    method: str,
-    reasons: Sequence[str] = (),
+    standing: Standing, plan: placement.Plan, reasons: Sequence[str] = (), *, is_final: bool = True
 ) -> PlacementReady:
     """Return a placement as the core follows it and the journal keeps it."""
     return PlacementReady(
@@ -287,10 +201,10 @@ def wire(
         class_of=standing.class_of,
         runners=_runners(standing),
         prices=prices_of(standing.pools),
-        forecast=_forecast(standing, forecast),
-        method=method,
+        forecast=_forecast(standing, plan.forecast),
+        method=plan.method,
         reasons=(*reasons, *standing.notes),
-        is_final=standing.is_final,
+        is_final=is_final,
         is_reviewed=True,
     )
 

@@ -48,7 +48,22 @@ class Answer(msgspec.Struct, frozen=True):
     forecast: Forecast
     decision: Decision
     method: str
+    bound_usd: float
     event: str = ""
+
+    @property
+    def plan(self) -> placement.Plan:
+        """The plan, without what only its search knew."""
+        return placement.Plan(
+            layout=self.layout,
+            forecast=self.forecast,
+            bound_usd=self.bound_usd,
+            method=self.method,
+            candidates=(),
+            evaluations=0,
+            used_s=0.0,
+            event=self.event,
+        )
 
 
 def answer_of(question: Question) -> Answer:
@@ -62,7 +77,7 @@ def answer_of(question: Question) -> Answer:
         decision, plan = solved(problem, is_priced=is_priced, budget_usd=question.budget_usd)
     if plan is None:
         raise placement.InfeasibleError(decision.refused, decision.nearest)
-    return Answer(plan.layout, plan.forecast, decision, plan.method, plan.event)
+    return Answer(plan.layout, plan.forecast, decision, plan.method, plan.bound_usd, plan.event)
 
 
 def encode_question(question: Question) -> bytes:

@@ -5,25 +5,40 @@ It must cost next to nothing, for most runs are of this kind: no solver, and non
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from rayorch.core.facts import PlacementReady
 from rayorch.core.placed import ClassPlacement, Forecast, PoolPrice, pack_classes
 from rayorch.home import RunPlan
 from rayorch.ids import RunId
+from rayorch.plan.estimate import History
 from rayorch.plan.history import Expected
+from rayorch.program import Program
 
 METHOD: Final = "no choice"
 NORMAL_95: Final = 1.645
 
 
-def unplaced(
-    run: RunId, plan: RunPlan, expected: Expected, slots: int, prices: Sequence[PoolPrice]
-) -> PlacementReady:
+@dataclass(frozen=True, slots=True)
+class Unplaced:
+    """A planned run; `done` are the tasks of it that are committed already."""
+
+    run: RunId
+    submitted_s: float
+    program: Program
+    plan: RunPlan
+    histories: Sequence[History]
+    expected: Expected
+    done: Sequence[int] = ()
+
+
+def unplaced(work: Unplaced, slots: int, prices: Sequence[PoolPrice]) -> PlacementReady:
     """Return the placement that sends all tasks anywhere: a class for each stage.
 
     The forecast is of the estimates alone, all slots at work, with no time to start.
     """
+    expected, counts = work.expected, work.plan.task_counts
     cores_s = sum(stage.seconds for stage in expected.stages)
     tasks = sum(stage.tasks for stage in expected.stages)
     p50_s = cores_s / max(1, min(slots, tasks))
@@ -31,15 +46,13 @@ def unplaced(
     core_hours = cores_s / 3600.0
     cv = max((stage.cv for stage in expected.stages), default=0.0)
     return PlacementReady(
-        run=run,
+        run=work.run,
         revision=1,
         classes=tuple(
             ClassPlacement(name=stage.name, stage=number, tasks=stage.tasks, cv=stage.cv)
             for number, stage in enumerate(expected.stages)
         ),
-        class_of=pack_classes(
-            [n for n, count in enumerate(plan.task_counts) for _ in range(count)]
-        ),
+        class_of=pack_classes([n for n, count in enumerate(counts) for _ in range(count)]),
         prices=tuple(prices),
         forecast=Forecast(
             usd=None if usd_core_h is None else usd_core_h * core_hours,

@@ -181,7 +181,7 @@ class InProcessRig(Rig):
         self.executor = self.restarted()
 
     def restarted(self) -> Executor:
-        self._made.append(InProcessExecutor(self._plan.home, SystemClock(), self.slots))
+        self._made.append(InProcessExecutor(self._plan.home, SystemClock(), {"a": 1, "b": 1}))
         return self._made[-1]
 
     def open_gate(self) -> None:
