@@ -40,8 +40,8 @@ from rayorch.plan.placing import (
     wire,
 )
 from rayorch.plan.pools import pools_there, usable_pools
+from rayorch.plan.question import Question
 from rayorch.plan.seeing import look
-from rayorch.plan.solver import Question
 from rayorch.plan.unplaced import Unplaced, unplaced
 from rayorch.spec.objective import Budget, Deadline
 

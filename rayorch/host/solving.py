@@ -16,7 +16,7 @@ import msgspec
 
 from placement import PlacementError, check_layout, tables_of
 from rayorch.errors import SolverProcessError
-from rayorch.plan.solver import Answer, Question, decode_answer, encode_question
+from rayorch.plan.question import Answer, Question, decode_answer, encode_question
 
 SOLVER_S_MAX: Final = 30.0
 """A question takes two or three seconds; far more only where the machine has no time for it."""
@@ -30,9 +30,9 @@ class SolverProcess:
     """Asks questions of processes, one for each, and ends those that take too long."""
 
     def __init__(
-        self, command: Sequence[str] = COMMAND, time_limit_s: float = SOLVER_S_MAX
+        self, command: Sequence[str] | None = None, time_limit_s: float = SOLVER_S_MAX
     ) -> None:
-        self._command = command
+        self._command = command or COMMAND
         self._time_limit_s = time_limit_s
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()

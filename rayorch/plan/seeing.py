@@ -6,11 +6,15 @@ Pure. Times of a problem are seconds after the submission; those of facts are of
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 import placement
 from placement import Held, Problem, Running
 from rayorch.core.placed import ClassSeen, Observed
 from rayorch.plan.placing import Standing, kept_to, runners_a_node
+
+START_S_MAX: Final = 60.0
+"""Runners that were asked for less than this ago are on their way, and count as there."""
 
 
 def look(
@@ -73,9 +77,13 @@ def _held(
     standing: Standing, observed: Observed, now_s: float, limits: Mapping[str, int]
 ) -> tuple[Held, ...]:
     runners = dict(observed.runners)
+    coming: Mapping[str, int] = {}
+    if now_s - standing.problem.now_s < START_S_MAX:
+        coming = placement.nodes_wanted(standing.problem, standing.layout, now_s)
     held = []
     for pool in standing.pools.pools:
         nodes = math.ceil(runners.get(pool.name, 0) / runners_a_node(pool.vcpu, standing.cores))
+        nodes = max(nodes, coming.get(pool.name, 0))
         nodes = min(nodes, limits[pool.name], pool.max_nodes)
         if nodes:
             up_s = standing.up_s.get(pool.name, now_s)
