@@ -8,7 +8,7 @@ Pure. Times of a problem are seconds after the submission; those of facts are of
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import placement
@@ -66,7 +66,8 @@ class Standing:
     """A placement in force, and the problem that it was made for.
 
     `classes` are all classes of the run, as it was first cut: tasks are numbered by them. `done`
-    counts, by class, what was committed when `problem` was made; `problem` holds the rest.
+    counts, by class, what was committed when `problem` was made; `problem` holds the rest. `ran`
+    are the pools that had runners, `out` those that are left alone, and until when.
     """
 
     run: RunId
@@ -82,7 +83,9 @@ class Standing:
     revision: int = 1
     done: Mapping[str, int]
     placed: Mapping[str, ClassPlacement]
-    up_s: Mapping[str, float]
+    up_s: Mapping[str, float] = field(default_factory=dict)
+    ran: frozenset[str] = frozenset()
+    out: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     is_searched: bool = False  # by the solver: before that, it is what greedy gave
 
@@ -120,7 +123,6 @@ def first(task: Task, now_s: float, revision: int = 1) -> tuple[Standing, placem
         revision=revision,
         done=done,
         placed={},
-        up_s={},
         notes=(*task.notes, *notes),
     )
     return replace(standing, placed=_placed(standing)), plan

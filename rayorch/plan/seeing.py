@@ -13,6 +13,8 @@ from placement import Held, Problem, Running
 from rayorch.core.placed import ClassSeen, Observed
 from rayorch.plan.placing import Standing, kept_to, runners_a_node
 
+OUT_S: Final = 30.0
+"""How long a pool that lost all of its runners is left alone."""
 START_S_MAX: Final = 60.0
 """Runners that were asked for less than this ago are on their way, and count as there."""
 
@@ -26,9 +28,8 @@ def look(
     left.
     """
     now_s = max(observed.at_s - observed.submitted_s, standing.problem.now_s)
-    limits = {
-        pool.name: _nodes(there.get(pool.name, 0), pool.vcpu) for pool in standing.pools.pools
-    }
+    standing = _lost_noted(standing, observed, now_s)
+    limits = _limits(standing, there)
     seen = _seen(standing, observed, now_s, limits)
     standing = replace(standing, up_s={held.pool: held.up_s for held in seen.held})
     before, notes = kept_to(standing.problem, now_s)
@@ -40,11 +41,30 @@ def look(
     after = placement.remaining(before, seen)
     if after is None:
         return (), None, standing
-    pools = tuple(
-        replace(pool, nodes_max=min(limits[pool.name], spec.max_nodes))
-        for pool, spec in zip(after.pools, standing.pools.pools, strict=True)
-    )
+    pools = tuple(replace(pool, nodes_max=limits[pool.name]) for pool in after.pools)
     return tuple(reasons), replace(after, pools=pools), standing
+
+
+def _lost_noted(standing: Standing, observed: Observed, now_s: float) -> Standing:
+    """Note which pools have runners, and leave those alone for a while that have just lost all.
+
+    Whoever knows that a machine is dead may learn of it long after its runners fell silent.
+    """
+    out = {pool: until_s for pool, until_s in standing.out.items() if until_s > now_s}
+    out |= {pool: now_s + OUT_S for pool in observed.lost if pool in standing.ran}
+    ran = standing.ran | {pool for pool, count in observed.runners if count}
+    return replace(standing, out=out, ran=ran - set(out))
+
+
+def _limits(standing: Standing, there: Mapping[str, int]) -> dict[str, int]:
+    """Return how many machines each pool has now."""
+    nodes = {
+        pool.name: min(_nodes(there.get(pool.name, 0), pool.vcpu), pool.max_nodes)
+        for pool in standing.pools.pools
+    }
+    left = {name: 0 if name in standing.out else count for name, count in nodes.items()}
+    # To leave all of them alone would be to wait.
+    return left if any(left.values()) else nodes
 
 
 def _seen(
@@ -84,7 +104,7 @@ def _held(
     for pool in standing.pools.pools:
         nodes = math.ceil(runners.get(pool.name, 0) / runners_a_node(pool.vcpu, standing.cores))
         nodes = max(nodes, coming.get(pool.name, 0))
-        nodes = min(nodes, limits[pool.name], pool.max_nodes)
+        nodes = min(nodes, limits[pool.name])
         if nodes:
             up_s = standing.up_s.get(pool.name, now_s)
             held.append(Held(pool=pool.name, count=nodes, up_s=up_s, ready_s=now_s))
@@ -118,8 +138,8 @@ def _running(
 def _came_and_went(standing: Standing, limits: Mapping[str, int]) -> list[str]:
     """Say which pools have more or fewer machines than the placement knows of."""
     found = []
-    for pool, spec in zip(standing.problem.pools, standing.pools.pools, strict=True):
-        now = min(limits[pool.name], spec.max_nodes)
+    for pool in standing.problem.pools:
+        now = limits[pool.name]
         # Pools that are gone or back are told of already.
         if now != pool.nodes_max and now and pool.nodes_max:
             found.append(f"pool {pool.name} has {now} nodes, not {pool.nodes_max}")
