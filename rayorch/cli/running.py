@@ -46,12 +46,18 @@ def run(options: Options) -> int:
     """Run the pipeline of a file."""
     # What is wrong with it is said before anything starts.
     pipeline = pipeline_of(options)
+    asked = None
+    if options.is_placing:
+        # Placement takes numpy, a solver and a part of a second: only who asks for it pays.
+        from rayorch.cli.wanting import asked_of  # noqa: PLC0415
+
+        asked = asked_of(options, pipeline.spec().objective)
     at = connection(options.home, options.executor)
     commands = commands_of(options)
     display = auto_display(sys.stderr, commands, reports=not options.as_json)
 
     def begin(control: Control) -> RunId:
-        return submit_run(at, control, pipeline, **origin_of(options))
+        return submit_run(at, control, pipeline, asked=asked, **origin_of(options))
 
     return _followed(at, options, display, commands, begin)
 

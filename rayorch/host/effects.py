@@ -1,4 +1,4 @@
-"""Slow work that the machine asks for: plan, publish, compare schemas, sweep.
+"""Slow work that the machine asks for: plan, place, publish, compare schemas, sweep.
 
 Each runs on a thread of a small pool and comes back as a fact. What it needs of a run is copied
 in the host's thread before it starts, because the run goes on changing.
@@ -6,7 +6,7 @@ in the host's thread before it starts, because the run goes on changing.
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import pyarrow as pa
@@ -17,9 +17,16 @@ from connectors.outputs import SinkOutput
 from connectors.schema import dump_schema
 from connectors.sink import merge_output_schemas, open_sink
 from rayorch.clock import Clock
-from rayorch.core.commands import CompareSchemas, MakePlan, PublishSink, SweepRun
+from rayorch.core.commands import (
+    CompareSchemas,
+    MakePlan,
+    PublishSink,
+    SolvePlacement,
+    SweepRun,
+)
 from rayorch.core.facts import (
     Fact,
+    PlacementReady,
     PlanFailed,
     PlanReady,
     PublishFailed,
@@ -27,15 +34,22 @@ from rayorch.core.facts import (
     RunSwept,
     SinkPublished,
 )
+from rayorch.core.placed import PoolPrice
 from rayorch.core.run import Run
-from rayorch.core.values import ErrorInfo, FailureKind
+from rayorch.core.task import TaskState
 from rayorch.errors import OutputsDisagreeError, RayorchError
 from rayorch.failpoints import failpoint
 from rayorch.home import Home
+from rayorch.host.executor import Room
+from rayorch.host.failing import error_info
 from rayorch.ids import RunId
 from rayorch.plan.history import expected_of, load_histories, put_expected
 from rayorch.plan.planner import make_plan
+from rayorch.plan.unplaced import Unplaced, unplaced
 from rayorch.program import Program, load_program
+
+if TYPE_CHECKING:
+    from rayorch.host.placer import Placer
 
 THREADS: Final = 4
 PUBLISH_TRIES_MAX: Final = 8
@@ -43,17 +57,8 @@ PUBLISH_TRIES_MAX: Final = 8
 PUBLISH_PAUSE_S: Final = 1.0
 PUBLISH_PAUSE_S_MAX: Final = 60.0
 
-Effect = MakePlan | CompareSchemas | PublishSink | SweepRun
+Effect = MakePlan | SolvePlacement | CompareSchemas | PublishSink | SweepRun
 Offer = Callable[[Sequence[Fact]], object]
-
-_KINDS: Final[dict[str, FailureKind]] = {
-    "retry": "transient",
-    "check": "transient",
-    "fix": "refused",
-    "stop": "refused",
-    "repair": "refused",
-}
-"""What an error's remedy makes of the run that it ends; other errors are bugs and have no kind."""
 
 _SINK_OUTPUT: Final = msgspec.json.Decoder(SinkOutput)
 
@@ -61,14 +66,18 @@ _SINK_OUTPUT: Final = msgspec.json.Decoder(SinkOutput)
 class Effects:
     """Carries out the commands that take long and need no runner."""
 
-    def __init__(self, home: Home, slots: int, offer: Offer, clock: Clock) -> None:
+    def __init__(self, home: Home, room: Room, offer: Offer, clock: Clock) -> None:
         self._home = home
-        self._slots = slots
+        self._room = room
         self._offer = offer
         self._clock = clock
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="rayorch-effect")
         self._tries: dict[tuple[RunId, int], int] = {}
         self._planning: set[RunId] = set()
+        # One thread: a search takes a core for seconds, and must not keep publications waiting.
+        self._searches = ThreadPoolExecutor(1, thread_name_prefix="rayorch-placement")
+        self._placer: Placer | None = None
+        self._placing: set[RunId] = set()
 
     def start(self, command: Effect, run: Run) -> None:
         """Begin; the answer comes through `offer`. Host thread only."""
@@ -79,7 +88,17 @@ class Effects:
                 if run.id in self._planning:
                     return
                 self._planning.add(run.id)
-                self._submit(run.id, self._plan, run.id, run.version)
+                self._submit(run.id, self._plan, run.id, run.version, run.submitted_s)
+            case SolvePlacement():
+                # One at a time: the answer to the first serves.
+                if run.id in self._placing:
+                    return
+                self._placing.add(run.id)
+                done: tuple[int, ...] = ()
+                if self._placer is None or not self._placer.knows(run.id):
+                    # The leader before this one had it in mind: what is left is told by the run.
+                    done = tuple(t.id for t in run.tasks if t.state is TaskState.COMMITTED)
+                self._searches.submit(self._look, command, run.version, done)
             case CompareSchemas():
                 some = [run.outputs.get(task, ()) for task in command.tasks]
                 outputs = _outputs_of(some, command.sink)
@@ -89,11 +108,16 @@ class Effects:
                 outputs = _outputs_of(by_task, command.sink)
                 self._submit(run.id, self._publish, command, run.version, outputs)
             case SweepRun():
+                if self._placer is not None:
+                    self._placer.forget(run.id)
                 self._submit(run.id, self._sweep, run.id, run.version, tuple(run.outputs.values()))
 
     def close(self) -> None:
         """Let what runs end; start nothing more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._searches.shutdown(wait=False, cancel_futures=True)
+        if self._placer is not None:
+            self._placer.close()
 
     def _submit(
         self,
@@ -116,22 +140,61 @@ class Effects:
 
     # --- each in a thread of its own -----------------------------------------------------------
 
-    def _plan(self, run: RunId, version: str) -> Iterable[Fact]:
+    def _plan(self, run: RunId, version: str, submitted_s: float) -> Iterable[Fact]:
         try:
             program = self._program(run, version)
-            plan = make_plan(program, self._slots)
+            plan = make_plan(program, self._room.slots)
             kept = self._home.put_plan(run, plan.run_plan)
-            put_expected(self._home, run, expected_of(load_histories(self._home, program), kept))
+            histories = load_histories(self._home, program)
+            expected = expected_of(histories, kept)
+            put_expected(self._home, run, expected)
             self._home.put_json(run, "inputs", _inputs(kept.stages))
+            placed = self._placed(Unplaced(run, submitted_s, program, kept, histories, expected))
         except Exception as error:  # Whatever it is, the run must hear of it.
             self._planning.discard(run)
             yield PlanFailed(run=run, error=error_info(error))
             return
         self._planning.discard(run)
         failpoint("host.after_plan")
+        # The placement first: the first runners that are asked for are of its pools.
+        yield from placed
         yield PlanReady(
             run=run, task_counts=kept.task_counts, size_bytes=kept.size_bytes, files=kept.files
         )
+
+    def _placed(self, work: Unplaced) -> tuple[Fact, ...]:
+        """Return the first placement. Raises: PoolsError, PlacementError."""
+        asked, there = self._home.get_asked(work.run), self._room.pools
+        if asked is None and len(there) <= 1:
+            return (unplaced(work, self._room.slots, tuple(PoolPrice(pool) for pool in there)),)
+        placer = self._placer_made()
+        facts = placer.first(work, asked or {}, there)
+        if any(isinstance(fact, PlacementReady) and not fact.is_final for fact in facts):
+            self._searches.submit(placer.tell_first, work.run)
+        return facts
+
+    def _placer_made(self) -> "Placer":
+        # Placement takes numpy, a solver and a part of a second: only runs with a choice pay.
+        from rayorch.host.placer import Placer  # noqa: PLC0415
+        from rayorch.host.solving import SolverProcess  # noqa: PLC0415
+
+        if self._placer is None:
+            self._placer = Placer(self._home, self._clock, SolverProcess())
+        return self._placer
+
+    def _look(self, command: SolvePlacement, version: str, done: Sequence[int]) -> None:
+        placer, run, there = self._placer_made(), command.run, self._room.pools
+
+        def unplaced_work() -> Unplaced:
+            program, kept = self._program(run, version), self._home.get_plan(run)
+            histories = load_histories(self._home, program)
+            submitted_s = command.observed.submitted_s
+            expected = expected_of(histories, kept)
+            return Unplaced(run, submitted_s, program, kept, histories, expected, tuple(done))
+
+        facts = tuple(placer.look(command, there, unplaced_work, self._home.get_asked))
+        self._placing.discard(run)
+        self._offer(facts)
 
     def _compare(
         self, run: RunId, version: str, sink: int, outputs: Sequence[str]
@@ -203,16 +266,6 @@ class Effects:
             return
         failpoint("host.after_sweep")
         yield RunSwept(run=run, files=swept)
-
-
-def error_info(error: Exception) -> ErrorInfo:
-    """Return an error of ours, or of a library that we called, as a person should read it."""
-    return ErrorInfo(
-        message=str(error) or type(error).__name__,
-        error_type=type(error).__name__,
-        remedy=str(getattr(error, "fix", "") or ""),
-        kind=_KINDS.get(getattr(error, "remedy", "")),
-    )
 
 
 def _outputs_of(results: Iterable[Iterable[Any]], sink: int) -> list[str]:

@@ -112,18 +112,26 @@ def decide(
 
     `budget_usd` is checked on top of a deadline: the cheapest plan that keeps it may cost more.
     """
+    return solved(problem, is_priced=is_priced, budget_usd=budget_usd, points=points)[0]
+
+
+def solved(
+    problem: Problem, *, is_priced: bool, budget_usd: float | None = None, points: int = POINTS
+) -> tuple[Decision, Plan | None]:
+    """Decide, and return the plan that is to be followed too; None where there is none."""
     objective = _objective_text(problem)
     try:
         plan = placement.solve(problem, time_limit_s=SOLVE_S)
     except InfeasibleError as error:
         found = _frontier(problem, points)
-        return Decision(
+        refusal = Decision(
             objective=objective,
             is_priced=is_priced,
             refused=error.reason,
             nearest=_nearest(problem, found, is_priced=is_priced) or error.nearest,
             frontier=tuple(_point(problem, each, is_priced=is_priced) for each in found),
         )
+        return refusal, None
     found = undominated([*_frontier(problem, points), point_of(plan)]) if points else ()
     plan = _within_budget(problem, plan, found)
     refused, nearest = plan.shortfall, ""
@@ -133,13 +141,13 @@ def decide(
     elif budget_usd is not None and plan.forecast.usd > budget_usd:
         refused = f"the cheapest plan found for the deadline costs {plan.forecast.usd:.4g} USD"
         nearest = f"--budget {plan.forecast.usd:.4g}"
-    told = _told(problem, plan, objective, is_priced=is_priced)
-    return msgspec.structs.replace(
-        told,
+    decision = msgspec.structs.replace(
+        told(problem, plan, is_priced=is_priced),
         frontier=tuple(_point(problem, each, is_priced=is_priced) for each in found),
         refused=refused,
         nearest=nearest,
     )
+    return decision, plan
 
 
 def _within_budget(problem: Problem, plan: Plan, found: Sequence[Point]) -> Plan:
@@ -156,11 +164,12 @@ def _within_budget(problem: Problem, plan: Plan, found: Sequence[Point]) -> Plan
     return plan
 
 
-def _told(problem: Problem, plan: Plan, objective: str, *, is_priced: bool) -> Decision:
+def told(problem: Problem, plan: Plan, *, is_priced: bool) -> Decision:
+    """Tell of a plan: where each stage goes, what it comes to, and what was considered."""
     forecast = plan.forecast
     stages = _stages(problem, plan, is_priced=is_priced)
     return Decision(
-        objective=objective,
+        objective=_objective_text(problem),
         is_priced=is_priced,
         stages=stages,
         usd=forecast.usd if is_priced else None,

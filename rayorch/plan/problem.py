@@ -52,6 +52,16 @@ def problem_of(
 
     Raises: PoolsError, when a budget is asked for and a price is not known.
     """
+    return classified(plan, histories, pools, objective)[0]
+
+
+def classified(
+    plan: Plan, histories: Sequence[History], pools: PoolsSpec, objective: Objective | None
+) -> tuple[Problem, list[int]]:
+    """Return the placement problem of a plan, and the number of each task's class in it.
+
+    Raises: PoolsError, when a budget is asked for and a price is not known.
+    """
     if isinstance(objective, Budget) and not pools.is_priced:
         raise PoolsError("a budget needs the price of every pool", "", "usd_h", "")
     speeds = {pool.name: pool.speed for pool in pools.pools}
@@ -61,22 +71,23 @@ def problem_of(
         _tasks(stage.splits, each)
         for stage, each in zip(plan.run_plan.stages, estimates, strict=True)
     ]
-    classes = tuple(
-        made
-        for (stage, estimate), some in zip(stages, tasks, strict=True)
-        for made in _classes(stage, estimate, some, pools)
-    )
+    classes: list[TaskClass] = []
+    numbers: list[int] = []
+    for (stage, estimate), some in zip(stages, tasks, strict=True):
+        made, of_task = _classes(stage, estimate, some, pools)
+        numbers += [len(classes) + number for number in of_task]
+        classes += made
     means_gb = {
         stage.name: sum(task.size_bytes for task in some) / GB / max(1, len(some))
         for stage, some in zip(plan.stages, tasks, strict=True)
     }
     problem = Problem(
-        classes=classes,
+        classes=tuple(classes),
         pools=tuple(_pool(pool, stages, means_gb) for pool in pools.pools),
         objective=placement.Weighted(usd_per_h=0.0),
         network=pools.network(),
     )
-    return replace(problem, objective=_objective(problem, objective))
+    return replace(problem, objective=_objective(problem, objective)), numbers
 
 
 def _renamed(history: History, pools: PoolsSpec) -> History:
@@ -102,13 +113,14 @@ def _tasks(splits: Sequence[bytes], estimate: Estimate) -> list[_Task]:
 
 def _classes(
     stage: PlannedStage, estimate: Estimate, tasks: list[_Task], pools: PoolsSpec
-) -> list[TaskClass]:
+) -> tuple[list[TaskClass], list[int]]:
+    """Return a stage's classes, and the place in them of each task's own."""
     seconds = np.maximum([task.mean_s for task in tasks], WORK_S_MIN)
     sizes = np.array([task.size_bytes for task in tasks])
     gets = np.array([task.gets for task in tasks], dtype=float)
     of_bucket = _buckets(seconds)
     made = []
-    buckets = np.unique(of_bucket)
+    buckets, of_task = np.unique(of_bucket, return_inverse=True)
     for number, bucket in enumerate(buckets, 1):
         own = of_bucket == bucket
         mean_s, in_gb = float(seconds[own].mean()), float(sizes[own].mean()) / GB
@@ -132,7 +144,7 @@ def _classes(
                 puts=float(len(stage.sinks)),
             )
         )
-    return made
+    return made, [int(number) for number in of_task]
 
 
 def _buckets(seconds: Floats) -> Floats:
