@@ -206,10 +206,14 @@ class Estimate:
     memory_size_bytes_max: int = 0
     memory_growth: float = 0.0
 
+    def mean_s(self, work: Work) -> float:
+        """Return the mean seconds of one task at speed 1; for many tasks, this is all it takes."""
+        overhead_s, gb_s, mrow_s = self.line_s
+        return overhead_s + gb_s * work.size_bytes / GB + mrow_s * work.rows / 1e6
+
     def seconds(self, work: Work, pool: str = "", speed: float = 1.0) -> Spread:
         """Return the seconds of one task on a pool, its own spread and the line's together."""
-        overhead_s, gb_s, mrow_s = self.line_s
-        mean = overhead_s + gb_s * work.size_bytes / GB + mrow_s * work.rows / 1e6
+        mean = self.mean_s(work)
         scale_cv = self.scale_cv.get(pool, self.scale_cv[""])
         cv = math.sqrt((1.0 + self.cv**2) * (1.0 + scale_cv**2) - 1.0)
         return Spread(mean=mean * self.factors.get(pool, 1.0) / speed, cv=cv)

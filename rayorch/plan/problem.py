@@ -106,7 +106,7 @@ def _tasks(splits: Sequence[bytes], estimate: Estimate) -> list[_Task]:
     found = []
     for data in splits:
         split = decode_split(data)
-        mean_s = estimate.seconds(work_of(split)).mean
+        mean_s = estimate.mean_s(work_of(split))
         found.append(_Task(split.size_bytes, mean_s, len(split.parts)))
     return found
 

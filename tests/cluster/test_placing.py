@@ -1,7 +1,4 @@
-"""A run on priced pools: work goes where the plan says, and elsewhere when that is gone.
-
-Seen to fail with the pool of `EnsureRunners` ignored, and with the executor's pools not looked at.
-"""
+"""A run on priced pools: work goes where the plan says, and elsewhere when that is gone."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -1,5 +1,6 @@
 """`run` and `resume` as a user meets them, in this process and without Ray."""
 
+import json
 from collections.abc import Callable
 
 import pyarrow as pa
@@ -198,3 +199,36 @@ class _InterruptedOnce:
             self._interrupted = True
             raise KeyboardInterrupt
         return self._follow(*arguments, **options)  # type: ignore[arg-type]
+
+
+POOLS = "pools:\n  - {name: NAME, vcpu: 1, memory: 8 GiB, usd_h: 1.0}\n"
+
+
+def test_a_run_on_priced_pools_keeps_what_it_was_asked_and_what_was_decided(shell: Shell) -> None:
+    (shell.folder / "pools.yaml").write_text(POOLS.replace("NAME", "in-process"))
+
+    said = shell(
+        "run", "nightly.py", "--pools", f"{shell.folder}/pools.yaml", "--deadline", "30m", "--json"
+    )
+
+    assert said.code == 0
+    (folder,) = (shell.folder / "home" / "runs").iterdir()
+    asked = json.loads((folder / "pools.json").read_text())
+    assert [pool["name"] for pool in asked["pools"]["pools"]] == ["in-process"]
+    assert asked["objective"]["kind"] == "deadline"
+
+
+def test_a_run_for_which_the_executor_has_no_pool_is_refused(shell: Shell) -> None:
+    (shell.folder / "pools.yaml").write_text(POOLS.replace("NAME", "m7i"))
+
+    said = shell("run", "nightly.py", "--pools", f"{shell.folder}/pools.yaml")
+
+    assert said.code == 3
+    assert "the file has m7i; there are in-process" in said.err
+
+
+def test_a_budget_without_prices_is_refused_before_anything_starts(shell: Shell) -> None:
+    said = shell("run", "nightly.py", "--budget", "5")
+
+    assert said.code == 2
+    assert "needs the price of every pool" in said.err

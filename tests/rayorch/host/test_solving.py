@@ -1,7 +1,6 @@
 """The solver's process may do whatever it likes: what comes of it is an answer or an error.
 
-Each was seen to fail with its protection taken out: the time limit, the exit status, the decoder,
-the check of the layout.
+Seen to fail with the protection taken out: the exit status, and the check of the layout.
 """
 
 import sys
