@@ -182,7 +182,8 @@ def usable_pools(
 ) -> tuple[PoolsSpec, tuple[str, ...]]:
     """Return those pools of a file that an executor has, and the names of the others.
 
-    Their machines run already: they take no start-up, and no more can be had than there are.
+    Their machines run already: they take no start-up, no more can be had than there are, and
+    a run is charged what it uses of them, as the ledger does, and no least time.
     Raises: PoolsError, naming both lists, when no pool of the file is there.
     """
     own = [_as_there(pool, there[pool.name]) for pool in pools.pools if there.get(pool.name)]
@@ -199,7 +200,12 @@ def usable_pools(
 
 def _as_there(pool: PoolSpec, slots: int) -> PoolSpec:
     nodes = int(slots // pool.vcpu)
-    changes: dict[str, object] = {"provision_s": 0.0, "boot_s": 0.0}
+    changes: dict[str, object] = {
+        "provision_s": 0.0,
+        "boot_s": 0.0,
+        "min_bill_s": 0.0,
+        "bill_s": 1.0,
+    }
     if nodes:
         changes["max_nodes"] = min(pool.max_nodes, nodes)
     else:
