@@ -33,7 +33,14 @@ from rayorch.ids import RunId
 from rayorch.operators import Kernel, Partial, open_kernel, open_partial
 from rayorch.plan.exchanging import BUCKETS, ReduceInput, ReducePlan, load_input, load_plan
 from rayorch.program import ExchangeEdge, ExchangeProgram
-from rayorch.relational import AggregateCode, GroupMapCode, HashKeys, Measure, OperatorCode, keying_of
+from rayorch.relational import (
+    AggregateCode,
+    GroupMapCode,
+    HashKeys,
+    Measure,
+    OperatorCode,
+    keying_of,
+)
 from rayorch.runner.apply import CodeLimits
 from rayorch.runner.conform import conformed, learnt
 from rayorch.runner.errors import AttemptError
