@@ -1,0 +1,85 @@
+"""The kernel of an operator, and its partial aggregation before the exchange."""
+
+from dataclasses import replace
+
+import pyarrow as pa
+
+from rayorch.errors import SpecError
+from rayorch.operators.aggregate import plan_of
+from rayorch.operators.kernel import Kernel, PassKernel, Room, SqlKernel
+from rayorch.operators.partial import Partial
+from rayorch.operators.rows import (
+    asof_kernel,
+    dedupe_kernel,
+    join_kernel,
+    sort_kernel,
+    window_kernel,
+)
+from rayorch.relational import (
+    AggregateCode,
+    AsofCode,
+    DedupeCode,
+    JoinCode,
+    OperatorCode,
+    RepartitionCode,
+    SortCode,
+    WindowCode,
+)
+
+
+def open_kernel(  # noqa: PLR0911, PLR0913 - one return per operator; what an operator is, what it gets, and what it may use.
+    code: OperatorCode,
+    schemas: tuple[pa.Schema, ...],
+    *,
+    memory_bytes: int,
+    spill_dir: str,
+    threads: int = 1,
+    rows: pa.Schema | None = None,
+    final: bool = True,
+) -> Kernel:
+    """Return the kernel of an operator over sides of these schemas.
+
+    rows: the schema of the rows, when the side of an aggregate brings partial states of them.
+    final: False makes an aggregate of states yield states again.
+    Raises: SpecError, when the operator cannot take such columns.
+    """
+    room = Room(memory_bytes=memory_bytes, spill_dir=spill_dir, threads=threads)
+    match code:
+        case AggregateCode():
+            return _aggregate_kernel(code, schemas[0], room, rows=rows, final=final)
+        case JoinCode():
+            return join_kernel(code, schemas, room)
+        case AsofCode():
+            return asof_kernel(code, schemas, room)
+        case SortCode():
+            return sort_kernel(code, schemas[0], room)
+        case DedupeCode():
+            return dedupe_kernel(code, schemas[0], room)
+        case WindowCode():
+            return window_kernel(code, schemas[0], room)
+        case RepartitionCode():
+            return PassKernel(schema=schemas[0])
+        case _:
+            raise SpecError("no kernel for this operator", value=code.kind)
+
+
+def open_partial(code: OperatorCode, schema: pa.Schema, memory_bytes: int) -> Partial | None:
+    """Return the partial aggregation of an operator over such rows; None when it has none."""
+    if isinstance(code, AggregateCode):
+        plan = plan_of(code, schema)
+        return Partial(rows=schema, plan=plan, memory_bytes=memory_bytes)
+    return None
+
+
+def _aggregate_kernel(
+    code: AggregateCode, side: pa.Schema, room: Room, *, rows: pa.Schema | None, final: bool
+) -> SqlKernel:
+    plan = plan_of(code, side if rows is None else rows)
+    if rows is None:
+        kernel = SqlKernel(sides=(side,), schema=plan.schema, sql=plan.rows_to_values, room=room)
+        grouped = plan.rows_grouped
+    else:
+        assert side.equals(plan.states)
+        kernel = SqlKernel(sides=(side,), schema=plan.schema, sql=plan.states_to_values, room=room)
+        grouped = plan.states_grouped
+    return kernel if final else replace(kernel, schema=plan.states, sql=grouped)

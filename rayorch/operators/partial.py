@@ -1,0 +1,104 @@
+"""Partial aggregation before the exchange: as long as it pays."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import pyarrow as pa
+
+from rayorch.operators.aggregate import Plan
+from rayorch.operators.columns import carried, carried_schema, restored
+from rayorch.operators.engine import Feed, query, this_threads_engine
+from rayorch.operators.kernel import bounded
+
+# A group of two rows saves half of the exchange; below a quarter it costs more than it saves.
+_PAYS_MAX: Final = 0.75
+_SAMPLE_ROWS: Final = 50_000
+_BUFFER_SHARE: Final = 8  # the buffer, as a part of the memory
+
+
+@dataclass(slots=True)
+class Paid:
+    """What went in and what came out."""
+
+    rows_in: int = 0
+    rows_out: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Partial:
+    """Rows of a map task on their way to states.
+
+    Rows are gathered, grouped in bulk, and the states of several bulks grouped again. When a bulk
+    shrinks too little, rows become states one for one from then on.
+    """
+
+    rows: pa.Schema
+    plan: Plan
+    memory_bytes: int
+    counts: Paid = field(default_factory=Paid)
+    _buffer: list[pa.Table] = field(default_factory=list)
+    _buffered_bytes: int = 0
+    _states: list[pa.Table] = field(default_factory=list)
+    _pays: bool | None = None  # not known before a sample was grouped
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the states: the keys under their own names first."""
+        return self.plan.states
+
+    @property
+    def paid(self) -> dict[str, int]:
+        """How many rows came in, and how many have left."""
+        return {"rows_in": self.counts.rows_in, "rows_out": self.counts.rows_out}
+
+    def add(self, table: pa.Table) -> list[pa.Table]:
+        """Take rows; return states that must leave now."""
+        self.counts.rows_in += table.num_rows
+        if self._pays is False:
+            return self._leaving(self._run(self.plan.rows_to_states, [table], self.rows))
+        self._buffer.append(table)
+        self._buffered_bytes += table.nbytes
+        gathered = sum(t.num_rows for t in self._buffer)
+        sampled = self._pays is None and gathered >= _SAMPLE_ROWS
+        if sampled or self._buffered_bytes >= self.memory_bytes // _BUFFER_SHARE:
+            return self._grouped()
+        return []
+
+    def finish(self) -> list[pa.Table]:
+        """Return the states of all that has not left yet."""
+        leaving = self._grouped() if self._buffer else []
+        return leaving + self._merged(last=True)
+
+    def _grouped(self) -> list[pa.Table]:
+        rows = sum(table.num_rows for table in self._buffer)
+        states = self._run(self.plan.rows_grouped, self._buffer, self.rows)
+        self._buffer, self._buffered_bytes = [], 0
+        self._states += states
+        self._pays = sum(t.num_rows for t in states) <= rows * _PAYS_MAX
+        held = sum(table.nbytes for table in self._states)
+        if not self._pays or held >= self.memory_bytes // _BUFFER_SHARE:
+            return self._merged(last=not self._pays)
+        return []
+
+    def _merged(self, *, last: bool) -> list[pa.Table]:
+        """Group the states again; keep what has shrunk by half, unless it is the last time."""
+        if not self._states:
+            return []
+        held = self._states
+        if len(held) > 1:
+            held = self._run(self.plan.states_grouped, held, self.plan.states)
+        small = sum(t.nbytes for t in held) * 2 < self.memory_bytes // _BUFFER_SHARE
+        self._states = held if small and not last else []
+        return [] if small and not last else self._leaving(held)
+
+    def _run(self, sql: str, tables: list[pa.Table], schema: pa.Schema) -> list[pa.Table]:
+        target = carried_schema(schema, "c")
+        feed = Feed((carried(table, target) for table in tables), target, numbered=False)
+        engine = this_threads_engine(self.memory_bytes)
+        return [
+            restored(table.columns, self.plan.states) for table in query(engine, sql, {"l": feed})
+        ]
+
+    def _leaving(self, tables: list[pa.Table]) -> list[pa.Table]:
+        self.counts.rows_out += sum(table.num_rows for table in tables)
+        return [part for table in tables for part in bounded(table)]
