@@ -1,7 +1,8 @@
 """What kernels are compared with: one DuckDB query over whole tables, and rows in one order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,7 @@ def kernel(code: OperatorCode, *schemas: pa.Schema, spill: Path, **more: Any) ->
 
 
 def result(opened: Kernel, *sides: Sequence[pa.Table]) -> pa.Table:
-    def again(tables: Sequence[pa.Table]) -> Iterator[pa.Table]:
-        return iter(tables)
-
-    found = opened.run([lambda tables=tables: again(tables) for tables in sides])
+    found = opened.run([partial(iter, tables) for tables in sides])
     return pa.concat_tables([opened.schema.empty_table(), *found])
 
 

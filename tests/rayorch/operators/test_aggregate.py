@@ -38,7 +38,7 @@ def make(seed: int, rows: int = 1500, keys: int = 20) -> pa.Table:
     random = np.random.default_rng(seed)
     key = np.minimum(random.zipf(1.3, rows), keys)
     scaled = random.normal(size=rows) * 10.0 ** random.integers(-8, 9, rows)
-    words = pa.array([["", "a", "b", None][i] for i in random.integers(0, 4, rows)])
+    words = pa.array([["", "a", "b", None][i] for i in random.integers(0, 4, rows)], pa.string())
     return pa.table(
         {
             "k": pa.array(key, mask=random.random(rows) < 0.05),
@@ -46,7 +46,7 @@ def make(seed: int, rows: int = 1500, keys: int = 20) -> pa.Table:
             "x": pa.array(scaled, mask=random.random(rows) < 0.1),
             "i": random.integers(-(2**50), 2**50, rows),
             "small": pa.array(random.integers(-100, 100, rows), pa.int8()),
-            "d": pa.array(random.integers(0, 10**6, rows)).cast(pa.decimal128(20, 3)),
+            "d": pa.array(random.integers(0, 10**6, rows)).cast(pa.decimal128(24, 3)),
             "s": words.dictionary_encode(),
             "t": pa.array(random.integers(0, 10**6, rows)).cast(pa.timestamp("ns", "UTC")),
         }
@@ -174,5 +174,5 @@ def test_a_sum_that_does_not_fit_fails(tmp_path: Path) -> None:
     table = pa.table({"i": pa.array([2**62, 2**62], pa.int64())})
     code = AggregateCode(by=(), measures=(measure("sum", "i"),))
 
-    with pytest.raises(Exception, match="(?i)range|overflow"):
+    with pytest.raises(Exception, match="Failed to cast"):
         result(kernel(code, table.schema, spill=tmp_path), [table])

@@ -1,5 +1,6 @@
 """Joins, sorts, de-duplication and windows, against one DuckDB query over whole tables."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -179,7 +180,7 @@ def test_what_a_source_raises_comes_through_and_the_spill_folder_is_empty(tmp_pa
     class LostError(Exception):
         pass
 
-    def broken():  # type: ignore[no-untyped-def]
+    def broken() -> Iterator[pa.Table]:
         yield table
         raise LostError
 
