@@ -9,7 +9,7 @@ import pyarrow as pa
 from rayorch.operators.columns import carried, carried_schema, restored
 from rayorch.operators.engine import Feed, Side, query, spilling_engine
 
-ENGINE_SHARE: Final = 0.75  # of the memory: the rest holds batches on their way in and out
+ENGINE_SHARE: Final = 0.7  # of the memory: the rest holds batches on their way in and out
 BATCH_BYTES: Final = 64 << 20
 
 

@@ -118,7 +118,7 @@ def _spread_shape(function: str, x: str, number: State) -> Shape:
 
 
 def _root(function: str, value: str) -> str:
-    return f"sqrt(greatest({value}, 0))" if function == "std" else value
+    return f"sqrt({value})" if function == "std" else value
 
 
 def _edge_shape(function: str, x: str, type_: pa.DataType, terms: Sequence[str]) -> Shape:

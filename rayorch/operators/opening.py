@@ -1,11 +1,12 @@
 """The kernel of an operator, and its partial aggregation before the exchange."""
 
 from dataclasses import replace
+from typing import assert_never
 
 import pyarrow as pa
 
-from rayorch.errors import SpecError
 from rayorch.operators.aggregate import plan_of
+from rayorch.operators.groups import group_kernel
 from rayorch.operators.kernel import Kernel, PassKernel, Room, SqlKernel
 from rayorch.operators.partial import Partial
 from rayorch.operators.rows import (
@@ -19,6 +20,7 @@ from rayorch.relational import (
     AggregateCode,
     AsofCode,
     DedupeCode,
+    GroupMapCode,
     JoinCode,
     OperatorCode,
     RepartitionCode,
@@ -59,8 +61,9 @@ def open_kernel(  # noqa: PLR0911, PLR0913 - one return per operator; what an op
             return window_kernel(code, schemas[0], room)
         case RepartitionCode():
             return PassKernel(schema=schemas[0])
-        case _:
-            raise SpecError("no kernel for this operator", value=code.kind)
+        case GroupMapCode():
+            return group_kernel(code, schemas[0], room)
+    assert_never(code)
 
 
 def open_partial(code: OperatorCode, schema: pa.Schema, memory_bytes: int) -> Partial | None:
