@@ -73,7 +73,8 @@ def run_divided(
         with _registered(tables) as urls:
             pipeline = ro.Pipeline("exchanges", **options)
             reads = {
-                name: pipeline.read(name, url, options={"splits": division.splits}) for name, url in urls.items()
+                name: pipeline.read(name, url, options={"splits": division.splits})
+                for name, url in urls.items()
             }
             written = build(**reads)
             for name, dataset in written.items():
