@@ -3,10 +3,9 @@
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -16,13 +15,14 @@ import pytest
 
 import rayorch as ro
 from connectors.formats.tables import forget_table, register_table
+from connectors.store import Store
 from rayorch import client
 from rayorch.api import Dataset
 from rayorch.client import Connection, LocalControl
 from rayorch.clock import SystemClock
 from rayorch.core.facts import Event
 from rayorch.exchange import hash_plan, layout, sizing
-from rayorch.home import open_home
+from rayorch.home import Home, open_home
 from rayorch.ids import new_nonce
 from rayorch.journal.log import Journal
 from rayorch.observe.view import RunView
@@ -58,37 +58,48 @@ class Done:
 
     view: RunView
     outputs: dict[str, pa.Table]
-    events: list[Event] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)  # keys below the home's exchange folders
+    events: list[Event]
+    left: list[str]  # exchange files
 
 
 def run_divided(
-    build: Build, tables: Mapping[str, pa.Table], division: Division = WHOLE, **options: Any
+    build: Build,
+    tables: Mapping[str, pa.Table],
+    division: Division = WHOLE,
+    *,
+    store: Store | None = None,
+    **options: Any,
 ) -> Done:
     """Run a pipeline over the tables in this process, divided as said."""
-    with tempfile.TemporaryDirectory() as folder, divided(division):
-        home = open_home((Path(folder) / "home").as_uri())
+    with tempfile.TemporaryDirectory() as folder, divided(division), registered(tables) as urls:
+        home = Home(store) if store is not None else open_home(f"file://{folder}/home")
         clock = SystemClock()
         at = Connection(home, clock, Settings(home=home.url, executor="in-process"))
-        with _registered(tables) as urls:
-            pipeline = ro.Pipeline("exchanges", **options)
-            reads = {
-                name: pipeline.read(name, url, options={"splits": division.splits})
-                for name, url in urls.items()
-            }
-            written = build(**reads)
-            for name, dataset in written.items():
-                dataset.write(f"{folder}/out/{name}", format="parquet", name=f"w-{name}")
-            with closing(LocalControl(home, clock, division.slots)) as control:
-                run = client.submit_run(at, control, pipeline)
-                *_, view = client.follow(at, control, run)
-        events: list[Event] = []
-        Journal(home.store, clock, new_nonce).replay(events.append)
+        pipeline = ro.Pipeline("exchanges", **options)
+        cut = {"splits": division.splits}
+        reads = {name: pipeline.read(name, url, options=cut) for name, url in urls.items()}
+        written = build(**reads)
+        for name, dataset in written.items():
+            dataset.write(f"{folder}/out/{name}", format="parquet", name=f"w-{name}")
+        with closing(LocalControl(home, clock, division.slots)) as control:
+            run = client.submit_run(at, control, pipeline)
+            *_, view = client.follow(at, control, run)
         outputs = {}
         if view.state == "succeeded":
             outputs = {name: ro.read(f"{folder}/out/{name}").to_table() for name in written}
-        left = [info.key for info in home.store.list("runs/") if "/exchange/" in info.key]
-        return Done(view, outputs, events, left)
+        return Done(view, outputs, events_of(home), exchange_keys(home.store))
+
+
+def events_of(home: Home) -> list[Event]:
+    """Return what the journal holds."""
+    events: list[Event] = []
+    Journal(home.store, SystemClock(), new_nonce).replay(events.append)
+    return events
+
+
+def exchange_keys(store: Store) -> list[str]:
+    """Return the exchange files of all runs."""
+    return [info.key for info in store.list("runs/") if "/exchange/" in info.key]
 
 
 def outputs_of(
@@ -113,7 +124,8 @@ def divided(division: Division) -> Iterator[None]:
 
 
 @contextmanager
-def _registered(tables: Mapping[str, pa.Table]) -> Iterator[dict[str, str]]:
+def registered(tables: Mapping[str, pa.Table]) -> Iterator[dict[str, str]]:
+    """Make the tables readable; yield their URLs."""
     nonce = new_nonce()
     try:
         yield {name: register_table(f"{nonce}/{name}", table) for name, table in tables.items()}
