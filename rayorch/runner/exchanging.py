@@ -99,8 +99,7 @@ class EdgeWriter:
             side=self._edge.side,
             rows=part.rows,
             size_bytes=part.size_bytes,
-            # Without dictionaries, as what the file holds of it.
-            rows_schema=b"" if self._partial is None else _dumped(carried_schema(self._schema)),
+            rows_schema=b"" if self._partial is None else _rows_of(self._schema),
             payload=dump_part(part),
         )
 
@@ -281,9 +280,14 @@ def _as(table: pa.Table, wanted: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=wanted)
 
 
-def _dumped(schema: pa.Schema) -> bytes:
-    # What a library noted of the rows of one batch is true of no other.
-    data: bytes = schema.remove_metadata().serialize().to_pybytes()
+def _rows_of(schema: pa.Schema) -> bytes:
+    """Return the columns of rows that states are made of: the same of all that can be merged.
+
+    Without dictionaries, as the file holds them; in whatever order a union's inputs have them.
+    """
+    fields = sorted(carried_schema(schema), key=lambda field: str(field.name))
+    plain = pa.schema([pa.field(field.name, field.type) for field in fields])
+    data: bytes = plain.serialize().to_pybytes()
     return data
 
 
