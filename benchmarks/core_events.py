@@ -15,7 +15,6 @@ from collections import deque
 from rayorch.core.commands import Command, Lease, PublishSink, SendLeases, SweepRun
 from rayorch.core.facts import (
     AttemptFinished,
-    AttemptOutput,
     AttemptStarted,
     Event,
     Fact,
@@ -25,13 +24,11 @@ from rayorch.core.facts import (
     RunSubmitted,
     RunSwept,
     SinkPublished,
-    SinkResult,
-    StageShape,
-    StepSeconds,
     Ticked,
 )
 from rayorch.core.machine import Machine
 from rayorch.core.run import RunState
+from rayorch.core.values import AttemptOutput, SinkResult, StageShape, StepSeconds
 from rayorch.ids import Epoch, EventId, RunId, RunnerId
 
 RUN = RunId("million")

@@ -4,18 +4,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rayorch.aggregate import Aggregate
     from rayorch.api import Dataset, Pipeline, read, run
     from rayorch.errors import RayorchError, SpecError
     from rayorch.params import param
+    from rayorch.relational import SortKey
     from rayorch.spec import Budget, Deadline, RetryPolicy, Weighted
 
 __all__ = [
+    "Aggregate",
     "Budget",
     "Dataset",
     "Deadline",
     "Pipeline",
     "RayorchError",
     "RetryPolicy",
+    "SortKey",
     "SpecError",
     "Weighted",
     "param",
@@ -24,9 +28,11 @@ __all__ = [
 ]
 
 _HOLDERS = {
+    "rayorch.aggregate": ("Aggregate",),
     "rayorch.api": ("Dataset", "Pipeline", "read", "run"),
     "rayorch.errors": ("RayorchError", "SpecError"),
     "rayorch.params": ("param",),
+    "rayorch.relational": ("SortKey",),
     "rayorch.spec": ("Budget", "Deadline", "RetryPolicy", "Weighted"),
 }
 

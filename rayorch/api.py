@@ -23,14 +23,15 @@ from rayorch.closures import source_place
 from rayorch.conventions import convention_of
 from rayorch.draft import Draft
 from rayorch.errors import SpecError, near_miss
+from rayorch.handles import input_name, resources_of
 from rayorch.program import FilterCode, MapCode, SelectCode, SqlCode, StepCode
+from rayorch.relating import GroupMapOptions, Related
 from rayorch.spec import (
     FilterSpec,
     MapSpec,
     Objective,
     PipelineSpec,
     ReadSpec,
-    Resources,
     RetryPolicy,
     SelectSpec,
     SqlSpec,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
     from rayorch.client import RunReport
+    from rayorch.relational import OperatorCode
 
     Option = str | int | bool
 
@@ -80,7 +82,7 @@ class Pipeline:
         return self._draft.name
 
     @property
-    def codes(self) -> Mapping[str, StepCode]:
+    def codes(self) -> Mapping[str, StepCode | OperatorCode]:
         """What each transform executes, by the dataset it makes. A union executes nothing."""
         return self._draft.codes
 
@@ -153,6 +155,20 @@ class Pipeline:
             schema=schema,
         )
 
+    def map_groups(
+        self,
+        input: Dataset | str,  # noqa: A002 - as of `map`.
+        *,
+        by: str | Sequence[str],
+        **options: Unpack[GroupMapOptions],
+    ) -> Callable[[Callable[..., object]], Dataset]:
+        """Decorate a function from the rows of a group to a table, as `Dataset.map_groups` says.
+
+        Raises: SpecError, when applied.
+        """
+        handle = self.dataset(input_name(self._draft, input))
+        return lambda function: handle.map_groups(function, by=by, **options)
+
     def union(self, output: str, *inputs: Dataset | str) -> Dataset:
         """Return the rows of all inputs, in no order.
 
@@ -166,20 +182,13 @@ class Pipeline:
 
     def discard(self, dataset: Dataset | str) -> None:
         """Run a dataset's transforms for their side effects, and write nothing of it."""
-        self._draft.discards.append(_input_name(self._draft, dataset))
+        self._draft.discards.append(input_name(self._draft, dataset))
 
 
-class Dataset:
+class Dataset(Related):
     """A named table of a pipeline, by which its next transforms are added."""
 
-    __slots__ = ("draft", "name")
-
-    def __init__(self, draft: Draft, name: str) -> None:
-        self.draft = draft
-        self.name = name
-
-    def __repr__(self) -> str:
-        return f"<Dataset {self.name!r} of pipeline {self.draft.name!r}>"
+    __slots__ = ()
 
     def map(self, function: Callable[..., object], **options: Unpack[MapOptions]) -> Dataset:
         """Return what a function makes of this dataset; options as of `Pipeline.map`.
@@ -235,7 +244,7 @@ class Dataset:
         draft = self.draft
         with located(draft.name, output, caller_place()):
             text = checked_query(query)
-            resources = _resources(memory, cores, labels)
+            resources = resources_of(memory, cores, labels)
         spec = draft.part(SqlSpec, output, input=self.name, query=text, resources=resources)
         return Dataset(draft, draft.add_transform(spec, SqlCode(query=text)))
 
@@ -275,13 +284,6 @@ class Dataset:
         return self
 
 
-def _resources(
-    memory: int | str | None, cores: float | None, labels: Mapping[str, str] | None
-) -> Resources:
-    fields = {"memory_bytes": memory, "cores": cores, "labels": labels or {}}
-    return Resources.of("", "", fields)
-
-
 class MapOptions(TypedDict, total=False):
     """What may be said of a map beside its input and function."""
 
@@ -313,13 +315,13 @@ def _mapper(
                 fix = 'for example .map(lambda table: table, output="same")'
                 raise SpecError("a function without a name needs output=", fix=fix)
             schema = checked_schema(options.get("schema"))
-            resources = _resources(
+            resources = resources_of(
                 options.get("memory"), options.get("cores"), options.get("labels")
             )
         spec = draft.part(
             MapSpec,
             name,
-            input=_input_name(draft, input_given),
+            input=input_name(draft, input_given),
             function=getattr(function, "__qualname__", type(function).__qualname__),
             takes=takes,
             columns=options.get("columns"),
@@ -334,32 +336,8 @@ def _mapper(
 
 
 def _union(draft: Draft, output: str, inputs: tuple[Dataset | str, ...]) -> Dataset:
-    names = tuple(_input_name(draft, each) for each in inputs)
+    names = tuple(input_name(draft, each) for each in inputs)
     return Dataset(draft, draft.add_transform(draft.part(UnionSpec, output, inputs=names), None))
-
-
-def _input_name(draft: Draft, given: object) -> str:
-    if isinstance(given, str):
-        return given
-    if not isinstance(given, Dataset):
-        raise SpecError(
-            "an input must be a dataset of this pipeline",
-            draft.name,
-            field="input",
-            value=type(given).__name__,
-            where=caller_place(),
-            fix="pass what .read or a transform returned, or a dataset's name",
-        )
-    if given.draft is not draft:
-        raise SpecError(
-            "an input belongs to another pipeline",
-            draft.name,
-            field="input",
-            value=repr(given.name),
-            where=caller_place(),
-            fix=f"write it in {given.draft.name!r} and read it here",
-        )
-    return given.name
 
 
 def run(pipeline: Pipeline, *, home: str | None = None, executor: str | None = None) -> RunReport:

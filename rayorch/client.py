@@ -17,14 +17,8 @@ import msgspec
 
 from rayorch.clock import Clock, SystemClock
 from rayorch.compiling import Compilable, compile_program, pipeline_version
-from rayorch.core.facts import (
-    Fact,
-    RetryLimits,
-    RunResumed,
-    RunStopRequested,
-    RunSubmitted,
-    StageShape,
-)
+from rayorch.core.facts import Fact, RunResumed, RunStopRequested, RunSubmitted
+from rayorch.core.values import RetryLimits, StageShape
 from rayorch.errors import ResumeError, RunFailedError
 from rayorch.home import Home, open_home
 from rayorch.host.local import News, local_host
@@ -34,6 +28,7 @@ from rayorch.observe.report import LABEL_CHARS, Commands, error_lines
 from rayorch.observe.reproduce import reproduce_record
 from rayorch.observe.view import RunView
 from rayorch.program import Program, dump_program, load_program
+from rayorch.resuming import check_same_plan
 from rayorch.settings import Settings, load_settings
 from rayorch.spec import PipelineSpec
 
@@ -177,6 +172,7 @@ def submission(run: RunId, spec: PipelineSpec, program: Program, version: str) -
                 memory_bytes=stage.resources.memory_bytes,
                 timeout_s=retry.timeout_s or 0.0,
                 sinks=tuple(edge.sink for edge in stage.sinks),
+                after=program.after(stage.index),
             )
             for stage in program.stages
         ),
@@ -207,7 +203,7 @@ def resume_run(
         version = pipeline_version(spec, program)
         if version != view.version:
             before = load_program(at.home.get_program(run, view.version))
-            _check_same_plan(run, before, program)
+            check_same_plan(run, before, program)
             _keep(at.home, run, spec, program, version, {})
     control.submit([RunResumed(run=run, version=version)])
 
@@ -362,17 +358,3 @@ def _keep(
     if origin:
         home.put_json(run, "origin", origin)
     home.put_json(run, "reproduce", reproduce_record(spec, program, version))
-
-
-def _check_same_plan(run: RunId, before: Program, after: Program) -> None:
-    """The splits were cut for these sources and sinks; only what is done in between may change."""
-    old = [(s.name, s.source, s.sinks and [e.sink for e in s.sinks]) for s in before.stages]
-    new = [(s.name, s.source, s.sinks and [e.sink for e in s.sinks]) for s in after.stages]
-    if old != new:
-        raise ResumeError(
-            run,
-            "its sources, or which of them lead to which outputs, have changed",
-            "start a new run: what is committed was cut from the old sources",
-        )
-    if before.sinks != after.sinks:
-        raise ResumeError(run, "its outputs have changed", "start a new run")

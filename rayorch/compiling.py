@@ -1,13 +1,12 @@
 """From a pipeline as its author wrote it to the program that runners execute.
 
-Stages are found by walking from each read along everything that takes its rows, through unions,
-down to the writes. Filters and column choices directly after a read become the reader's own.
+Stages are found by walking from each read, and from each relational operator, along everything that
+takes their rows, through unions, down to the writes and into the next operators' exchanges.
 """
 
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -18,7 +17,11 @@ from connectors.splits import SourceSpec
 from rayorch.code_hash import code_hash
 from rayorch.errors import SpecError, near_miss
 from rayorch.program import (
+    ExchangeEdge,
+    ExchangeProgram,
+    ExchangeSource,
     FilterCode,
+    KeepCode,
     Program,
     SelectCode,
     SinkEdge,
@@ -27,8 +30,30 @@ from rayorch.program import (
     Step,
     StepCode,
     StepId,
+    codes_of,
 )
-from rayorch.spec import AnyTransform, MapSpec, PipelineSpec, ReadSpec, Resources, UnionSpec
+from rayorch.pushdown import (
+    COLUMNS_SHOWN_MAX,
+    Columns,
+    Graph,
+    Root,
+    Taker,
+    first_unknown,
+    graph_of,
+    made_columns,
+    named_columns,
+    root_of_read,
+)
+from rayorch.relational import OperatorCode, sides_of
+from rayorch.spec import (
+    AnyTransform,
+    MapSpec,
+    OperatorSpec,
+    PipelineSpec,
+    ReadSpec,
+    Resources,
+    UnionSpec,
+)
 
 MEMORY_BYTES_USUAL: Final = 1 << 30  # of an attempt whose author said nothing
 CORES_USUAL: Final = 1.0
@@ -44,34 +69,9 @@ class Compilable(Protocol):
         ...
 
     @property
-    def codes(self) -> Mapping[str, StepCode]:
+    def codes(self) -> Mapping[str, StepCode | OperatorCode]:
         """What each transform executes, by the dataset it makes."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Graph:
-    """Who takes what, by dataset."""
-
-    pipeline: str
-    codes: Mapping[str, StepCode]
-    takers: Mapping[str, Sequence[AnyTransform]]
-    sinks: Mapping[str, Sequence[int]]
-
-    def only_taker(self, dataset: str) -> AnyTransform | None:
-        takers = self.takers[dataset]
-        return takers[0] if len(takers) == 1 and not self.sinks[dataset] else None
-
-
-@dataclass(slots=True, kw_only=True)
-class _Pushed:
-    """What the reader does itself, and the dataset that its rows then are."""
-
-    dataset: str
-    columns: tuple[str, ...] | None
-    predicate: pc.Expression | None = None
-    # The map whose `columns` the reader yields already.
-    fed: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,33 +84,47 @@ class _Branch:
 
 @dataclass(slots=True, kw_only=True)
 class _Stage:
+    """A stage while it is walked through."""
+
+    name: str
+    root: Root
     steps: list[Step] = field(default_factory=list)
     sinks: list[SinkEdge] = field(default_factory=list)
+    exchanges: list[ExchangeEdge] = field(default_factory=list)
     needs: list[tuple[str, Resources]] = field(default_factory=list)
 
     def add(self, name: str, after: StepId | None, code: StepCode, where: str) -> StepId:
+        """Add a step and return its id."""
         step = Step(id=StepId(len(self.steps)), name=name, input=after, code=code, where=where)
         self.steps.append(step)
         return step.id
 
+    def columns(self, step: StepId | None) -> Columns | None:
+        """Return the columns of a step's rows (None: the source's), where they are known."""
+        while step is not None and isinstance(self.steps[step].code, FilterCode):
+            step = self.steps[step].input
+        return self.root.columns if step is None else made_columns(self.steps[step].code)
+
 
 def compile_program(pipeline: Compilable) -> Program:
-    """Return the stages and sinks of a pipeline.
+    """Return the stages, exchanges and sinks of a pipeline.
 
     Raises: SpecError, when the pipeline as a whole cannot run.
     """
     spec = pipeline.spec()
-    takers: dict[str, list[AnyTransform]] = defaultdict(list)
-    for transform in spec.transforms:
-        for name in transform.inputs:
-            takers[name].append(transform)
-    sinks: dict[str, list[int]] = defaultdict(list)
-    for index, write in enumerate(spec.writes):
-        sinks[write.input].append(index)
-    graph = _Graph(pipeline=spec.name, codes=pipeline.codes, takers=takers, sinks=sinks)
+    graph = graph_of(spec, pipeline.codes)
+    operators = _operators(spec)
+    numbers = {operator.name: index for index, operator in enumerate(operators)}
+    walked = [_walked(graph, numbers, _read_stage(graph, read)) for read in spec.reads]
+    walked += [_walked(graph, numbers, _operator_stage(graph, each)) for each in operators]
+    sources: list[SourceSpec | ExchangeSource] = [_source(read) for read in spec.reads]
+    sources += [ExchangeSource(exchange=index) for index in range(len(operators))]
     return Program(
         pipeline=spec.name,
-        stages=tuple(_stage(graph, index, read) for index, read in enumerate(spec.reads)),
+        stages=tuple(
+            _stage(spec.name, index, source, stage)
+            for index, (source, stage) in enumerate(zip(sources, walked, strict=True))
+        ),
         sinks=tuple(
             SinkSpec(
                 name=write.name,
@@ -123,45 +137,99 @@ def compile_program(pipeline: Compilable) -> Program:
             )
             for index, write in enumerate(spec.writes)
         ),
+        exchanges=tuple(
+            _exchange(graph, index, len(spec.reads) + index, operator, walked)
+            for index, operator in enumerate(operators)
+        ),
         transient_errors=spec.retry.transient_errors,
     )
 
 
-def _stage(graph: _Graph, index: int, read: ReadSpec) -> StageProgram:
-    pushed = _pushed_down(graph, read)
-    stage = _walked(graph, pushed)
-    return StageProgram(
-        index=index,
+def _operators(spec: PipelineSpec) -> list[OperatorSpec]:
+    """Return the relational transforms, inputs first."""
+    by_name = {each.name: each for each in spec.transforms if isinstance(each, OperatorSpec)}
+    return [by_name[name] for name in spec.order() if name in by_name]
+
+
+def _read_stage(graph: Graph, read: ReadSpec) -> _Stage:
+    return _Stage(name=read.name, root=root_of_read(graph, read))
+
+
+def _operator_stage(graph: Graph, operator: OperatorSpec) -> _Stage:
+    columns = made_columns(graph.codes[operator.name])
+    root = Root(dataset=operator.name, columns=columns)
+    return _Stage(name=operator.name, root=root, needs=[(operator.name, operator.resources)])
+
+
+def _source(read: ReadSpec) -> SourceSpec:
+    return SourceSpec(
         name=read.name,
-        source=SourceSpec(
-            name=read.name,
-            urls=read.urls,
-            format=read.format,
-            options=dict(read.options),
-            split=read.split,
-            split_bytes=read.split_bytes,
-        ),
-        columns=pushed.columns,
-        predicate=pushed.predicate,
-        steps=tuple(stage.steps),
-        sinks=tuple(stage.sinks),
-        resources=_most(graph.pipeline, read.name, stage.needs),
+        urls=read.urls,
+        format=read.format,
+        options=dict(read.options),
+        split=read.split,
+        split_bytes=read.split_bytes,
     )
 
 
-def _walked(graph: _Graph, pushed: _Pushed) -> _Stage:
-    """Return the tree below a read, depth first in the order of definition."""
-    stage = _Stage()
-    stack = [_Branch(dataset=pushed.dataset, step=None)]
+def _stage(
+    pipeline: str, index: int, source: SourceSpec | ExchangeSource, stage: _Stage
+) -> StageProgram:
+    return StageProgram(
+        index=index,
+        name=stage.name,
+        source=source,
+        columns=stage.root.columns if isinstance(source, SourceSpec) else None,
+        predicate=stage.root.predicate,
+        optional=stage.root.optional,
+        steps=tuple(stage.steps),
+        sinks=tuple(stage.sinks),
+        exchanges=tuple(stage.exchanges),
+        resources=_most(pipeline, stage.name, stage.needs),
+    )
+
+
+def _exchange(
+    graph: Graph, index: int, consumer: int, operator: OperatorSpec, walked: Sequence[_Stage]
+) -> ExchangeProgram:
+    code = graph.codes[operator.name]
+    assert isinstance(code, OperatorCode)
+    fed = {
+        (stage, edge.side)
+        for stage, each in enumerate(walked)
+        for edge in each.exchanges
+        if edge.exchange == index
+    }
+    return ExchangeProgram(
+        index=index,
+        name=operator.name,
+        code=code,
+        consumer=consumer,
+        producers=tuple(
+            tuple(sorted(stage for stage, side in fed if side == wanted))
+            for wanted in range(sides_of(code))
+        ),
+        where=operator.where,
+    )
+
+
+def _walked(graph: Graph, numbers: Mapping[str, int], stage: _Stage) -> _Stage:
+    """Fill in the tree below a read or an operator, depth first in the order of definition."""
+    stack = [_Branch(dataset=stage.root.dataset, step=None)]
     while stack:
         branch = stack.pop()
         stage.sinks += [
             SinkEdge(sink=sink, step=branch.step) for sink in graph.sinks[branch.dataset]
         ]
-        nexts = [
-            _Branch(dataset=taker.name, step=_added(graph, stage, taker, branch.step, pushed))
-            for taker in graph.takers[branch.dataset]
-        ]
+        nexts = []
+        for taker in graph.takers[branch.dataset]:
+            if isinstance(taker.transform, OperatorSpec):
+                step = _entering(graph, stage, taker, branch.step)
+                exchange = numbers[taker.name]
+                stage.exchanges.append(ExchangeEdge(exchange=exchange, side=taker.side, step=step))
+            else:
+                step = _added(graph, stage, taker.transform, branch.step)
+                nexts.append(_Branch(dataset=taker.name, step=step))
         stack += reversed(nexts)
         if len(stage.steps) > STEPS_MAX:
             raise SpecError(
@@ -174,82 +242,46 @@ def _walked(graph: _Graph, pushed: _Pushed) -> _Stage:
 
 
 def _added(
-    graph: _Graph, stage: _Stage, taker: AnyTransform, after: StepId | None, pushed: _Pushed
+    graph: Graph, stage: _Stage, transform: AnyTransform, after: StepId | None
 ) -> StepId | None:
     """Add the steps of one transform and return the last."""
-    if isinstance(taker, UnionSpec):
+    if isinstance(transform, UnionSpec):
         return after
-    stage.needs.append((taker.name, taker.resources))
-    if isinstance(taker, MapSpec) and taker.columns is not None and taker.name != pushed.fed:
-        after = stage.add(taker.name, after, _plain_select(taker.columns), taker.where)
-    return stage.add(taker.name, after, graph.codes[taker.name], taker.where)
+    name = transform.name
+    stage.needs.append((name, transform.resources))
+    if isinstance(transform, MapSpec) and transform.columns is not None and name != stage.root.fed:
+        after = stage.add(name, after, _plain_select(transform.columns), transform.where)
+    code = graph.codes[name]
+    assert not isinstance(code, OperatorCode)
+    return stage.add(name, after, code, transform.where)
 
 
-def _pushed_down(graph: _Graph, read: ReadSpec) -> _Pushed:
-    """Move what directly follows a read into its reader.
-
-    Filters first, then at most one choice of columns: a filter after a choice of columns must not
-    see the columns that were left out.
-    """
-    pushed = _Pushed(dataset=read.name, columns=read.columns)
-    while True:
-        taker = graph.only_taker(pushed.dataset)
-        code = graph.codes.get(taker.name) if taker is not None else None
-        if taker is None or not isinstance(code, FilterCode):
-            break
-        both = pushed.predicate
-        pushed.predicate = code.predicate if both is None else both & code.predicate
-        pushed.dataset = taker.name
-    if taker is None:
-        _push_columns_of_all(graph, read, pushed)
-    elif isinstance(code, SelectCode) and code.plain is not None:
-        pushed.columns = _narrowed(graph, read, taker.name, code.plain)
-        # Columns that keep their names need no step of their own.
-        if tuple(name for name, _ in code.columns) == pushed.columns:
-            pushed.dataset = taker.name
-    elif isinstance(taker, MapSpec) and taker.columns is not None:
-        pushed.columns = _narrowed(graph, read, taker.name, taker.columns)
-        pushed.fed = taker.name
-    return pushed
-
-
-def _push_columns_of_all(graph: _Graph, read: ReadSpec, pushed: _Pushed) -> None:
-    """Let the reader yield what its several takers need, when each of them says so."""
-    takers = graph.takers[pushed.dataset]
-    if not takers or graph.sinks[pushed.dataset]:
-        return
-    wanted: list[str] = []
-    for taker in takers:
-        code = graph.codes.get(taker.name)
-        columns = taker.columns if isinstance(taker, MapSpec) else None
-        if isinstance(code, SelectCode):
-            columns = code.plain
-        if columns is None:
-            return
-        wanted += _narrowed(graph, read, taker.name, columns)
-    pushed.columns = _distinct(wanted)
-
-
-def _narrowed(
-    graph: _Graph, read: ReadSpec, transform: str, columns: tuple[str, ...]
-) -> tuple[str, ...]:
-    for column in columns:
-        if read.columns is not None and column not in read.columns:
-            known = ", ".join(repr(name) for name in read.columns[:10])
-            raise SpecError(
-                "a column that the read leaves out",
-                graph.pipeline,
-                transform,
-                "columns",
-                repr(column),
-                read.where,
-                near_miss(column, read.columns) or f"{read.name!r} reads {known}",
-            )
-    return _distinct(columns)
-
-
-def _distinct(columns: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(columns))
+def _entering(graph: Graph, stage: _Stage, taker: Taker, after: StepId | None) -> StepId | None:
+    """Leave out what the operator does not need, and return the step whose rows enter it."""
+    operator = graph.operator(taker.name)
+    assert operator is not None
+    known = stage.columns(after)
+    column = first_unknown(named_columns(operator, taker.side), known)
+    if column is not None and known is not None:
+        raise SpecError(
+            "a column that its input does not have",
+            graph.pipeline,
+            taker.name,
+            "columns",
+            repr(column),
+            taker.transform.where,
+            near_miss(column, known) or f"it has {', '.join(known[:COLUMNS_SHOWN_MAX])}",
+        )
+    wanted = graph.wanted(taker)
+    if wanted is None or taker.name == stage.root.fed:
+        return after
+    if known is not None and set(known) <= set(wanted.columns):
+        return after
+    code: StepCode = _plain_select(wanted.columns)
+    if wanted.optional:
+        optional = tuple(name for name in wanted.columns if name in wanted.optional)
+        code = KeepCode(columns=wanted.columns, optional=optional)
+    return stage.add(taker.name, after, code, taker.transform.where)
 
 
 def _plain_select(columns: tuple[str, ...]) -> SelectCode:
@@ -295,7 +327,7 @@ def pipeline_version(spec: PipelineSpec, program: Program) -> str:
         "writes": no_place,
     }
     values = spec.model_dump(mode="json", exclude=left_out)
-    codes = {step.name: code_hash(step.code) for stage in program.stages for step in stage.steps}
+    codes = {name: code_hash(code) for name, code in codes_of(program).items()}
     predicates = [code_hash(stage.predicate) for stage in program.stages]
     content = json.dumps([values, codes, predicates], sort_keys=True)
     return hashlib.blake2b(content.encode(), digest_size=8, usedforsecurity=False).hexdigest()

@@ -8,7 +8,7 @@ from typing import Final
 
 from rayorch.closures import unwrapped
 from rayorch.errors import SpecError
-from rayorch.program import Convention
+from rayorch.relational import Convention
 
 # (top package, class): the classes live in different modules in different versions.
 _BY_CLASS: Final[dict[tuple[str, str], Convention]] = {

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rayorch.program import StepCode
+    from rayorch.relational import OperatorCode
     from rayorch.spec.fields import SpecModel
     from rayorch.spec.pipeline import PipelineHead
 
@@ -23,7 +24,7 @@ class Draft:
 
     def __init__(self, head: PipelineHead) -> None:
         self.head = head
-        self.codes: dict[str, StepCode] = {}
+        self.codes: dict[str, StepCode | OperatorCode] = {}
         self.reads: list[ReadSpec] = []
         self.transforms: list[AnyTransform] = []
         self.writes: list[WriteSpec] = []
@@ -64,7 +65,7 @@ class Draft:
         with located(self.name, str(name), where):
             return model.of(self.name, str(name), {"name": name, "where": where, **fields})
 
-    def add_transform(self, spec: AnyTransform, code: StepCode | None) -> str:
+    def add_transform(self, spec: AnyTransform, code: StepCode | OperatorCode | None) -> str:
         """Add a transform and return the name of the dataset that it makes."""
         self.transforms.append(spec)
         if code is not None:

@@ -7,6 +7,9 @@ requests/<time>-<id>     what a client without a control actor at hand asks for
 runs/<run>/spec.json       what the author wrote
 runs/<run>/program-<version>.pkl   the compiled pipeline that runners load
 runs/<run>/plan.msgpack    discoveries and splits, as the planner cut them
+runs/<run>/stage-<n>.msgpack   how a stage that reads an exchange is divided
+runs/<run>/stage-<n>-<revision>.msgpack   where the bytes are that it reads
+runs/<run>/exchange/<n>/…  exchange files that stage n reads, until it has
 runs/<run>/reproduce.json  versions, parameters and input files: what it takes to do it again
 runs/<run>/estimate.json   what the run was expected to take
 runs/<run>/calibration.json and what it took
@@ -28,6 +31,7 @@ from rayorch.ids import RunId
 RUNS: Final = "runs/"
 REQUESTS: Final = "requests/"
 ESTIMATES: Final = "estimates/"
+EXCHANGE: Final = "exchange/"
 IDENTITY: Final = "home.json"
 UNSURE_TRIES_MAX: Final = 5
 
@@ -79,6 +83,11 @@ def decode_split(data: bytes) -> Split:
     return _SPLITS.decode(data)
 
 
+def exchange_key(run: RunId, stage: int, name: str) -> str:
+    """Return the key of an exchange file that a stage is to read."""
+    return f"{RUNS}{run}/{EXCHANGE}{stage}/{name}"
+
+
 class Home:
     """Typed access to everything under a home but the journal."""
 
@@ -120,6 +129,29 @@ class Home:
     def get_plan(self, run: RunId) -> RunPlan:
         """Return a run's plan. Raises: ObjectMissingError."""
         return _PLANS.decode(self.store.get(f"{RUNS}{run}/plan.msgpack"))
+
+    def put_stage(self, run: RunId, stage: int, data: bytes) -> bytes:
+        """Keep how a stage is divided, unless it is; return what holds, as in `put_plan`."""
+        return self._put_first(f"{RUNS}{run}/stage-{stage}.msgpack", data)
+
+    def get_stage(self, run: RunId, stage: int) -> bytes:
+        """Return how a stage is divided. Raises: ObjectMissingError."""
+        return self.store.get(f"{RUNS}{run}/stage-{stage}.msgpack")
+
+    def put_stage_input(self, run: RunId, stage: int, revision: int, data: bytes) -> bytes:
+        """Keep where the bytes are that a stage reads, unless that is known of this revision."""
+        return self._put_first(f"{RUNS}{run}/stage-{stage}-{revision}.msgpack", data)
+
+    def get_stage_input(self, run: RunId, stage: int, revision: int) -> bytes:
+        """Return where the bytes are that a stage reads. Raises: ObjectMissingError."""
+        return self.store.get(f"{RUNS}{run}/stage-{stage}-{revision}.msgpack")
+
+    def collect_exchange(self, run: RunId, stage: int | None = None) -> int:
+        """Delete the exchange files that a stage reads, or all of a run; return how many."""
+        prefix = f"{RUNS}{run}/{EXCHANGE}" + ("" if stage is None else f"{stage}/")
+        keys = [info.key for info in self.store.list(prefix)]
+        self.store.delete(keys)
+        return len(keys)
 
     def _put_first(self, key: str, data: bytes) -> bytes:
         """Write an object unless its key is taken; return what it holds then.

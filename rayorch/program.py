@@ -1,19 +1,28 @@
 """A compiled pipeline: what runners execute. It crosses processes as bytes.
 
-A *stage* is one source and the tree of steps that its rows flow through, down to sinks. A union
-needs no step: its inputs' stages, or branches of one stage, lead to the same sinks. Steps after a
-union occur once per branch, so that a stage is always a tree.
+A *stage* is one source and the tree of steps that its rows flow through, down to sinks and into
+exchanges. A union needs no step: its inputs' stages, or branches of one stage, lead to the same
+sinks and exchanges. Steps after a union occur once per branch, so that a stage is always a tree.
 
                       ┌─ step 1 ──────────── sink 0
     source ── step 0 ─┤
                       └─ step 2 ── step 3 ── sink 1
+                                     └────── exchange 0, side 0
+
+An *exchange* brings together the rows that a relational operator needs together. The stage whose
+source it is executes the operator, and then its own steps. A join has two sides, each with the
+stages that feed it:
+
+    stage 0 ── exchange 0, side 0 ─┐
+    stage 1 ── exchange 0, side 1 ─┴─ operator ── stage 2's steps ── sinks, or further exchanges
 
 `load_program` runs code that the pipeline's author wrote: load only what the home holds.
 """
 
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Literal, NewType
 
 import pyarrow as pa
@@ -21,14 +30,14 @@ import pyarrow.compute as pc
 
 from connectors.outputs import SinkSpec
 from connectors.splits import SourceSpec
+from rayorch.errors import SpecError
+from rayorch.relational import AggregateCode, Convention, OperatorCode, sides_of
 from rayorch.shipping import dumped
 
 StepId = NewType("StepId", int)
 """The index of a step within its stage."""
 
-StepKind = Literal["map", "filter", "select", "sql"]
-Convention = Literal["arrow", "batch", "pandas", "polars", "duckdb"]
-"""In what form a function takes its rows: pa.Table, pa.RecordBatch, or another library's frame."""
+StepKind = Literal["map", "filter", "select", "keep", "sql"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +72,19 @@ class SelectCode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeepCode:
+    """Keep these columns, in this order; of the optional ones, those that are there.
+
+    Stands before a join, where it is not known which side a column of the result comes from.
+    """
+
+    columns: tuple[str, ...]
+    optional: tuple[str, ...]  # some of the columns
+
+    kind: Literal["keep"] = "keep"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SqlCode:
     """Run a DuckDB query on each batch; the rows are the relation `input`."""
 
@@ -71,7 +93,7 @@ class SqlCode:
     kind: Literal["sql"] = "sql"
 
 
-StepCode = MapCode | FilterCode | SelectCode | SqlCode
+StepCode = MapCode | FilterCode | SelectCode | KeepCode | SqlCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +108,7 @@ class Step:
 
     @property
     def kind(self) -> StepKind:
-        """Which of the four it is."""
+        """Which of the five it is."""
         return self.code.kind
 
 
@@ -99,8 +121,45 @@ class SinkEdge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeEdge:
+    """The rows of a step (None: of the source) go into a side of an exchange of the program."""
+
+    exchange: int
+    side: int  # 0, the left; 1, the right of an operator that takes two datasets
+    step: StepId | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeSource:
+    """A stage's rows are what an operator makes of the rows of an exchange."""
+
+    exchange: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeProgram:
+    """One relational operator: who feeds it, and which stage executes it."""
+
+    index: int
+    name: str  # the dataset that the operator makes; also its stage's name
+    code: OperatorCode
+    consumer: int  # the stage that executes the operator
+    producers: tuple[tuple[int, ...], ...]  # by side: the stages that feed it, ascending
+    where: str = ""  # the user's file:line
+
+    def __post_init__(self) -> None:
+        assert len(self.producers) == self.sides
+        assert all(stages and max(stages) < self.consumer for stages in self.producers)
+
+    @property
+    def sides(self) -> int:
+        """How many datasets the operator takes: 1 or 2."""
+        return sides_of(self.code)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageResources:
-    """What one attempt of a stage needs: the most that any of its steps asks for."""
+    """What one attempt of a stage needs: the most that its operator or any step asks for."""
 
     memory_bytes: int
     cores: float
@@ -112,28 +171,66 @@ class StageProgram:
     """One source and the tree of steps below it."""
 
     index: int
-    name: str  # the dataset that is read
-    source: SourceSpec
+    name: str  # the dataset that is read, or that the operator makes
+    source: SourceSpec | ExchangeSource
+    # These two are a reader's; an operator yields what it yields.
     columns: tuple[str, ...] | None  # what the reader yields, in this order; None: all
     predicate: pc.Expression | None  # applied by the reader; may use columns that are not yielded
     steps: tuple[Step, ...]  # each after its input; steps[i].id == i
     sinks: tuple[SinkEdge, ...]
     resources: StageResources
+    exchanges: tuple[ExchangeEdge, ...] = ()
+    optional: tuple[str, ...] = ()  # of `columns`: those that the files need not have
 
     def __post_init__(self) -> None:
         assert all(step.id == index for index, step in enumerate(self.steps))
         assert all(step.input is None or step.input < step.id for step in self.steps)
+        is_plain = self.columns is None and self.predicate is None
+        assert is_plain or isinstance(self.source, SourceSpec)
+
+    @property
+    def files(self) -> SourceSpec:
+        """The files that it reads. Only of a stage whose source is no exchange."""
+        assert isinstance(self.source, SourceSpec)
+        return self.source
+
+    def columns_of(self, schema: pa.Schema) -> list[str] | None:
+        """Return what the reader yields of files of this schema; None: all columns."""
+        if self.columns is None:
+            return None
+        return kept_columns(self.columns, self.optional, schema.names)
+
+    @property
+    def exchange(self) -> int | None:
+        """The exchange that it reads, or None when it reads files."""
+        return self.source.exchange if isinstance(self.source, ExchangeSource) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """All stages of a pipeline, and the sinks they share."""
+    """All stages of a pipeline, inputs first, and the exchanges and sinks between them."""
 
     pipeline: str
     stages: tuple[StageProgram, ...]
     sinks: tuple[SinkSpec, ...]
+    exchanges: tuple[ExchangeProgram, ...] = ()
     # Exceptions of user code that mean "try again": class names, bare or with their module.
     transient_errors: tuple[str, ...] = ()
+
+    def after(self, stage: int) -> tuple[int, ...]:
+        """Return the stages whose rows a stage reads, ascending; none, when it reads files."""
+        exchange = self.stages[stage].exchange
+        if exchange is None:
+            return ()
+        producers = self.exchanges[exchange].producers
+        return tuple(sorted({index for side in producers for index in side}))
+
+
+def kept_columns(
+    columns: Sequence[str], optional: Sequence[str], there: Sequence[str]
+) -> list[str]:
+    """Return the columns without the optional ones that are not there."""
+    return [name for name in columns if name in there or name not in optional]
 
 
 def dump_program(program: Program) -> bytes:
@@ -141,8 +238,31 @@ def dump_program(program: Program) -> bytes:
 
     Raises: SpecError, naming the transform and variable that cannot be shipped or is too large.
     """
-    parts = {step.name: step.code for stage in program.stages for step in stage.steps}
-    return dumped(program, program.pipeline, parts)
+    parts = {name: _carrier(code) for name, code in codes_of(program).items()}
+    try:
+        return dumped(program, program.pipeline, parts)
+    except SpecError as error:
+        places = {exchange.name: exchange.where for exchange in program.exchanges}
+        raise error.located(where=places.get(error.transform, "")) from error.__cause__
+
+
+def _carrier(code: StepCode | OperatorCode) -> object:
+    """Return what carries the author's own objects, under names that the author knows."""
+    if not isinstance(code, AggregateCode):
+        return code
+    own = {each.name: each.aggregate for each in code.measures if each.aggregate is not None}
+    # The four methods of an aggregate are of one object.
+    return SimpleNamespace(
+        **{name: getattr(each.create, "__self__", each) for name, each in own.items()}
+    )
+
+
+def codes_of(program: Program) -> dict[str, StepCode | OperatorCode]:
+    """Return what each transform executes, by the dataset it makes."""
+    operators = {exchange.name: exchange.code for exchange in program.exchanges}
+    steps = {step.name: step.code for stage in program.stages for step in stage.steps}
+    # A selection before an operator has the operator's name: who asks means the operator.
+    return {**steps, **operators}
 
 
 def load_program(data: bytes) -> Program:

@@ -169,8 +169,19 @@ def _carried(value: object) -> dict[str, object]:
     elif is_dataclass(value) and not isinstance(value, type):
         carried = {item.name: getattr(value, item.name) for item in fields(value)}
     elif not isinstance(value, type):
-        carried = dict(getattr(value, "__dict__", {}))
+        carried = {**_methods(value), **getattr(value, "__dict__", {})}
     return carried
+
+
+def _methods(value: object) -> dict[str, object]:
+    """Return the methods that go along with an object, because its class goes by value."""
+    return {
+        name: item
+        for kind in reversed(type(value).__mro__)
+        if not installed(kind.__module__)
+        for name, item in vars(kind).items()
+        if isinstance(item, FunctionType)
+    }
 
 
 def _reached_by_name(function: FunctionType) -> dict[str, object]:
@@ -178,6 +189,9 @@ def _reached_by_name(function: FunctionType) -> dict[str, object]:
     named = attribute_names(function.__code__)
     carried: dict[str, object] = {}
     for name, item in reached(function).items():
+        # A method that calls super() carries its class: what is wrong with it, its methods hold.
+        if name == "__class__":
+            continue
         if isinstance(item, ModuleType) and not installed(item.__name__):
             inside = vars(item)
             carried |= {f"{name}.{each}": inside[each] for each in named if each in inside}

@@ -27,6 +27,7 @@ from rayorch.compiling import Compilable
 from rayorch.errors import SpecError, near_miss
 from rayorch.ids import new_nonce
 from rayorch.program import StepCode
+from rayorch.relational import OperatorCode
 from rayorch.runner.errors import ResultError
 from rayorch.runner.frames import computed, taken
 from rayorch.spec import PipelineSpec, ReadSpec, WriteSpec
@@ -106,7 +107,7 @@ def _scratch() -> Iterator[_Scratch]:
 class _Moved:
     """A pipeline whose reads and writes are elsewhere."""
 
-    def __init__(self, spec: PipelineSpec, codes: Mapping[str, StepCode]) -> None:
+    def __init__(self, spec: PipelineSpec, codes: Mapping[str, StepCode | OperatorCode]) -> None:
         self._spec = spec
         self.codes: Final = codes
 

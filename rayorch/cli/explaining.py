@@ -16,10 +16,11 @@ from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document
 from rayorch.cli.reading import HomeReader
 from rayorch.client import Connection, connection
-from rayorch.core.facts import AttemptFinished, Event, SinkResult
+from rayorch.core.facts import AttemptFinished, Event
 from rayorch.core.run import Run
 from rayorch.core.story import Line, story
 from rayorch.core.task import Task
+from rayorch.core.values import SinkResult
 from rayorch.home import RunPlan, StagePlan, decode_split
 from rayorch.ids import RunId, TaskId
 from rayorch.observe.figures import bytes_text, count_text, counted, seconds_text

@@ -46,7 +46,7 @@ def place(
 
         draw(decision, program.pipeline, options.plot)
     if not options.as_json:
-        _print(decision, histories)
+        _print(decision, histories, _later(plan))
     code = Exit.BLOCKED if decision.refused else Exit.OK
     return code, {**msgspec.to_builtins(decision), "estimates": _estimates(histories)}
 
@@ -63,6 +63,12 @@ def _decided(plan: Plan, histories: tuple[History, ...], wanted: Wanted) -> Deci
             refused=str(error).partition(". nearest=")[0],
             nearest=getattr(error, "nearest", "") or "a file of pools that has it: --pools FILE",
         )
+
+
+def _later(plan: Plan) -> str:
+    """Return which stages are placed only while the run goes, in words."""
+    later = [stage.name for stage in plan.stages if stage.tasks is None]
+    return f"without {', '.join(later)}: placed when what they take is measured" if later else ""
 
 
 def _estimates(histories: tuple[History, ...]) -> list[dict[str, Any]]:
@@ -91,11 +97,13 @@ def _estimates(histories: tuple[History, ...]) -> list[dict[str, Any]]:
 # --- for people -----------------------------------------------------------------------------------
 
 
-def _print(decision: Decision, histories: tuple[History, ...]) -> None:
+def _print(decision: Decision, histories: tuple[History, ...], later: str) -> None:
     click.echo("")
     click.echo("placement")
     for label, text in _head_lines(decision, histories):
         click.echo(f"  {label:<{LABEL}}{text}".rstrip())
+    if later:
+        click.echo(f"  {'covers':<{LABEL}}{later}")
     for stage in decision.stages:
         click.echo("")
         click.echo(f"stage {stage.name} goes to")

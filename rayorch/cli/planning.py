@@ -62,7 +62,7 @@ def _lines(name: str, version: str, slots: int, made: Plan) -> Iterator[str]:
     yield (
         f"pipeline {name}, version {version}: {counted(len(made.stages), 'stage')}, "
         f"{counted(made.run_plan.files, 'file')}, {bytes_text(made.run_plan.size_bytes)}, "
-        f"{counted(tasks, 'task')} for {counted(slots, 'slot')}"
+        f"{counted(tasks, 'task')}{_more(made)} for {counted(slots, 'slot')}"
     )
     for stage in made.stages:
         yield ""
@@ -71,20 +71,41 @@ def _lines(name: str, version: str, slots: int, made: Plan) -> Iterator[str]:
             yield f"  {label:<9} {text}"
 
 
-def _stage_lines(stage: PlannedStage) -> Iterator[tuple[str, str]]:
+def _more(made: Plan) -> str:
+    later = sum(stage.tasks is None for stage in made.stages)
+    return f" (and those of {counted(later, 'exchange')}, once measured)" if later else ""
+
+
+def _source_lines(stage: PlannedStage) -> Iterator[tuple[str, str]]:
+    if stage.operator:
+        label = "takes"
+        for name in stage.inputs:
+            yield label, name
+            label = ""
+        yield "does", stage.operator
+        return
     rows = "" if stage.rows is None else f", {counted(stage.rows, 'row')}"
     yield "reads", f"{stage.url} ({stage.format})"
     yield "", f"{counted(stage.files, 'file')}, {bytes_text(stage.size_bytes)}{rows}"
     yield "columns", _columns_text(stage.columns)
     if stage.predicate:
         yield "only", f"{stage.predicate}  (pushed down to the reader)"
+
+
+def _stage_lines(stage: PlannedStage) -> Iterator[tuple[str, str]]:
+    yield from _source_lines(stage)
     largest = f", the largest {bytes_text(stage.task_bytes_max)}" if stage.task_bytes_max else ""
-    yield "tasks", f"{count_text(stage.tasks)}{largest}"
+    count = "as many as what it takes turns out to need"
+    yield "tasks", count if stage.tasks is None else f"{count_text(stage.tasks)}{largest}"
     needs = f"{counted_cores(stage.cores)}, {bytes_text(stage.memory_bytes)} of memory"
     yield "each", needs
     label = "steps"
     for step in stage.steps:
         yield label, step
+        label = ""
+    label = "feeds"
+    for name in stage.feeds:
+        yield label, name
         label = ""
     label = "writes"
     for sink in stage.sinks:

@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterable
 from typing import Final
 
-from rayorch.core import settling
+from rayorch.core import ledger, placing, settling, staging
 from rayorch.core.book import Book, ensure_runners
 from rayorch.core.commands import (
     Command,
@@ -21,7 +21,6 @@ from rayorch.core.facts import (
     AttemptProgressed,
     AttemptStarted,
     Event,
-    Held,
     LeaseReturned,
     RunnerJoined,
     RunnerLost,
@@ -30,6 +29,7 @@ from rayorch.core.leasing import RunnerSlot
 from rayorch.core.run import ACTIVE, ENDED, Run, RunState
 from rayorch.core.settling import drain, settle
 from rayorch.core.task import HELD, RunnerGone, Task, TaskLeased, TaskState, step
+from rayorch.core.values import Held
 
 SUSPECTS_MAX: Final = 8
 """Leases behind the head of a runner that died that are not trusted with company."""
@@ -47,6 +47,10 @@ def attempt_finished(book: Book, fact: AttemptFinished, event: Event) -> Iterabl
     book.forget(fact.runner, fact)
     if after is task:
         run.totals.duplicates += 1
+        # Its own commit reported again is free; of other tasks only the journal may be asked.
+        own = (task.attempt, task.epoch) == (fact.attempt, fact.epoch)
+        if task.state is not TaskState.COMMITTED or not own:
+            ledger.charge(run, fact, useful=False)
         yield from settle(book, run, event.id, event.at_s)
         return
     yield from _recall(book, run, task, fact, event)
@@ -56,18 +60,20 @@ def attempt_finished(book: Book, fact: AttemptFinished, event: Event) -> Iterabl
     run.failed -= task.state is TaskState.FAILED
     book.put(run, after)
     settling.add_output(run, fact)
+    ledger.charge(run, fact, useful=True)
+    placing.note_seconds(book, run, fact)
     flow = book.flows[run.id]
     seen_s = fact.output.seconds.total_s
     expected_s = flow.seconds.get(task.stage, seen_s)
     flow.seconds[task.stage] = expected_s + SMOOTHING * (seen_s - expected_s)
-    for result in fact.output.results:
+    for result in fact.output.results if not task.revived else ():
         schemas = run.schemas.setdefault(result.sink, {})
         # What no row stands behind says nothing: an empty pandas frame has the types it likes.
         if result.rows and result.schema_fp and result.schema_fp not in schemas:
             schemas[result.schema_fp] = fact.task
             if len(schemas) > 1:
                 yield CompareSchemas(event.id, run.id, result.sink, tuple(schemas.values()))
-    if run.committed == len(run.tasks) or run.state is not RunState.RUNNING:
+    if staging.is_complete(run, flow, task.stage) or run.state is not RunState.RUNNING:
         yield from settle(book, run, event.id, event.at_s)
 
 
@@ -81,12 +87,16 @@ def attempt_failed(
     task = book.task(run, fact)
     after = step(task, fact, run.retry, event.at_s)
     book.forget(fact.runner, fact)
-    if after.last != task.last:
+    is_news = after.last != task.last
+    if is_news:
         run.note_failure(fact, event.at_s)
+        ledger.charge_failed(run, fact)
     if after is task:
         yield from settle(book, run, event.id, event.at_s)
         return
     book.put(run, after)
+    if is_news and isinstance(fact, AttemptFailed) and fact.lost:
+        yield from staging.revoke(book, run, fact, event)
     if after.state is TaskState.READY:
         book.offer(run, after)
     elif after.state is TaskState.WAITING:
@@ -199,7 +209,7 @@ def runner_lost(book: Book, fact: RunnerLost, event: Event) -> Iterable[Command]
     # Only the head can be to blame, and not for a death that we brought about.
     if head is not None and not slot.dying and _is_held(book, slot, head):
         # Its death is a decision to be journaled: it counts against the task.
-        yield Record(event.id, _lost(head, fact))
+        yield Record(event.id, _lost(head, fact, slot, event.at_s))
         book.flows[head.run].held -= 1
         leases.remove(head)
         # It may have ended without a word and one behind it been at work: those run alone, too, so
@@ -207,9 +217,10 @@ def runner_lost(book: Book, fact: RunnerLost, event: Event) -> Iterable[Command]
         _release(book, slot, leases[:SUSPECTS_MAX], event, alone=True)
         leases = leases[SUSPECTS_MAX:]
     _release(book, slot, leases, event)
+    placing.pool_lost(book, slot.pool, event.at_s)
     for run in book.runs.values():
         if run.state is RunState.RUNNING:
-            yield ensure_runners(run, event.id)
+            yield from ensure_runners(run, book.flows[run.id], event.id, event.at_s)
         elif run.state in ACTIVE or run.state in ENDED:
             yield from settle(book, run, event.id, event.at_s)
 
@@ -246,7 +257,7 @@ def _recall(
         yield RevokeLeases(event.id, slot.id, (lease,))
 
 
-def _lost(lease: Lease, fact: RunnerLost) -> AttemptLost:
+def _lost(lease: Lease, fact: RunnerLost, slot: RunnerSlot, at_s: float) -> AttemptLost:
     return AttemptLost(
         run=lease.run,
         task=lease.task,
@@ -255,4 +266,6 @@ def _lost(lease: Lease, fact: RunnerLost) -> AttemptLost:
         runner=fact.runner,
         kind=fact.kind,
         reason=fact.reason,
+        pool=slot.pool,
+        duration_s=at_s - slot.started_s if slot.started is lease else 0.0,
     )

@@ -5,10 +5,11 @@ of what its run holds never disagree.
 """
 
 import heapq
+from collections.abc import Iterable
 from typing import Protocol
 
 from rayorch.core.commands import EnsureRunners, Lease
-from rayorch.core.facts import Event
+from rayorch.core.facts import Event, PlacementReady
 from rayorch.core.leasing import RunnerSlot
 from rayorch.core.run import ACTIVE, RUN_KINDS, RUN_TRANSITIONS, Flow, Run, RunState
 from rayorch.core.task import Task, TaskState
@@ -55,6 +56,7 @@ class Book:
         # Runners that lost their leases but may still write, and the runs that they wrote for.
         self.zombies: dict[RunnerId, frozenset[RunId]] = {}
         self.turn = 0
+        self.ticked_s = 0.0
 
     def run(self, fact: AboutRun) -> Run:
         """Return the run that a fact is about.
@@ -119,33 +121,55 @@ class Book:
     def offer(self, run: Run, task: Task, *, alone: bool = False) -> None:
         """Queue a ready task for the next leases; a suspect gets a runner to itself."""
         flow = self.flows[run.id]
-        (flow.suspects if task.strikes or alone else flow.ready).append(task.id)
+        _queue(run, flow, task, alone=bool(task.strikes) or alone)
 
     def refill(self, run: Run) -> None:
         """Queue all of a run's open tasks afresh."""
-        held = self.flows[run.id].held
-        self.flows[run.id] = flow_of(run)
-        self.flows[run.id].held = held
+        before = self.flows[run.id]
+        after = self.flows[run.id] = flow_of(run)
+        after.held, after.idle, after.solving = before.held, before.idle, before.solving
+
+
+def _queue(run: Run, flow: Flow, task: Task, *, alone: bool) -> None:
+    if task.stage in run.unplanned:
+        flow.aside.setdefault(task.stage, []).append(task.id)
+        return
+    queue = flow.suspects if alone else flow.ready
+    queue.add(task.id, flow.routes.class_of(task.id))
 
 
 def flow_of(run: Run) -> Flow:
     """Return the volatile side of a run that nobody works on: what is open is ready or waits."""
-    flow = Flow(len(run.stages))
+    flow = Flow(len(run.stages), run.placement)
     for task in run.tasks:
         flow.counts[task.stage][task.state] += 1
         if task.state is TaskState.READY:
-            (flow.suspects if task.strikes else flow.ready).append(task.id)
+            _queue(run, flow, task, alone=task.strikes > 0)
         elif task.state is TaskState.WAITING:
             heapq.heappush(flow.waiting, (task.since_s, task.id))
     return flow
 
 
-def ensure_runners(run: Run, cause: EventId) -> EnsureRunners:
-    """Ask for runners that fit every stage of a run."""
-    return EnsureRunners(
-        cause,
-        run.id,
-        cores=max(stage.cores for stage in run.stages),
-        memory_bytes=max(stage.memory_bytes for stage in run.stages),
-        count_max=len(run.tasks) - run.committed,
-    )
+def ensure_runners(run: Run, flow: Flow, cause: EventId, at_s: float) -> Iterable[EnsureRunners]:
+    """Ask for runners that fit every stage of a run, where its placement wants them now."""
+    cores = max(stage.cores for stage in run.stages)
+    memory_bytes = max(stage.memory_bytes for stage in run.stages)
+    count_max = len(run.tasks) - run.committed
+    placement = run.placement
+    if placement is None or not placement.runners:
+        yield EnsureRunners(cause, run.id, cores, memory_bytes, count_max)
+        return
+    flow.wanted = wanted_at(placement, at_s)
+    for pool, count in flow.wanted.items():
+        if count:
+            least = min(count, count_max)
+            yield EnsureRunners(cause, run.id, cores, memory_bytes, least, pool)
+
+
+def wanted_at(placement: PlacementReady, at_s: float) -> dict[str, int]:
+    """Return how many runners of each pool a placement wants at a time."""
+    wanted: dict[str, int] = {}
+    for each in placement.runners:
+        if each.at_s <= at_s:
+            wanted[each.pool] = each.count
+    return wanted

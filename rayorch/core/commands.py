@@ -7,6 +7,7 @@ next host asks for it again (`Machine.outstanding`).
 import msgspec
 
 from rayorch.core.facts import Fact
+from rayorch.core.placed import Observed
 from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId
 
 
@@ -34,13 +35,43 @@ class MakePlan(Command, frozen=True):
     run: RunId
 
 
+class PlanStage(Command, frozen=True):
+    """Cut what a stage reads, now that it is measured; answer `StagePlanned` or `RunFailed`."""
+
+    run: RunId
+    stage: int
+    revision: int
+
+
+class CollectExchange(Command, frozen=True):
+    """Delete the exchange files that a stage has read: its tasks are committed. No answer."""
+
+    run: RunId
+    stage: int
+
+
+class SolvePlacement(Command, frozen=True):
+    """Look where the run's open tasks should go; answer `PlacementReady` with this revision.
+
+    `PlacementKept` when nothing calls for a change, `PlacementFailed` when no answer was found.
+    """
+
+    run: RunId
+    revision: int
+    observed: Observed
+
+
 class EnsureRunners(Command, frozen=True):
-    """Have runners of this size for the run, as many as fit and at most `count_max`."""
+    """Have runners of this size for the run, as many as fit and at most `count_max`.
+
+    In one pool, where the placement names it; "" leaves it to the executor.
+    """
 
     run: RunId
     cores: float
     memory_bytes: int
     count_max: int
+    pool: str = ""
 
 
 class SendLeases(Command, frozen=True):

@@ -9,104 +9,25 @@ Facts are `msgspec` structs: they cross process borders and go into the journal 
 hundred thousand of them a second.
 """
 
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
 import msgspec
 
+from rayorch.core.placed import ClassPlacement, Forecast, PoolPrice, RunnersWanted
+from rayorch.core.values import (
+    AttemptOutput,
+    ErrorInfo,
+    FailureKind,
+    Held,
+    RetryLimits,
+    StageShape,
+    WrittenBy,
+)
 from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId
-
-FailureKind = Literal[
-    "user",  # the function raised: never retried blindly
-    "transient",  # I/O, throttling: retried with back-off
-    "lost",  # the machine went: retried at once, no budget used
-    "preempted",  # the machine was taken back: as lost, and no suspicion of the task
-    "oom",  # out of memory: retried with smaller batches
-    "timeout",  # ran longer than the transform allows
-    "refused",  # policy, contract, input that cannot be right: never retried
-    "poison",  # killed its runner again and again: quarantined
-]
-FAILURE_KINDS: Final[tuple[FailureKind, ...]] = get_args(FailureKind)
 
 
 class Wire(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, gc=False):
     """Base of all that crosses a process border."""
-
-
-class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """An error as a person should read it, without the frames of this library."""
-
-    message: str
-    error_type: str = ""
-    transform: str = ""
-    where: str = ""  # the user's file:line
-    source: str = ""  # the input file that was being read
-    remedy: str = ""
-    traceback: str = ""
-    kind: FailureKind | None = None  # of what ended the run or its task; exit codes rest on it
-
-
-class StepSeconds(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """Where the seconds of one attempt went."""
-
-    read_s: float = 0.0
-    compute_s: float = 0.0
-    write_s: float = 0.0
-    wait_s: float = 0.0  # for the reader to hand over the first batch
-    cpu_s: float = 0.0
-
-    @property
-    def total_s(self) -> float:
-        """Wall seconds of the attempt on its runner."""
-        return self.wait_s + self.compute_s + self.write_s
-
-
-class SinkResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What one attempt staged for one sink. The core reads the numbers and keeps the rest shut."""
-
-    sink: int
-    rows: int = 0
-    size_bytes: int = 0
-    schema_fp: str = ""
-    payload: str = ""  # JSON of connectors' SinkOutput
-
-
-class AttemptOutput(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """The small record with which an attempt ends."""
-
-    rows_in: int = 0
-    bytes_in: int = 0
-    results: tuple[SinkResult, ...] = ()
-    seconds: StepSeconds = StepSeconds()
-    memory_bytes: int = 0  # high-water mark of the attempt
-
-
-class StageShape(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """All that the core knows of a stage."""
-
-    name: str
-    cores: float = 1.0
-    memory_bytes: int = 1 << 30
-    timeout_s: float = 0.0  # 0: no limit
-    sinks: tuple[int, ...] = ()
-
-
-class RetryLimits(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """How often an attempt may fail before its task does."""
-
-    attempts_max: int = 4
-    backoff_s: float = 1.0
-    backoff_s_max: float = 60.0
-    strikes_max: int = 3  # runners that one task may kill before it is poison
-
-
-class Held(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """A lease that a runner says it holds, first to run first."""
-
-    run: RunId
-    task: TaskId
-    attempt: int
-    epoch: Epoch
-    started: bool = False
 
 
 # --- about runs -----------------------------------------------------------------------------
@@ -131,6 +52,62 @@ class PlanReady(Wire, frozen=True):
     task_counts: tuple[int, ...]
     size_bytes: int = 0
     files: int = 0
+
+
+class StagePlanned(Wire, frozen=True):
+    """What a stage reads is measured and cut: its tasks. Planned again, there are as many.
+
+    `revision` counts from 1; `notes` are the decisions and the numbers that led to them.
+    """
+
+    run: RunId
+    stage: int
+    revision: int
+    tasks: int
+    size_bytes: int = 0
+    notes: tuple[str, ...] = ()
+
+
+class PlacementReady(Wire, frozen=True):
+    """Where the run's tasks go from now on. `revision` counts from 1; only a newer one is news.
+
+    `class_of` has the class of each task (see `placed.pack_classes`); tasks that it does not
+    cover go anywhere. `is_final` says that no better plan is being looked for.
+    """
+
+    run: RunId
+    revision: int
+    classes: tuple[ClassPlacement, ...] = ()
+    class_of: bytes = b""
+    runners: tuple[RunnersWanted, ...] = ()
+    prices: tuple[PoolPrice, ...] = ()
+    forecast: Forecast = Forecast()
+    method: str = ""
+    reasons: tuple[str, ...] = ()  # what led to it
+    is_final: bool = True
+    is_reviewed: bool = False  # there is a choice: the plan is looked at again as the run goes
+
+
+class PlacementFailed(Wire, frozen=True):
+    """A solver crashed or took too long: the plan before it serves on."""
+
+    run: RunId
+    revision: int  # that it was to have
+    error: ErrorInfo
+
+
+class PlacementKept(Wire, frozen=True):
+    """The plan was looked at again, and there was no reason to change it."""
+
+    run: RunId
+
+
+class PoolIdled(Wire, frozen=True):
+    """Runners that a run kept for itself and that had nothing to do: part of its bill."""
+
+    run: RunId
+    pool: str
+    core_s: float
 
 
 class PlanFailed(Wire, frozen=True):
@@ -215,6 +192,7 @@ class AttemptFinished(Wire, frozen=True):
     epoch: Epoch
     runner: RunnerId
     output: AttemptOutput
+    pool: str = ""
 
 
 class AttemptFailed(Wire, frozen=True):
@@ -227,6 +205,9 @@ class AttemptFailed(Wire, frozen=True):
     runner: RunnerId
     kind: FailureKind
     error: ErrorInfo
+    pool: str = ""
+    duration_s: float = 0.0
+    lost: tuple[WrittenBy, ...] = ()  # whose exchange files cannot be read (kind `upstream`)
 
 
 class AttemptLost(Wire, frozen=True):
@@ -239,6 +220,8 @@ class AttemptLost(Wire, frozen=True):
     runner: RunnerId
     kind: FailureKind
     reason: str = ""
+    pool: str = ""
+    duration_s: float = 0.0
 
 
 class AttemptStarted(Wire, frozen=True):
@@ -306,6 +289,11 @@ Fact = (
     RunSubmitted
     | PlanReady
     | PlanFailed
+    | StagePlanned
+    | PlacementReady
+    | PlacementFailed
+    | PlacementKept
+    | PoolIdled
     | RunStopRequested
     | RunCancelRequested
     | RunResumed
@@ -334,6 +322,7 @@ VOLATILE: Final[frozenset[type[Fact]]] = frozenset(
         RunnerJoined,
         RunnerLost,
         PublishFailed,
+        PlacementKept,
         Ticked,
     }
 )

@@ -75,7 +75,7 @@ def _check_run(run: Run) -> None:
         _broken("a run that publishes has a generation", run.id, run.state)
     if run.state in _UNPUBLISHED and run.generation:
         _broken("a run has no generation before all is committed", run.id, run.state)
-    if run.generation and run.committed != run.task_count:
+    if run.generation and (run.committed != run.task_count or run.unplanned):
         _broken("a generation is given when all is committed", run.id, run.committed)
     if run.state is RunState.SUCCEEDED and len(run.published) != len(run.sinks):
         _broken("a run succeeds when every sink is visible", run.id, sorted(run.published))
@@ -87,8 +87,12 @@ def _check_tasks(machine: Machine, run: Run) -> None:
     for task in run.tasks:
         if task.state in HELD:
             _check_held(machine, run, task)
-        if task.id in run.outputs and task.state is not TaskState.COMMITTED:
+        committed = task.state is TaskState.COMMITTED
+        # One that is made again for its exchange files keeps what it published first.
+        if task.id in run.outputs and not (committed or task.revived):
             _broken("only committed tasks have outputs", run.id, task)
+        if task.id in run.parts and not committed:
+            _broken("only committed tasks have exchange files", run.id, task)
         if run.state in ENDED and task.state not in {TaskState.COMMITTED, TaskState.CANCELLED}:
             _broken("an ended run has no open task", run.id, run.state, task)
 
@@ -115,7 +119,8 @@ def _check_queues(run: Run, flow: Flow) -> None:
                 _broken("tasks are counted by state", run.id, (stage, state, count, found))
     if run.state not in ACTIVE or run.state is RunState.PLANNING:
         return
-    queued = {*flow.ready, *flow.suspects}
+    aside = {task for tasks in flow.aside.values() for task in tasks}
+    queued = {*flow.ready, *flow.suspects, *aside}
     waiting: dict[TaskId, set[float]] = {}
     for until_s, task_id in flow.waiting:
         waiting.setdefault(task_id, set()).add(until_s)
@@ -133,7 +138,7 @@ def _check_end(run: Run, flow: Flow) -> None:
         _broken("a swept run holds nothing", run.id, flow.held, len(run.outputs))
     if run.state is RunState.DRAINING and flow.held == 0:
         _broken("a drained run has ended", run.id)
-    if run.state is RunState.RUNNING and run.planned and run.committed == run.task_count:
+    if run.state is RunState.RUNNING and run.is_complete:
         _broken("a run whose tasks are all committed publishes", run.id)
 
 

@@ -92,25 +92,28 @@ def share(room: int, ready: int, runners: int) -> int:
 
 
 def steal(
-    runners: list[RunnerSlot], cause: EventId, serves: Callable[[RunnerSlot, RunId], bool]
+    runners: list[RunnerSlot], cause: EventId, serves: Callable[[RunnerSlot, Lease], bool]
 ) -> RevokeLeases | None:
     """Take back half of the longest unstarted queue for a runner that has nothing to do.
 
-    `serves` says whether a runner is large enough for a run: one that is not has no use for it.
+    `serves` says whether a runner may run a lease: of others' it has no use.
     """
     idle = [slot for slot in runners if not slot.queue and not slot.dying]
     if not idle:
         return None
-    # The head may run already; a suspect's runner has nothing but the head.
-    longest = max(runners, key=lambda slot: len(slot.queue) - len(slot.revoking), default=None)
-    if longest is None or longest.dying or longest.revoking:
-        return None
-    waiting = list(longest.queue.items())[1:]
-    if not waiting or not any(serves(slot, waiting[-1][0][0]) for slot in idle):
-        return None
-    back = waiting[len(waiting) // 2 :]
-    longest.revoking.update(key for key, _ in back)
-    return RevokeLeases(cause, longest.id, tuple(lease for _, lease in back))
+    for longest in sorted(runners, key=lambda slot: len(slot.queue), reverse=True):
+        # The head may run already; a suspect's runner has nothing but the head.
+        waiting = list(longest.queue.items())[1:]
+        if not waiting:
+            return None
+        if longest.dying or not any(serves(slot, waiting[-1][1]) for slot in idle):
+            continue
+        if longest.revoking:
+            return None  # Some are on their way already.
+        back = waiting[len(waiting) // 2 :]
+        longest.revoking.update(key for key, _ in back)
+        return RevokeLeases(cause, longest.id, tuple(lease for _, lease in back))
+    return None
 
 
 def fits(slot: RunnerSlot, cores: float, memory_bytes: int) -> bool:

@@ -1,6 +1,7 @@
 """What happens to a run: submitted, planned, stopped, cancelled, resumed, published."""
 
 from collections.abc import Iterable
+from itertools import accumulate
 
 from rayorch.core.book import Book, ensure_runners, flow_of
 from rayorch.core.commands import Command, KillRunner, MakePlan, Record, RevokeLeases
@@ -54,11 +55,14 @@ def plan_ready(book: Book, fact: PlanReady, event: Event) -> Iterable[Command]:
         Task(id=TaskId(i), stage=stage)
         for i, stage in enumerate(s for s, n in enumerate(fact.task_counts) for _ in range(n))
     ]
+    firsts = accumulate(fact.task_counts, initial=0)
+    run.first_tasks = {s: TaskId(f) for s, f in enumerate(firsts) if s < len(run.stages)}
+    run.unplanned = [stage for stage, shape in enumerate(run.stages) if shape.after]
     book.flows[run.id] = flow_of(run)
     if run.state is RunState.PLANNING:
         book.enter(run, RunState.RUNNING, event)
         if run.tasks:
-            yield ensure_runners(run, event.id)
+            yield from ensure_runners(run, book.flows[run.id], event.id, event.at_s)
         yield from settle(book, run, event.id, event.at_s)
 
 
@@ -137,7 +141,7 @@ def resume(book: Book, fact: RunResumed, event: Event) -> Iterable[Command]:
     book.refill(run)
     book.enter(run, RunState.RUNNING, event)
     if run.committed < len(run.tasks):
-        yield ensure_runners(run, event.id)
+        yield from ensure_runners(run, book.flows[run.id], event.id, event.at_s)
     yield from settle(book, run, event.id, event.at_s)
 
 
@@ -171,6 +175,7 @@ def swept(book: Book, fact: RunSwept, _event: Event) -> Iterable[Command]:
     """Let go of a run that has ended and left nothing behind."""
     run = book.run(fact)
     run.swept = True
+    run.charged, run.parts = {}, {}
     run.outputs = {}  # They are in the manifest or the Delta log by now, or deleted.
     return ()
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from rayorch.core import attempts, granting, lifecycle, settling
+from rayorch.core import attempts, granting, lifecycle, placing, settling, staging
 from rayorch.core.book import Book, ensure_runners, flow_of
 from rayorch.core.commands import Command, MakePlan
 from rayorch.core.facts import (
@@ -25,8 +25,12 @@ from rayorch.core.facts import (
     Fact,
     LeaseReturned,
     Led,
+    PlacementFailed,
+    PlacementKept,
+    PlacementReady,
     PlanFailed,
     PlanReady,
+    PoolIdled,
     PublishFailed,
     RunCancelRequested,
     RunFailed,
@@ -37,6 +41,7 @@ from rayorch.core.facts import (
     RunSubmitted,
     RunSwept,
     SinkPublished,
+    StagePlanned,
     Ticked,
 )
 from rayorch.core.leasing import RunnerSlot
@@ -52,6 +57,11 @@ HANDLERS: Final[Mapping[type[Fact], Callable[[Book, Any, Event], Iterable[Comman
     RunSubmitted: lifecycle.submit,
     PlanReady: lifecycle.plan_ready,
     PlanFailed: lifecycle.plan_failed,
+    StagePlanned: staging.stage_planned,
+    PlacementReady: placing.placement_ready,
+    PlacementFailed: placing.placement_failed,
+    PlacementKept: placing.placement_kept,
+    PoolIdled: placing.pool_idled,
     RunStopRequested: lifecycle.stop,
     RunCancelRequested: lifecycle.cancel,
     RunResumed: lifecycle.resume,
@@ -160,11 +170,15 @@ class Machine:
         for run in self.runs.values():
             flow = self.flows[run.id]
             flow.publishing.clear()
+            flow.planning.clear()
             flow.sweeping = False
             if run.state is RunState.PLANNING:
                 commands.append(MakePlan(cause, run.id))
             elif run.state is RunState.RUNNING:
-                commands.append(ensure_runners(run, cause))
+                commands.extend(ensure_runners(run, flow, cause, at_s))
+                placement = run.placement
+                if placement is not None and not placement.is_final:
+                    commands.append(placing.solve(self.book, run, cause, at_s))
             commands.extend(settling.settle(self.book, run, cause, at_s))
         return tuple(commands)
 

@@ -11,7 +11,6 @@ began (`target`). A run that lost its control actor with its whole cluster is `i
 somebody resumes it.
 """
 
-from collections import deque
 from enum import Enum
 from typing import Final
 
@@ -20,21 +19,25 @@ import msgspec
 from rayorch.core.facts import (
     AttemptFailed,
     AttemptLost,
-    ErrorInfo,
+    PlacementFailed,
+    PlacementKept,
+    PlacementReady,
     PlanFailed,
     PlanReady,
+    PoolIdled,
     PublishFailed,
-    RetryLimits,
     RunCancelRequested,
     RunFailed,
     RunResumed,
     RunStopRequested,
     RunSwept,
     SinkPublished,
-    SinkResult,
-    StageShape,
+    StagePlanned,
 )
+from rayorch.core.placed import Charged, Spent
+from rayorch.core.queues import ReadyQueue, Routes
 from rayorch.core.task import Task, TaskState
+from rayorch.core.values import ErrorInfo, ExchangeResult, RetryLimits, SinkResult, StageShape
 from rayorch.ids import EventId, RunId, TaskId
 
 FAILURES_KEPT_MAX: Final = 100
@@ -111,6 +114,11 @@ _RUN_TABLE: Final[dict[type, dict[RunState, set[RunState]]]] = {
         R.FAILED: {R.FAILED, R.SUCCEEDED},
         R.SUCCEEDED: {R.SUCCEEDED},
     },
+    # Tasks to come, advice and accounts: welcome in every state, and none changes it.
+    **{
+        kind: {s: {s} for s in R}
+        for kind in (StagePlanned, PlacementReady, PlacementFailed, PlacementKept, PoolIdled)
+    },
     PublishFailed: {R.PUBLISHING: {R.PUBLISHING}, **{s: {s} for s in RESUMABLE | ENDED}},
     RunSwept: {s: {s} for s in ENDED},
 }
@@ -127,25 +135,36 @@ class Flow:
     """The volatile side of a run: what is ready, what waits, what is expected of a task."""
 
     __slots__ = (
+        "aside",
+        "collected",
         "counts",
         "draining_since_s",
         "held",
+        "idle",
+        "planning",
         "publish_due_s",
         "publishing",
         "ready",
+        "review_due_s",
+        "routes",
         "seconds",
+        "seen",
+        "solving",
         "suspects",
         "sweeping",
+        "unserved",
         "waiting",
+        "wanted",
     )
 
-    def __init__(self, stages: int) -> None:
+    def __init__(self, stages: int, placement: PlacementReady | None = None) -> None:
         # Tasks by state, for each stage: kept along, since to count a million takes a while.
         self.counts: list[dict[TaskState, int]] = [
             dict.fromkeys(TaskState, 0) for _ in range(stages)
         ]
-        self.ready: deque[TaskId] = deque()
-        self.suspects: deque[TaskId] = deque()
+        self.routes = Routes(placement)
+        self.ready = ReadyQueue()
+        self.suspects = ReadyQueue()
         self.waiting: list[tuple[float, TaskId]] = []  # heap of (until_s, task)
         self.held = 0  # tasks leased or running
         self.seconds: dict[int, float] = {}  # stage -> moving average of an attempt's seconds
@@ -153,6 +172,16 @@ class Flow:
         self.publishing: set[int] = set()
         self.publish_due_s: dict[int, float] = {}
         self.sweeping = False
+        self.planning: set[int] = set()  # stages that are being planned
+        self.collected: set[int] = set()  # stages whose input is deleted, or is being
+        self.aside: dict[int, list[TaskId]] = {}  # stage -> ready tasks that wait for lost input
+        # Of the placement: whether it is being looked at, when next, and what it asked for last.
+        self.solving = False
+        self.review_due_s = 0.0
+        self.wanted: dict[str, int] = {}
+        self.seen: dict[int, tuple[int, float]] = {}  # class -> attempts, measured / expected
+        self.unserved: dict[int, float] = {}  # class -> since when no runner of its pools lives
+        self.idle: dict[str, float] = {}  # pool -> core seconds that its runners waited
 
 
 class Totals(msgspec.Struct):
@@ -213,11 +242,29 @@ class Run(msgspec.Struct):
     finished_s: float = 0.0
     resumed: int = 0
     swept: bool = False
+    placement: PlacementReady | None = None
+    placement_failures: int = 0
+    unplanned: list[int] = []  # stages that are to be planned, or planned again
+    revisions: dict[int, int] = {}  # stage -> how often it was planned
+    first_tasks: dict[int, TaskId] = {}  # stage -> its first task; the others follow
+    parts: dict[int, tuple[ExchangeResult, ...]] = {}  # task -> exchange files that it committed
+    notes: dict[int, tuple[str, ...]] = {}  # stage -> how it was cut, and why
+    ledger: dict[int, dict[str, Spent]] = {}  # stage -> pool -> what it took
+    charged: dict[TaskId, tuple[Charged, ...]] = {}
 
     @property
     def task_count(self) -> int:
         """How many tasks the plan has."""
         return sum(self.task_counts)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every stage is planned and every task committed."""
+        return self.planned and not self.unplanned and self.committed == len(self.tasks)
+
+    def revision_of(self, stage: int) -> int:
+        """Return how often a stage was planned."""
+        return self.revisions.get(stage, 0)
 
     def note_failure(self, event: AttemptFailed | AttemptLost, at_s: float) -> None:
         """Count a failed attempt and keep its text while there is room."""

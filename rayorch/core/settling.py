@@ -5,6 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from rayorch.core import ledger, staging
 from rayorch.core.book import Book
 from rayorch.core.commands import (
     Command,
@@ -14,16 +15,11 @@ from rayorch.core.commands import (
     RevokeLeases,
     SweepRun,
 )
-from rayorch.core.facts import (
-    AttemptFailed,
-    AttemptFinished,
-    AttemptLost,
-    ErrorInfo,
-    Event,
-)
+from rayorch.core.facts import AttemptFailed, AttemptFinished, AttemptLost, Event
 from rayorch.core.leasing import RunnerSlot
 from rayorch.core.run import ENDED, Flow, Run, RunState
 from rayorch.core.task import Task
+from rayorch.core.values import ErrorInfo
 from rayorch.ids import EventId
 
 DRAIN_S: Final = {RunState.STOPPED: 5.0, RunState.FAILED: 60.0}
@@ -36,9 +32,13 @@ def settle(book: Book, run: Run, cause: EventId, at_s: float) -> Iterable[Comman
     if run.state is RunState.DRAINING and flow.held == 0:
         assert run.target is not None
         run.state, run.target, run.finished_s = run.target, None, at_s
-    if run.state is RunState.RUNNING and run.planned and run.committed == len(run.tasks):
+        yield from ledger.settle_idle(run, flow, cause)
+    if run.state is RunState.RUNNING and run.planned:
+        yield from staging.advance(run, flow, cause)
+    if run.state is RunState.RUNNING and run.is_complete:
         run.state = RunState.PUBLISHING
         run.generation = run.generation or int(cause)
+        yield from ledger.settle_idle(run, flow, cause)
     if run.state in {RunState.PUBLISHING, RunState.INTERRUPTED, RunState.FAILED}:
         yield from _publish(run, flow, cause, at_s)
     # What somebody still writes, or is about to make visible, must not be swept under their feet.
@@ -121,6 +121,10 @@ def _timed_out(run: Run, slot: RunnerSlot, timeout_s: float) -> AttemptFailed:
 def add_output(run: Run, fact: AttemptFinished) -> None:
     """Add what a task committed to the run's sums."""
     output, totals = fact.output, run.totals
+    if output.parts:
+        run.parts[fact.task] = output.parts
+    if run.tasks[fact.task].revived:
+        return  # Made again for its exchange files: its rows count once, its first files stay.
     if output.results:
         run.outputs[fact.task] = output.results
     totals.rows_in += output.rows_in

@@ -16,6 +16,8 @@ from rayorch.core.facts import (
     Event,
     Fact,
     Led,
+    PlacementFailed,
+    PlacementReady,
     PlanFailed,
     PlanReady,
     RunCancelRequested,
@@ -25,6 +27,7 @@ from rayorch.core.facts import (
     RunSubmitted,
     RunSwept,
     SinkPublished,
+    StagePlanned,
 )
 from rayorch.core.machine import Machine
 from rayorch.core.run import Run, RunState
@@ -133,6 +136,13 @@ _SAID: Final[Mapping[type[Fact], Callable[[Any, Run], str]]] = {
         f"planned: {sum(fact.task_counts)} tasks in {len(fact.task_counts)} stages"
     ),
     PlanFailed: lambda _, __: "could not be planned",
+    StagePlanned: lambda fact, run: (
+        f"stage {run.stages[fact.stage].name!r} cut into {fact.tasks} tasks"
+        + (", again: some of its input was lost" if fact.revision > 1 else "")
+        + "".join(f"; {note}" for note in fact.notes)
+    ),
+    PlacementReady: lambda fact, _: _placed(fact),
+    PlacementFailed: lambda _, __: "placement failed: the plan before it serves on",
     RunStopRequested: lambda _, __: "asked to stop",
     RunCancelRequested: lambda _, __: "cancelled",
     RunResumed: lambda fact, _: f"resumed with version {fact.version}: what is committed stays",
@@ -143,6 +153,13 @@ _SAID: Final[Mapping[type[Fact], Callable[[Any, Run], str]]] = {
     RunSwept: lambda fact, _: f"swept: {fact.files} files that no commit names",
 }
 """What a fact about a run means for it."""
+
+
+def _placed(fact: PlacementReady) -> str:
+    pools = {pool: None for each in fact.classes for pool in each.pools[:1]}
+    on = f" on {', '.join(pools)}" if pools else ""
+    again = f", planned again: {'; '.join(fact.reasons)}" if fact.reasons else ""
+    return f"placed{on}{again}"
 
 
 def _said(fact: Fact, run: Run, state: RunState | None) -> str:
@@ -181,7 +198,7 @@ def _turns(event: Event, run: Run, state: RunState | None) -> Iterator[Line]:
 
 def _message(fact: Fact) -> str:
     match fact:
-        case AttemptFailed() | PlanFailed() | RunFailed():
+        case AttemptFailed() | PlanFailed() | PlacementFailed() | RunFailed():
             return fact.error.message
         case AttemptLost() | RunStopRequested() | RunCancelRequested():
             return fact.reason

@@ -24,10 +24,9 @@ from rayorch.core.facts import (
     AttemptFinished,
     AttemptLost,
     AttemptStarted,
-    FailureKind,
     LeaseReturned,
-    RetryLimits,
 )
+from rayorch.core.values import FailureKind, RetryLimits
 from rayorch.errors import InvalidTransitionError
 from rayorch.ids import Epoch, RunId, RunnerId, TaskId
 
@@ -64,6 +63,8 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     shrink: int = 0  # out-of-memory failures: batches are halved so many times
     last: tuple[int, int] = (0, -1)  # (epoch, attempt) of the last failure that was counted
     failed_kind: FailureKind | None = None
+    revived: int = 0  # times that its exchange files were lost after its commit
+    spoilt: tuple[int, int] = (0, -1)  # (epoch, attempt) of the commit whose files were lost
     # Volatile.
     attempt: int = -1
     epoch: Epoch = Epoch(0)
@@ -97,12 +98,17 @@ class TaskReopened(msgspec.Struct, frozen=True, gc=False):
     """The run was resumed: what failed is tried again with a fresh budget."""
 
 
+class OutputLost(msgspec.Struct, frozen=True, gc=False):
+    """The exchange files of the task's commit are gone, and somebody needs them."""
+
+
 TaskEvent = (
     TaskLeased
     | RetryDue
     | RunnerGone
     | TaskCancelled
     | TaskReopened
+    | OutputLost
     | AttemptStarted
     | AttemptFinished
     | AttemptFailed
@@ -115,6 +121,7 @@ TASK_EVENTS: Final[tuple[type[TaskEvent], ...]] = (
     RunnerGone,
     TaskCancelled,
     TaskReopened,
+    OutputLost,
     AttemptStarted,
     AttemptFinished,
     AttemptFailed,
@@ -150,6 +157,8 @@ def _start(task: Task, event: AttemptStarted, _retry: RetryLimits, at_s: float) 
 def _commit(task: Task, event: AttemptFinished, _retry: RetryLimits, at_s: float) -> Task:
     # The first report wins, whoever holds the lease by now: its files lie under its own name, and
     # nothing is swept before the run has ended.
+    if (event.epoch, event.attempt) == task.spoilt:
+        return task  # Said again, and what it wrote is gone.
     return replace(
         task,
         state=S.COMMITTED,
@@ -187,6 +196,16 @@ def _forgive(task: Task, _event: TaskReopened, _retry: RetryLimits, _at_s: float
     # Somebody works on it already (a lease that outlived its leader): only the budget is fresh, as
     # it is in a replay, which finds the task ready.
     return replace(task, failures=0, strikes=0, shrink=0, failed_kind=None)
+
+
+def _revive(task: Task, _event: OutputLost, _retry: RetryLimits, _at_s: float) -> Task:
+    return replace(
+        task,
+        state=S.READY,
+        revived=task.revived + 1,
+        spoilt=(task.epoch, task.attempt),
+        runner=None,
+    )
 
 
 def _ignore(task: Task, _event: object, _retry: RetryLimits, _at_s: float) -> Task:
@@ -237,6 +256,7 @@ TREATMENTS: Final[Mapping[FailureKind, Callable[[Task, RetryLimits, float], Task
     "preempted": _again_at_once,
     "oom": _again_smaller,
     "timeout": _again_later,
+    "upstream": _again_at_once,
     "refused": _give_up,
     "poison": _give_up,
 }
@@ -276,7 +296,7 @@ TRANSITIONS: Final[Mapping[tuple[TaskState, type[TaskEvent]], Row]] = dict(
         _row(S.READY, AttemptStarted, {S.READY}, _ignore),
         _row(S.READY, LeaseReturned, {S.READY}, _ignore),
         # In a replay, which knows no leases, these find the task ready.
-        _row(S.READY, AttemptFinished, {S.COMMITTED}, _commit),
+        _row(S.READY, AttemptFinished, {S.COMMITTED, S.READY}, _commit),
         _row(S.READY, AttemptFailed, _AFTER_FAILURE, _fail),
         _row(S.READY, AttemptLost, _AFTER_FAILURE, _fail),
         _row(S.READY, TaskCancelled, {S.CANCELLED}, _cancel),
@@ -284,7 +304,7 @@ TRANSITIONS: Final[Mapping[tuple[TaskState, type[TaskEvent]], Row]] = dict(
         _row(S.LEASED, AttemptStarted, {S.LEASED, S.RUNNING}, _start),
         _row(S.LEASED, LeaseReturned, {S.LEASED, S.READY}, _give_back),
         _row(S.LEASED, RunnerGone, {S.READY}, _gone),
-        _row(S.LEASED, AttemptFinished, {S.COMMITTED}, _commit),
+        _row(S.LEASED, AttemptFinished, {S.COMMITTED, S.LEASED}, _commit),
         _row(S.LEASED, AttemptFailed, _AFTER_FAILURE | {S.LEASED}, _fail),
         _row(S.LEASED, AttemptLost, _AFTER_FAILURE | {S.LEASED}, _fail),
         _row(S.LEASED, TaskCancelled, {S.CANCELLED}, _cancel),
@@ -292,7 +312,7 @@ TRANSITIONS: Final[Mapping[tuple[TaskState, type[TaskEvent]], Row]] = dict(
         _row(S.RUNNING, AttemptStarted, {S.RUNNING}, _ignore),
         _row(S.RUNNING, LeaseReturned, {S.RUNNING, S.READY}, _give_back),
         _row(S.RUNNING, RunnerGone, {S.READY}, _gone),
-        _row(S.RUNNING, AttemptFinished, {S.COMMITTED}, _commit),
+        _row(S.RUNNING, AttemptFinished, {S.COMMITTED, S.RUNNING}, _commit),
         _row(S.RUNNING, AttemptFailed, _AFTER_FAILURE | {S.RUNNING}, _fail),
         _row(S.RUNNING, AttemptLost, _AFTER_FAILURE | {S.RUNNING}, _fail),
         _row(S.RUNNING, TaskCancelled, {S.CANCELLED}, _cancel),
@@ -300,12 +320,14 @@ TRANSITIONS: Final[Mapping[tuple[TaskState, type[TaskEvent]], Row]] = dict(
         _row(S.WAITING, RetryDue, {S.READY}, _due),
         _row(S.WAITING, AttemptStarted, {S.WAITING}, _ignore),
         _row(S.WAITING, LeaseReturned, {S.WAITING}, _ignore),
-        _row(S.WAITING, AttemptFinished, {S.COMMITTED}, _commit),
+        _row(S.WAITING, AttemptFinished, {S.COMMITTED, S.WAITING}, _commit),
         _row(S.WAITING, AttemptFailed, _AFTER_FAILURE, _fail),
         _row(S.WAITING, AttemptLost, _AFTER_FAILURE, _fail),
         _row(S.WAITING, TaskCancelled, {S.CANCELLED}, _cancel),
         _row(S.WAITING, TaskReopened, {S.READY}, _reopen),
-        # Committed is for ever: a second report loses, whatever it says.
+        # Committed is for ever: a second report loses, whatever it says. Unless what it wrote
+        # for another stage is lost: then it is made again.
+        _row(S.COMMITTED, OutputLost, {S.READY}, _revive),
         _row(S.COMMITTED, AttemptStarted, {S.COMMITTED}, _ignore),
         _row(S.COMMITTED, LeaseReturned, {S.COMMITTED}, _ignore),
         _row(S.COMMITTED, AttemptFinished, {S.COMMITTED}, _ignore),
@@ -317,7 +339,7 @@ TRANSITIONS: Final[Mapping[tuple[TaskState, type[TaskEvent]], Row]] = dict(
         _row(S.FAILED, AttemptStarted, {S.FAILED}, _ignore),
         _row(S.FAILED, LeaseReturned, {S.FAILED}, _ignore),
         # A presumed-dead runner hands in good work after all.
-        _row(S.FAILED, AttemptFinished, {S.COMMITTED}, _commit),
+        _row(S.FAILED, AttemptFinished, {S.COMMITTED, S.FAILED}, _commit),
         _row(S.FAILED, AttemptFailed, {S.FAILED}, _ignore),
         _row(S.FAILED, AttemptLost, {S.FAILED}, _ignore),
         _row(S.FAILED, TaskCancelled, {S.CANCELLED}, _cancel),

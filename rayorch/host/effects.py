@@ -4,6 +4,7 @@ Each runs on a thread of a small pool and comes back as a fact. What it needs of
 in the host's thread before it starts, because the run goes on changing.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -17,19 +18,26 @@ from connectors.outputs import SinkOutput
 from connectors.schema import dump_schema
 from connectors.sink import merge_output_schemas, open_sink
 from rayorch.clock import Clock
-from rayorch.core.commands import CompareSchemas, MakePlan, PublishSink, SweepRun
+from rayorch.core.commands import (
+    CollectExchange,
+    CompareSchemas,
+    MakePlan,
+    PlanStage,
+    PublishSink,
+    SweepRun,
+)
 from rayorch.core.facts import (
-    ErrorInfo,
     Fact,
-    FailureKind,
     PlanFailed,
     PlanReady,
     PublishFailed,
     RunFailed,
     RunSwept,
     SinkPublished,
+    StagePlanned,
 )
 from rayorch.core.run import Run
+from rayorch.core.values import ErrorInfo, ExchangeResult, FailureKind, WrittenBy
 from rayorch.errors import OutputsDisagreeError, RayorchError
 from rayorch.failpoints import failpoint
 from rayorch.home import Home
@@ -44,7 +52,9 @@ PUBLISH_TRIES_MAX: Final = 8
 PUBLISH_PAUSE_S: Final = 1.0
 PUBLISH_PAUSE_S_MAX: Final = 60.0
 
-Effect = MakePlan | CompareSchemas | PublishSink | SweepRun
+Effect = MakePlan | PlanStage | CollectExchange | CompareSchemas | PublishSink | SweepRun
+logger = logging.getLogger(__name__)
+
 Offer = Callable[[Sequence[Fact]], object]
 
 _KINDS: Final[dict[str, FailureKind]] = {
@@ -81,6 +91,17 @@ class Effects:
                     return
                 self._planning.add(run.id)
                 self._submit(run.id, self._plan, run.id, run.version)
+            case PlanStage(stage=stage):
+                before = run.stages[stage].after
+                written = [
+                    (WrittenBy(task.id, task.attempt, task.epoch), part)
+                    for task in run.tasks
+                    if task.stage in before
+                    for part in run.parts.get(task.id, ())
+                ]
+                self._submit(run.id, self._plan_stage, command, run.version, written)
+            case CollectExchange(stage=stage):
+                self._submit(run.id, self._collect, run.id, stage)
             case CompareSchemas():
                 some = [run.outputs.get(task, ()) for task in command.tasks]
                 outputs = _outputs_of(some, command.sink)
@@ -133,6 +154,33 @@ class Effects:
         yield PlanReady(
             run=run, task_counts=kept.task_counts, size_bytes=kept.size_bytes, files=kept.files
         )
+
+    def _plan_stage(
+        self, command: PlanStage, version: str, written: Sequence[tuple[WrittenBy, ExchangeResult]]
+    ) -> Iterable[Fact]:
+        # Arrays and keys take a moment to import: only who exchanges pays.
+        from rayorch.exchange import PlanLimits  # noqa: PLC0415
+        from rayorch.plan.exchanging import cut_stage  # noqa: PLC0415
+
+        run, stage, revision = command.run, command.stage, command.revision
+        program = self._program(run, version)
+        found = program.stages[stage]
+        assert found.exchange is not None
+        mine = [each for each in written if each[1].exchange == found.exchange]
+        limits = PlanLimits(
+            slots=self._slots, memory_bytes=found.resources.memory_bytes, merges_first=False
+        )
+        plan = cut_stage(self._home, run, program.exchanges[found.exchange], revision, mine, limits)
+        failpoint("host.after_plan_stage")
+        yield StagePlanned(run, stage, revision, len(plan.splits), sum(plan.task_bytes), plan.notes)
+
+    def _collect(self, run: RunId, stage: int) -> Iterable[Fact]:
+        try:
+            self._home.collect_exchange(run, stage)
+        except ConnectorError as error:
+            # The sweep at the end of the run deletes what is left.
+            logger.warning("exchange files stay for now. run=%s, reason=%s", run, error)
+        return ()
 
     def _compare(
         self, run: RunId, version: str, sink: int, outputs: Sequence[str]
@@ -199,6 +247,7 @@ class Effects:
                 outputs = [_SINK_OUTPUT.decode(payload) for payload in payloads]
                 keep = {file.key for output in outputs for file in output.files}
                 swept += open_sink(spec).sweep(run, keep, unfinished_before_s=now_s)
+            swept += self._home.collect_exchange(run)
         except (ConnectorError, RayorchError):
             # What is left is invisible to readers; the next leader sweeps again.
             return

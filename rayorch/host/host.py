@@ -17,13 +17,16 @@ from typing import Final, Protocol, runtime_checkable
 import msgspec
 
 from connectors.errors import ConnectorError
+from connectors.splits import Split
 from rayorch.clock import Clock
 from rayorch.core.commands import (
+    CollectExchange,
     Command,
     CompareSchemas,
     EnsureRunners,
     KillRunner,
     MakePlan,
+    PlanStage,
     PublishSink,
     Record,
     RevokeLeases,
@@ -32,7 +35,6 @@ from rayorch.core.commands import (
 )
 from rayorch.core.facts import (
     AttemptFinished,
-    ErrorInfo,
     Event,
     Fact,
     LeaseReturned,
@@ -43,9 +45,10 @@ from rayorch.core.facts import (
 )
 from rayorch.core.machine import Machine
 from rayorch.core.run import ACTIVE, Run
+from rayorch.core.values import ErrorInfo
 from rayorch.errors import FencedError, InvalidTransitionError, UnknownRunError
 from rayorch.failpoints import failpoint
-from rayorch.home import Home
+from rayorch.home import Home, encode_split
 from rayorch.host.effects import Effects, error_info
 from rayorch.host.executor import Executor
 from rayorch.host.inbox import Inbox, Ticket
@@ -198,7 +201,13 @@ class ControlHost:
         splits = self._splits.get(run)
         if splits is None:
             splits = self._splits[run] = self._home.get_plan(run).split_of()
-        return splits[task]
+        if task < len(splits):
+            return splits[task]
+        # A task of a stage that was divided when what it reads had been measured.
+        found = self._machine.runs[run]
+        stage = found.tasks[task].stage
+        number = task - found.first_tasks[stage]
+        return encode_split(Split(lo=found.revision_of(stage), hi=number))
 
     def _loop(self) -> None:
         try:
@@ -341,7 +350,14 @@ class ControlHost:
             match command:
                 case Record():
                     recorded.append(command.fact)
-                case MakePlan() | CompareSchemas() | PublishSink() | SweepRun():
+                case (
+                    MakePlan()
+                    | PlanStage()
+                    | CollectExchange()
+                    | CompareSchemas()
+                    | PublishSink()
+                    | SweepRun()
+                ):
                     self._effects.start(command, self._run(command.run))
                 case SendLeases():
                     recorded.extend(self._send(command))

@@ -116,7 +116,7 @@ class InProcessExecutor:
         self._made += 1
         runner = RunnerId(f"local-{self._made}")
         settings = RunnerSettings(
-            memory_bytes=command.memory_bytes, cores=command.cores, report=REPORT
+            memory_bytes=command.memory_bytes, cores=command.cores, pool=POOL, report=REPORT
         )
         self._sizes[runner] = (command.cores, command.memory_bytes)
         self._engines[runner] = RunnerEngine(

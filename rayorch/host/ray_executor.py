@@ -17,7 +17,8 @@ from rayorch.core.commands import (
     RevokeLeases,
     SendLeases,
 )
-from rayorch.core.facts import FailureKind, RunnerJoined, RunnerLost
+from rayorch.core.facts import RunnerJoined, RunnerLost
+from rayorch.core.values import FailureKind
 from rayorch.host.actors import GUARD, ORDERS, runner_actor
 from rayorch.host.executor import HostPort, RunnerCommand
 from rayorch.host.runner_actor import (

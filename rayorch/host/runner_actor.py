@@ -17,7 +17,8 @@ import ray
 
 from rayorch.clock import SystemClock
 from rayorch.core.commands import Lease
-from rayorch.core.facts import Fact, Held
+from rayorch.core.facts import Fact
+from rayorch.core.values import Held
 from rayorch.errors import FencedError
 from rayorch.home import open_home
 from rayorch.ids import RunnerId
@@ -73,7 +74,9 @@ class RunnerActor:
             open_home(spec.home_url),
             self._offer,
             clock=self._clock,
-            settings=RunnerSettings(memory_bytes=spec.memory_bytes, cores=spec.cores),
+            settings=RunnerSettings(
+                memory_bytes=spec.memory_bytes, cores=spec.cores, pool=spec.pool
+            ),
             log=self._log,
         )
 

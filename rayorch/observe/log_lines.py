@@ -9,12 +9,14 @@ from rayorch.core.facts import (
     AttemptFailed,
     AttemptFinished,
     AttemptLost,
-    ErrorInfo,
     Event,
     Fact,
     Led,
+    PlacementFailed,
+    PlacementReady,
     PlanFailed,
     PlanReady,
+    PoolIdled,
     PublishFailed,
     RunCancelRequested,
     RunFailed,
@@ -25,9 +27,10 @@ from rayorch.core.facts import (
     RunSubmitted,
     RunSwept,
     SinkPublished,
-    StepSeconds,
+    StagePlanned,
 )
 from rayorch.core.run import Run, RunState
+from rayorch.core.values import ErrorInfo, StepSeconds
 from rayorch.ids import EventId, RunId, RunnerId, TaskId
 
 Level = Literal["info", "warning", "error"]
@@ -154,10 +157,25 @@ def _joined(fact: RunnerJoined) -> Said:
     return "info", f"runner joined pool {fact.pool} with {fact.cores:g} cores and {gib:.1f} GiB"
 
 
+def _placed(fact: PlacementReady) -> Said:
+    pools = {pool: None for each in fact.classes for pool in each.pools[:1]}
+    reasons = f". reasons={'; '.join(fact.reasons)}" if fact.reasons else ""
+    on = f" on {', '.join(pools)}" if pools else ""
+    return "info", f"placement {fact.revision} by {fact.method or 'the planner'}{on}{reasons}"
+
+
+def _placement_failed(fact: PlacementFailed) -> Said:
+    return "warning", f"the placement before stays: {fact.error.message}"
+
+
 SAYINGS: Final[Mapping[type[Fact], Callable[[Any], Said]]] = {
     RunSubmitted: _submitted,
     PlanReady: _planned,
     PlanFailed: lambda fact: ("error", fact.error.message),
+    StagePlanned: lambda fact: ("info", f"stage {fact.stage} has {fact.tasks} tasks"),
+    PlacementReady: _placed,
+    PlacementFailed: _placement_failed,
+    PoolIdled: lambda fact: ("info", f"runners of {fact.pool} waited {fact.core_s:.0f} core s"),
     RunStopRequested: lambda fact: ("info", f"asked to stop. reason={fact.reason}"),
     RunCancelRequested: lambda fact: ("info", f"asked to cancel. reason={fact.reason}"),
     RunResumed: lambda fact: ("info", f"asked to resume with version {fact.version}"),

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from rayorch.core.facts import ErrorInfo, SinkPublished
+from rayorch.core.facts import SinkPublished
 from rayorch.core.run import Totals
+from rayorch.core.values import ErrorInfo
 from rayorch.ids import RunId
 from rayorch.observe.figures import bytes_text, count_text, counted, seconds_text
 from rayorch.observe.view import RunView

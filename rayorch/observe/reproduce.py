@@ -12,7 +12,7 @@ from typing import Any, Final
 from connectors.url import redact_url
 from rayorch.code_hash import code_hash
 from rayorch.home import RunPlan
-from rayorch.program import Program
+from rayorch.program import Program, codes_of
 from rayorch.spec import PipelineSpec
 
 LIBRARIES: Final = (
@@ -37,11 +37,11 @@ def reproduce_record(spec: PipelineSpec, program: Program, pipeline_version: str
         "pipeline": spec.name,
         "version": pipeline_version,
         "params": dict(spec.params),
-        "code": {
-            step.name: code_hash(step.code) for stage in program.stages for step in stage.steps
-        },
+        "code": {name: code_hash(code) for name, code in codes_of(program).items()},
         "sources": {
-            stage.name: [redact_url(url) for url in stage.source.urls] for stage in program.stages
+            stage.name: [redact_url(url) for url in stage.files.urls]
+            for stage in program.stages
+            if stage.exchange is None
         },
         "sinks": [redact_url(sink.url) for sink in program.sinks],
         "rayorch": _installed("rayorch"),

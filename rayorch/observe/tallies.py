@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from prometheus_client.core import HistogramMetricFamily
 
-from rayorch.core.facts import StepSeconds
+from rayorch.core.values import StepSeconds
 
 OTHER: Final = "other"
 """What a label says when it has had as many values as it may have."""

@@ -55,9 +55,12 @@ class Calibrations(msgspec.Struct, frozen=True):
 
 
 def stage_version(stage: StageProgram, program: Program) -> str:
-    """Return the content hash of what a stage's tasks do, wherever they read and write."""
-    content = [
-        [stage.source.format, stage.columns, code_hash(stage.predicate)],
+    """Return the content hash of what a stage's tasks do, wherever they read and write.
+
+    Of an exchange, both who fills it and who reads it do some of the operator's work.
+    """
+    content: list[object] = [
+        _source_content(stage, program),
         [(step.kind, step.input, code_hash(step.code)) for step in stage.steps],
         [
             (program.sinks[edge.sink].format, program.sinks[edge.sink].partition_by, edge.step)
@@ -65,8 +68,23 @@ def stage_version(stage: StageProgram, program: Program) -> str:
         ],
         stage.resources.cores,
     ]
+    if stage.exchanges:
+        codes = [program.exchanges[edge.exchange].code for edge in stage.exchanges]
+        content.append(
+            [
+                (code_hash(code), edge.side, edge.step)
+                for code, edge in zip(codes, stage.exchanges, strict=True)
+            ]
+        )
     text = json.dumps(content, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8, usedforsecurity=False).hexdigest()
+
+
+def _source_content(stage: StageProgram, program: Program) -> list[object]:
+    if stage.exchange is None:
+        return [stage.files.format, stage.columns, code_hash(stage.predicate), *stage.optional]
+    code = program.exchanges[stage.exchange].code
+    return [code.kind, code_hash(code)]
 
 
 def load_history(home: Home, version: str, stage: str) -> History:

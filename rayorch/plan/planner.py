@@ -1,5 +1,8 @@
 """Cut a program's sources into splits: one task each.
 
+A stage that reads an exchange is not cut: how many tasks it takes is known when the stages before
+it have been measured.
+
 Reading footers and listing folders happens here and only here; what was found travels in the plan,
 so that a task reads what was planned or says that it changed.
 """
@@ -8,12 +11,16 @@ from typing import Final
 
 import msgspec
 
+from connectors.schema import load_schema
 from connectors.sink import open_sink
 from connectors.source import discover, open_reader
-from connectors.splits import Split
+from connectors.splits import Discovery, Split
 from rayorch.home import RunPlan, StagePlan, encode_split
-from rayorch.program import Program, StageProgram
+from rayorch.plan.wording import operator_text, sides_text
+from rayorch.program import ExchangeProgram, Program, StageProgram
 
+# What a stage finds when it is planned that reads what other stages have yet to make.
+EXCHANGED: Final = Discovery(format="exchange", schema_ipc=b"")
 NO_ROWS: Final = Split(parts=(), rows=0, size_bytes=0)
 
 
@@ -21,10 +28,10 @@ class PlannedStage(msgspec.Struct, frozen=True):
     """One stage, as `rayorch plan` shows it."""
 
     name: str
-    url: str
+    url: str  # "" of a stage that reads an exchange
     format: str
     files: int
-    tasks: int
+    tasks: int | None  # None: known when the stages before it have been measured
     size_bytes: int
     rows: int | None
     task_bytes_max: int
@@ -34,6 +41,9 @@ class PlannedStage(msgspec.Struct, frozen=True):
     sinks: tuple[str, ...]
     cores: float
     memory_bytes: int
+    operator: str = ""  # what it does with the rows of the exchange that it reads
+    inputs: tuple[str, ...] = ()  # the stages that fill that exchange
+    feeds: tuple[str, ...] = ()  # the stages whose exchanges it fills
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -51,39 +61,69 @@ def make_plan(program: Program, slots: int) -> Plan:
     for sink in program.sinks:
         # A place or option that cannot be is refused now; nothing is created by it.
         open_sink(sink)
-    found = [_stage(program, stage, slots) for stage in program.stages]
+    found = [
+        _files_stage(program, stage, slots)
+        if stage.exchange is None
+        else _exchange_stage(program, stage, program.exchanges[stage.exchange])
+        for stage in program.stages
+    ]
     return Plan(
         run_plan=RunPlan(tuple(plan for plan, _ in found)),
         stages=tuple(shown for _, shown in found),
     )
 
 
-def _stage(program: Program, stage: StageProgram, slots: int) -> tuple[StagePlan, PlannedStage]:
-    discovery, splits = discover(stage.source, slots, stage.predicate)
+def _files_stage(
+    program: Program, stage: StageProgram, slots: int
+) -> tuple[StagePlan, PlannedStage]:
+    discovery, splits = discover(stage.files, slots, stage.predicate)
     # A column that is not there is refused now, once, and not by every task.
-    columns = None if stage.columns is None else list(stage.columns)
-    open_reader(stage.source, discovery, columns, stage.predicate)
+    columns = stage.columns_of(load_schema(discovery.schema_ipc))
+    open_reader(stage.files, discovery, columns, stage.predicate)
     # A source without rows gets a task all the same: only by running them on an empty table is it
     # known what columns the transforms make, and an output without rows has its columns too.
     splits = splits or [NO_ROWS]
-    shown = PlannedStage(
+    shown = msgspec.structs.replace(
+        _shown(program, stage, discovery),
+        url=stage.files.urls[0],
+        columns=None if columns is None else tuple(columns),
+        tasks=len(splits),
+        task_bytes_max=max((split.size_bytes for split in splits), default=0),
+    )
+    return StagePlan(discovery, tuple(encode_split(split) for split in splits)), shown
+
+
+def _exchange_stage(
+    program: Program, stage: StageProgram, exchange: ExchangeProgram
+) -> tuple[StagePlan, PlannedStage]:
+    shown = msgspec.structs.replace(
+        _shown(program, stage, EXCHANGED),
+        operator=operator_text(exchange.code),
+        inputs=sides_text(
+            [[program.stages[index].name for index in side] for side in exchange.producers]
+        ),
+    )
+    return StagePlan(EXCHANGED, ()), shown
+
+
+def _shown(program: Program, stage: StageProgram, discovery: Discovery) -> PlannedStage:
+    """Return what is shown of any stage."""
+    return PlannedStage(
         name=stage.name,
-        url=stage.source.urls[0],
+        url="",
         format=discovery.format,
         files=len(discovery.files),
-        tasks=len(splits),
+        tasks=None,
         size_bytes=discovery.size_bytes,
         rows=discovery.rows,
-        task_bytes_max=max((split.size_bytes for split in splits), default=0),
+        task_bytes_max=0,
         steps=tuple(f"{step.kind} {step.name}" for step in stage.steps),
         columns=stage.columns,
         predicate="" if stage.predicate is None else str(stage.predicate),
         sinks=tuple(program.sinks[edge.sink].url for edge in stage.sinks),
         cores=stage.resources.cores,
         memory_bytes=stage.resources.memory_bytes,
+        feeds=tuple(
+            dict.fromkeys(program.exchanges[edge.exchange].name for edge in stage.exchanges)
+        ),
     )
-    return StagePlan(discovery, _encoded(splits)), shown
-
-
-def _encoded(splits: list[Split]) -> tuple[bytes, ...]:
-    return tuple(encode_split(split) for split in splits)

@@ -103,6 +103,9 @@ def _tasks(splits: Sequence[bytes], estimate: Estimate) -> list[_Task]:
 def _classes(
     stage: PlannedStage, estimate: Estimate, tasks: list[_Task], pools: PoolsSpec
 ) -> list[TaskClass]:
+    # What reads an exchange has no tasks before that was measured: it is placed then.
+    if not tasks:
+        return []
     seconds = np.maximum([task.mean_s for task in tasks], WORK_S_MIN)
     sizes_gb = np.array([task.size_bytes for task in tasks]) / GB
     gets = np.array([task.gets for task in tasks], dtype=float)

@@ -11,8 +11,16 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.acero as ac
 
-from rayorch.core.facts import ErrorInfo
-from rayorch.program import FilterCode, MapCode, SelectCode, SqlCode, Step
+from rayorch.core.values import ErrorInfo
+from rayorch.program import (
+    FilterCode,
+    KeepCode,
+    MapCode,
+    SelectCode,
+    SqlCode,
+    Step,
+    kept_columns,
+)
 from rayorch.runner.conform import checked_names, conformed, learnt
 from rayorch.runner.errors import AttemptError, ResultError
 from rayorch.runner.failures import failure_of
@@ -102,6 +110,15 @@ class StepRun:
         except BaseException as error:
             raise self._failure(error) from error
 
+    def call_keep(self, table: pa.Table) -> pa.Table:
+        """Keep those of the columns that are there."""
+        code = self.step.code
+        assert isinstance(code, KeepCode)
+        try:
+            return table.select(kept_columns(code.columns, code.optional, table.column_names))
+        except BaseException as error:
+            raise self._failure(error) from error
+
     def call_sql(self, table: pa.Table) -> pa.Table:
         """Run the query."""
         code = self.step.code
@@ -166,5 +183,6 @@ _CALLS: Final[dict[str, Callable[[StepRun, pa.Table], pa.Table]]] = {
     "map": StepRun.call_map,
     "filter": StepRun.call_filter,
     "select": StepRun.call_select,
+    "keep": StepRun.call_keep,
     "sql": StepRun.call_sql,
 }

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import pyarrow as pa
@@ -21,7 +21,13 @@ from connectors.outputs import SinkOutput, SinkWriter
 from connectors.splits import Split
 from rayorch.clock import Clock
 from rayorch.core.commands import Lease
-from rayorch.core.facts import AttemptOutput, ErrorInfo, SinkResult, StepSeconds
+from rayorch.core.values import (
+    AttemptOutput,
+    ErrorInfo,
+    ExchangeResult,
+    SinkResult,
+    StepSeconds,
+)
 from rayorch.failpoints import failpoint
 from rayorch.program import MapCode, Step, StepId
 from rayorch.runner.apply import StepRun
@@ -30,6 +36,9 @@ from rayorch.runner.failures import BUG, LOAD, Origin, failure_of
 from rayorch.runner.programs import LoadedStage
 from rayorch.runner.sources import split_of_rows
 from rayorch.runner.tracebacks import message_of, traceback_of, where_of
+
+if TYPE_CHECKING:
+    from rayorch.runner.exchanging import EdgeWriter
 
 BATCH_BYTES_MAX: Final = 64 << 20
 BATCH_BYTES_MIN: Final = 64 << 10
@@ -70,6 +79,7 @@ class Spent:
     write_s: float = 0.0
     cpu_s: float = 0.0
     memory_bytes: int = 0
+    puts: int = 0
 
 
 class Attempt:
@@ -92,6 +102,7 @@ class Attempt:
         self._halted = halted
         self._runs: dict[StepId, StepRun] = {}
         self._writers: dict[int, SinkWriter] = {}
+        self._edges: dict[int, EdgeWriter] = {}
         # Steps that have been given no row so far, with the empty table that they would get.
         self._untried: dict[StepId, tuple[Step, pa.Table]] = {}
         self._doing = ("read", loaded.stage.name)
@@ -108,6 +119,7 @@ class Attempt:
             self._open_writers()
             self._flow_all(batches)
             results = self._close_writers()
+            parts = self._close_edges()
             failpoint("runner.after_stage")
         except (AttemptError, AttemptHaltedError):
             self._abort_writers()
@@ -135,6 +147,10 @@ class Attempt:
                 cpu_s=spent.cpu_s + time.thread_time() - cpu_s,
             ),
             memory_bytes=spent.memory_bytes,
+            moved_bytes=self._split.size_bytes,
+            gets=len(self._split.parts),
+            puts=spent.puts,
+            parts=parts,
         )
 
     def _flow_all(self, batches: Iterator[pa.Table]) -> None:
@@ -169,6 +185,8 @@ class Attempt:
         branches = self._loaded.branches[point]
         for sink in branches.sinks:
             self._write(sink, table)
+        for edge in branches.edges:
+            self._exchange(edge, table)
         for step in branches.steps:
             run = self._runs.get(step.id)
             if run is None:
@@ -214,6 +232,32 @@ class Attempt:
         for index, sink in self._loaded.sinks.items():
             self._doing = "write", self._loaded.sink_names[index]
             self._writers[index] = sink.open_writer(token, run=self._lease.run)
+        if self._loaded.edges:
+            # It takes a moment to import: only who exchanges pays.
+            from rayorch.runner.exchanging import EdgeWriter  # noqa: PLC0415
+
+            for index, (edge, exchange) in enumerate(self._loaded.edges):
+                self._edges[index] = EdgeWriter(
+                    self._loaded.store, self._lease, index, edge, exchange, self._loaded.limits
+                )
+
+    def _exchange(self, index: int, table: pa.Table) -> None:
+        self._doing = "hand rows to", self._loaded.edges[index][1].name
+        began_s = self._clock.monotonic_s()
+        self._edges[index].write(table)
+        self._spent.write_s += self._clock.monotonic_s() - began_s
+
+    def _close_edges(self) -> tuple[ExchangeResult, ...]:
+        began_s = self._clock.monotonic_s()
+        results = []
+        for index, writer in self._edges.items():
+            self._doing = "hand rows to", self._loaded.edges[index][1].name
+            result = writer.close()
+            if result is not None:
+                self._spent.puts += 1
+                results.append(result)
+        self._spent.write_s += self._clock.monotonic_s() - began_s
+        return tuple(results)
 
     def _write(self, sink: int, table: pa.Table) -> None:
         self._doing = "write", self._loaded.sink_names[sink]
@@ -226,13 +270,17 @@ class Attempt:
         results = []
         for index, writer in self._writers.items():
             self._doing = "write", self._loaded.sink_names[index]
-            results.append(result_of(writer.close(), index))
+            output = writer.close()
+            self._spent.puts += len(output.files)
+            results.append(result_of(output, index))
         self._spent.write_s += self._clock.monotonic_s() - began_s
         return tuple(results)
 
     def _abort_writers(self) -> None:
         for writer in self._writers.values():
             writer.abort()
+        for edge in self._edges.values():
+            edge.abort()
 
     def _source(self, doing: str) -> str:
         """Say which input was being read, or computed with, as exactly as is known."""

@@ -19,7 +19,8 @@ import pyarrow as pa
 
 from rayorch.clock import Clock
 from rayorch.core.commands import Lease
-from rayorch.core.facts import AttemptFailed, AttemptFinished, Fact, Held
+from rayorch.core.facts import AttemptFailed, AttemptFinished, Fact
+from rayorch.core.values import Held
 from rayorch.home import Home, decode_split
 from rayorch.ids import Epoch, RunnerId
 from rayorch.runner.attempt import Attempt, Spent, batch_bytes_of, engine_failure
@@ -39,6 +40,7 @@ class RunnerSettings:
 
     memory_bytes: int
     cores: float = 1.0
+    pool: str = ""
     report: ReportSettings = field(default_factory=ReportSettings)
 
 
@@ -57,6 +59,7 @@ class RunnerEngine:
     ) -> None:
         self.runner = runner
         self._clock = clock
+        self._pool = settings.pool
         self._epoch = Epoch(0)  # the newest that leases came from
         self._is_logged = log is not None
         self._halted = threading.Event()
@@ -149,6 +152,7 @@ class RunnerEngine:
 
     def _run(self, ticket: Ticket) -> None:
         lease = ticket.lease
+        began_s = self._clock.monotonic_s()
         try:
             fact: AttemptFinished | AttemptFailed = self._finished(ticket)
         except AttemptHaltedError:
@@ -162,6 +166,9 @@ class RunnerEngine:
                 self.runner,
                 error.kind,
                 error.info,
+                self._pool,
+                self._clock.monotonic_s() - began_s,
+                error.lost,
             )
         # Reported before it is forgotten: an inventory taken between sees it twice, never not.
         self._reporter.ended(fact, urgent=self._desk.is_idle)
@@ -186,7 +193,7 @@ class RunnerEngine:
         finally:
             end_capture()
         return AttemptFinished(
-            lease.run, lease.task, lease.attempt, lease.epoch, self.runner, output
+            lease.run, lease.task, lease.attempt, lease.epoch, self.runner, output, self._pool
         )
 
     def _loaded(self, lease: Lease) -> LoadedStage:

@@ -8,7 +8,7 @@ RayorchError
 
 from typing import ClassVar
 
-from rayorch.core.facts import ErrorInfo, FailureKind
+from rayorch.core.values import ErrorInfo, FailureKind, WrittenBy
 from rayorch.errors import RayorchError, Remedy
 
 
@@ -17,10 +17,13 @@ class AttemptError(RayorchError):
 
     remedy: ClassVar[Remedy] = "report"
 
-    def __init__(self, kind: FailureKind, info: ErrorInfo) -> None:
-        super().__init__(kind, info)
+    def __init__(
+        self, kind: FailureKind, info: ErrorInfo, lost: tuple[WrittenBy, ...] = ()
+    ) -> None:
+        super().__init__(kind, info, lost)
         self.kind = kind
         self.info = info
+        self.lost = lost  # whose exchange files cannot be read; of kind `upstream`
 
     def __str__(self) -> str:
         return f"{self.info.message}. kind={self.kind}, transform={self.info.transform}"

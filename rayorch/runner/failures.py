@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from rayorch.core.facts import FailureKind
+from rayorch.core.values import FailureKind
 
 Origin = Literal[
     "code",  # the user's function, expression or query
@@ -154,6 +154,7 @@ MADE_ELSEWHERE: Final[dict[FailureKind, str]] = {
     "lost": "the host, when a runner dies or stays silent",
     "preempted": "the host, when a node is taken back",
     "timeout": "the core, when an attempt runs longer than its transform allows",
+    "upstream": "the reader of an exchange, when its files are gone or damaged",
     "poison": "the core, when a task has killed runner after runner",
 }
 

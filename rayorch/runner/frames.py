@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 import pyarrow as pa
 import pyarrow.types as pt
 
-from rayorch.program import Convention
+from rayorch.relational import Convention
 from rayorch.runner.errors import ResultError
 from rayorch.runner.sql import this_threads_duckdb
 

@@ -7,12 +7,22 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from connectors.schema import load_schema
 from connectors.sink import Sink, open_sink
 from connectors.source import open_reader
 from connectors.splits import Discovery, Reader, Split
+from connectors.store import Store
 from rayorch.home import Home
 from rayorch.ids import RunId
-from rayorch.program import Program, StageProgram, Step, StepId, load_program
+from rayorch.program import (
+    ExchangeEdge,
+    ExchangeProgram,
+    Program,
+    StageProgram,
+    Step,
+    StepId,
+    load_program,
+)
 from rayorch.runner.apply import CodeLimits
 
 PROGRAMS_MAX: Final = 8  # a runner serves a few runs at a time, and a program may hold a model
@@ -27,6 +37,7 @@ class Branches:
 
     steps: tuple[Step, ...]
     sinks: tuple[int, ...]
+    edges: tuple[int, ...] = ()  # into exchanges, by their place in the stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +51,8 @@ class LoadedStage:
     branches: Mapping[StepId | None, Branches]
     limits: CodeLimits
     is_local: bool
+    edges: tuple[tuple[ExchangeEdge, ExchangeProgram], ...] = ()
+    store: Store  # of the home, where exchange files lie
 
     def is_cheap(self, split: Split) -> bool:
         """Say whether reading the split inline is cheaper than another thread's doing it."""
@@ -50,8 +63,15 @@ class LoadedProgram:
     """A program and the stages of it that were asked for so far."""
 
     def __init__(
-        self, program: Program, discoveries: tuple[Discovery, ...], memory_bytes: int
+        self,
+        program: Program,
+        discoveries: tuple[Discovery, ...],
+        memory_bytes: int,
+        home: Home,
+        run: RunId,
     ) -> None:
+        self._home = home
+        self._run = run
         self._program = program
         self._discoveries = discoveries
         self._memory_bytes = memory_bytes
@@ -62,22 +82,34 @@ class LoadedProgram:
         """Open the stage's reader and sinks. Raises: ConnectorError."""
         stage = self._program.stages[index]
         discovery = self._discoveries[index]
-        memory_bytes = min(self._memory_bytes, stage.resources.memory_bytes)
-        columns = None if stage.columns is None else list(stage.columns)
+        limits = CodeLimits(
+            transient_errors=frozenset(self._program.transient_errors),
+            memory_bytes=min(self._memory_bytes, stage.resources.memory_bytes),
+        )
+        exchanges = self._program.exchanges
         loaded = LoadedStage(
             stage=stage,
-            reader=open_reader(stage.source, discovery, columns, stage.predicate),
+            reader=self._reader(stage, discovery, limits),
             sinks={edge.sink: self._sink(edge.sink) for edge in stage.sinks},
             sink_names={edge.sink: self._program.sinks[edge.sink].name for edge in stage.sinks},
             branches=branches_of(stage),
-            limits=CodeLimits(
-                transient_errors=frozenset(self._program.transient_errors),
-                memory_bytes=memory_bytes,
-            ),
+            limits=limits,
+            edges=tuple((edge, exchanges[edge.exchange]) for edge in stage.exchanges),
+            store=self._home.store,
             is_local=all(urlsplit(root).scheme in _LOCAL for root in discovery.roots),
         )
         self.stages[index] = loaded
         return loaded
+
+    def _reader(self, stage: StageProgram, discovery: Discovery, limits: CodeLimits) -> Reader:
+        if stage.exchange is not None:
+            # DuckDB and the planner's arrays take a moment to import: only who exchanges pays.
+            from rayorch.runner.exchanging import ExchangeReader  # noqa: PLC0415
+
+            exchange = self._program.exchanges[stage.exchange]
+            return ExchangeReader(self._home, self._run, exchange, limits)
+        columns = stage.columns_of(load_schema(discovery.schema_ipc))
+        return open_reader(stage.files, discovery, columns, stage.predicate)
 
     def _sink(self, index: int) -> Sink:
         # Several stages may write to one sink: it is opened once.
@@ -93,6 +125,7 @@ def branches_of(stage: StageProgram) -> dict[StepId | None, Branches]:
         point: Branches(
             tuple(step for step in stage.steps if step.input == point),
             tuple(edge.sink for edge in stage.sinks if edge.step == point),
+            tuple(i for i, edge in enumerate(stage.exchanges) if edge.step == point),
         )
         for point in points
     }
@@ -131,7 +164,7 @@ class Programs:
         code = load_program(self._home.get_program(run, version))
         plan = self._home.get_plan(run)
         discoveries = tuple(stage.discovery for stage in plan.stages)
-        program = LoadedProgram(code, discoveries, self._memory_bytes)
+        program = LoadedProgram(code, discoveries, self._memory_bytes, self._home, run)
         self._loaded[run, version] = program
         while len(self._loaded) > PROGRAMS_MAX:
             self._loaded.popitem(last=False)

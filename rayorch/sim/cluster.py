@@ -4,7 +4,8 @@ from collections.abc import Callable
 from functools import partial
 
 from rayorch.core.commands import Command, EnsureRunners, KillRunner, RevokeLeases, SendLeases
-from rayorch.core.facts import Fact, FailureKind, RunnerLost
+from rayorch.core.facts import Fact, RunnerLost
+from rayorch.core.values import FailureKind
 from rayorch.ids import RunnerId
 from rayorch.sim.config import SimPool
 from rayorch.sim.ports import ControlPort, Heard, WorldPort
@@ -31,7 +32,8 @@ class SimCluster:
         match command:
             case EnsureRunners():
                 for pool in self._world.config.pools:
-                    self._ensure(pool, command)
+                    if command.pool in {"", pool.name}:
+                        self._ensure(pool, command)
             case SendLeases():
                 self._tell(command.runner, lambda runner: runner.enqueue(command.leases))
             case RevokeLeases():

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from rayorch.core.facts import FailureKind
+from rayorch.core.values import FailureKind
 
 GIB: Final = 1 << 30
 
@@ -45,6 +45,8 @@ class SimFaults:
     report_doubled: float = 0.1
     crash_in_turn: float = 0.002  # of the control actor, at each of the places where it matters
     publish_fails: float = 0.2
+    exchange_lost: float = 0.05  # of the attempts that read exchange files find one lost
+    solver_fails: float = 0.2
     store_unsure: float = 0.05  # of the creates leave their outcome unknown
     long_sleep: float = 0.1  # of pauses and of people's absences last longer than the retention
 
@@ -53,10 +55,14 @@ class SimFaults:
 class SimConfig:
     """One simulation but for its seed."""
 
-    pools: tuple[SimPool, ...] = (SimPool(),)
+    pools: tuple[SimPool, ...] = (
+        SimPool(runners=2),
+        SimPool(name="spot", runners=2, speed=0.7),
+    )
     runs: int = 2
     stages: int = 2
     tasks_max: int = 25  # a stage
+    exchanged: float = 0.5  # of the runs have their last stage read what the others wrote
     sinks: int = 2
     task_s: float = 1.0  # median of the log-normal seconds of one attempt
     task_sigma: float = 0.8

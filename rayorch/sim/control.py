@@ -6,35 +6,46 @@ from typing import Final
 
 from rayorch.core import invariants
 from rayorch.core.commands import (
+    CollectExchange,
     Command,
     CompareSchemas,
     MakePlan,
+    PlanStage,
     PublishSink,
     Record,
+    SolvePlacement,
     SweepRun,
 )
 from rayorch.core.facts import (
     AttemptFinished,
-    ErrorInfo,
     Event,
     Fact,
     Led,
+    PlacementFailed,
+    PlacementKept,
+    PlacementReady,
     PlanReady,
     PublishFailed,
     RunSwept,
     SinkPublished,
+    StagePlanned,
     Ticked,
     is_durable,
 )
 from rayorch.core.machine import Machine
+from rayorch.core.placed import ClassPlacement, PoolPrice, pack_classes
 from rayorch.core.run import ACTIVE
-from rayorch.ids import Epoch, EventId
+from rayorch.core.values import ErrorInfo
+from rayorch.ids import Epoch, EventId, RunId
 from rayorch.journal.log import Journal
 from rayorch.sim.ports import Heard, WorldPort
 
 TICK_S: Final = 0.25
 IDLE_TICK_S: Final = 60.0
 CHECK_TICKS: Final = 20
+FIRST_FINAL: Final = 2
+PHANTOM: Final = "phantom"
+"""A pool that plans count on and that never comes."""
 TURN_S: Final = 0.01
 """A turn begins at most so long after the first fact that waits for it."""
 
@@ -162,6 +173,13 @@ class SimControl:
                     recorded.append(command.fact)
                 case MakePlan():
                     self._later(1.0, partial(self._plan, command))
+                case PlanStage(run=run, stage=stage, revision=revision):
+                    self._world.exchange.plan(self.machine.runs[run], stage, revision)
+                    self._later(0.5, partial(self._plan_stage, command))
+                case CollectExchange(run=run, stage=stage):
+                    self._world.exchange.collect(run, stage)
+                case SolvePlacement():
+                    self._later(1.0, partial(self._solve, command))
                 case PublishSink():
                     outputs = tuple(sorted(self.machine.runs[command.run].outputs.items()))
                     self._later(0.5, partial(self._publish, command, outputs))
@@ -190,7 +208,51 @@ class SimControl:
 
     def _plan(self, command: MakePlan) -> tuple[Fact, ...]:
         counts = self._world.task_counts[command.run]
-        return (PlanReady(run=command.run, task_counts=counts),)
+        if command.run in self._world.exchanged:
+            counts = (*counts[:-1], 0)  # The last stage is cut when what it reads is measured.
+        planned = PlanReady(run=command.run, task_counts=counts)
+        if self._world.coin(0.3):
+            return (planned,)  # As in a home without a choice of pools.
+        return planned, self._placement(command.run, 1, is_final=False)
+
+    def _plan_stage(self, command: PlanStage) -> tuple[Fact, ...]:
+        run, stage = command.run, command.stage
+        tasks = self._world.task_counts[run][stage]
+        return (StagePlanned(run, stage, command.revision, tasks, notes=("simulated",)),)
+
+    def _solve(self, command: SolvePlacement) -> tuple[Fact, ...]:
+        if self._world.happens(self._world.faults.solver_fails):
+            error = ErrorInfo(message="simulated: the solver crashed")
+            return (PlacementFailed(command.run, command.revision, error),)
+        is_review = command.revision > FIRST_FINAL
+        if is_review and self._world.coin(0.6):
+            return (PlacementKept(command.run),)
+        return (self._placement(command.run, command.revision, is_final=True),)
+
+    def _placement(self, run: RunId, revision: int, *, is_final: bool) -> PlacementReady:
+        """Send classes anywhere: what a plan says may cost time, and nothing else."""
+        world = self._world
+        tasks = sum(world.task_counts[run])
+        names = [*(pool.name for pool in world.config.pools), PHANTOM]
+        classes = tuple(
+            ClassPlacement(
+                name=f"class-{number}",
+                stage=0,
+                tasks=tasks,
+                pools=tuple(world.luck.sample(names, world.luck.randint(1, len(names)))),
+            )
+            for number in range(world.luck.randint(1, 4))
+        )
+        class_of = [world.luck.randrange(len(classes)) for _ in range(tasks)]
+        return PlacementReady(
+            run=run,
+            revision=revision,
+            classes=classes,
+            class_of=pack_classes(class_of[: world.luck.randint(0, tasks)]),
+            prices=tuple(PoolPrice(name, world.luck.choice((None, 0.5))) for name in names),
+            is_final=is_final,
+            is_reviewed=True,
+        )
 
     def _publish(
         self, command: PublishSink, outputs: "tuple[tuple[int, object], ...]"

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from rayorch.core import invariants
 from rayorch.core.commands import Lease, PublishSink
-from rayorch.core.facts import AttemptFinished, SinkResult
+from rayorch.core.facts import AttemptFinished
 from rayorch.core.machine import Machine
 from rayorch.core.run import Run, RunState
 from rayorch.core.task import Task, TaskState
@@ -13,6 +13,8 @@ from rayorch.ids import RunId, TaskId
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from rayorch.core.values import SinkResult
 
 Token = tuple[RunId, TaskId, int, int]
 """Run, task, attempt, epoch: the name under which an attempt stages its files."""
@@ -57,10 +59,12 @@ class Oracle:
             return
         token = (run.id, task.id, task.attempt, task.epoch)
         first = self.commits.setdefault((run.id, task.id), token)
-        if token != first:
+        if token != first and not task.revived:
             raise InvariantError("the first commit of a task stays", f"{first}, then {token}")
-        # What a cancelled run committed was never visible, and is swept with the rest.
-        if run.state is not RunState.CANCELLED and token not in self.staged:
+        # What a cancelled run committed was never visible, and is swept with the rest; so is what
+        # a task wrote anew beside its exchange files.
+        kept = run.state is not RunState.CANCELLED and not task.revived
+        if kept and token not in self.staged:
             raise InvariantError("what is committed is staged", str(token))
 
     def publish(self, command: PublishSink, outputs: "Iterable[tuple[int, Any]]") -> None:

@@ -8,9 +8,11 @@ from connectors.store import Store
 from rayorch.core.commands import Command, Lease
 from rayorch.core.facts import Fact
 from rayorch.core.machine import Machine
+from rayorch.core.values import ExchangeResult
 from rayorch.ids import Epoch, RunId, RunnerId
 from rayorch.sim.agenda import Agenda
 from rayorch.sim.config import Fate, SimConfig, SimFaults, SimPool
+from rayorch.sim.exchange import SimExchange, Writers
 from rayorch.sim.oracle import Oracle, Token
 
 Heard = Callable[[], None]
@@ -106,6 +108,24 @@ class WorldPort(Protocol):
     @property
     def task_counts(self) -> dict[RunId, tuple[int, ...]]:
         """What the planner finds for each run: tasks by stage."""
+        ...
+
+    @property
+    def exchange(self) -> SimExchange:
+        """The exchange files."""
+        ...
+
+    @property
+    def exchanged(self) -> set[RunId]:
+        """The runs whose last stage reads what the others wrote."""
+        ...
+
+    def lost_of(self, lease: Lease, sources: Writers) -> Writers:
+        """Return the files that an attempt finds missing."""
+        ...
+
+    def parts_of(self, lease: Lease) -> tuple[ExchangeResult, ...]:
+        """Return the exchange files that an attempt has written."""
         ...
 
     def happens(self, chance: float) -> bool:

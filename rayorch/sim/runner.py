@@ -1,23 +1,24 @@
 """A simulated runner: works its queue first in, first out, and dies or falls silent when told."""
 
+from typing import TYPE_CHECKING
+
 from rayorch.core.commands import Lease
 from rayorch.core.facts import (
     AttemptFailed,
     AttemptFinished,
-    AttemptOutput,
     AttemptStarted,
-    ErrorInfo,
     Fact,
-    Held,
     LeaseReturned,
     RunnerJoined,
-    SinkResult,
-    StepSeconds,
 )
+from rayorch.core.values import AttemptOutput, ErrorInfo, Held, SinkResult, StepSeconds
 from rayorch.ids import Epoch, RunId, RunnerId, TaskId
 from rayorch.sim.config import Fate, SimPool
 from rayorch.sim.oracle import token_of
 from rayorch.sim.ports import WorldPort
+
+if TYPE_CHECKING:
+    from rayorch.sim.exchange import Writers
 
 About = tuple[RunId, TaskId, int, Epoch, RunnerId]
 
@@ -35,6 +36,7 @@ class SimRunner:
         self.newest = 0  # the epoch of the newest leader that it has met
         self.disowned = False  # declared lost while it was silent
         self.silent_until_s = 0.0
+        self._sources: Writers = ()  # exchange files that the running attempt reads
         self.unheard: list[Fact] = []  # reports that no control actor has made durable
 
     @property
@@ -90,6 +92,7 @@ class SimRunner:
             self._report(AttemptStarted(*self._about(lease)))
             duration_s = self._world.duration_s(self.pool)
             fate = self._world.fate_of(lease)
+            self._sources = self._world.exchange.sources(lease.run, lease.stage)
             if fate != "hangs":
                 self._world.agenda.after(duration_s, lambda: self._end(lease, fate, duration_s))
 
@@ -105,7 +108,11 @@ class SimRunner:
             self._world.cluster.crash(self.id)
             return
         self.running = None
-        if fate == "finishes":
+        lost = self._world.lost_of(lease, self._sources)
+        if lost:
+            error = ErrorInfo(message="simulated: an exchange file is lost")
+            self._report(AttemptFailed(*self._about(lease), "upstream", error, lost=lost))
+        elif fate == "finishes":
             self._world.stage(token_of(lease), duration_s)
             output = self._output(lease, duration_s)
             self._report(AttemptFinished(*self._about(lease), output))
@@ -123,7 +130,10 @@ class SimRunner:
             payload="/".join(map(str, token_of(lease))),
         )
         return AttemptOutput(
-            rows_in=1, results=(result,), seconds=StepSeconds(compute_s=duration_s)
+            rows_in=1,
+            results=(result,),
+            seconds=StepSeconds(compute_s=duration_s),
+            parts=self._world.parts_of(lease),
         )
 
     def _about(self, lease: Lease) -> About:

@@ -7,22 +7,16 @@ from typing import Final
 
 from connectors.store import Store
 from rayorch.core.commands import Lease
-from rayorch.core.facts import (
-    Fact,
-    RetryLimits,
-    RunCancelRequested,
-    RunResumed,
-    RunStopRequested,
-    RunSubmitted,
-    StageShape,
-)
+from rayorch.core.facts import Fact, RunCancelRequested, RunResumed, RunStopRequested, RunSubmitted
 from rayorch.core.run import ENDED, RESUMABLE, Run, RunState
+from rayorch.core.values import ExchangeResult, RetryLimits, StageShape, WrittenBy
 from rayorch.errors import FencedError
 from rayorch.ids import RunId
 from rayorch.sim.agenda import Agenda
 from rayorch.sim.cluster import SimCluster
 from rayorch.sim.config import Fate, SimConfig, SimFaults, SimPool
 from rayorch.sim.control import CrashedError, SimControl
+from rayorch.sim.exchange import SimExchange, Writers
 from rayorch.sim.oracle import Oracle, Token
 from rayorch.sim.ports import ControlPort
 from rayorch.sim.store import Mishap, UnsureStore
@@ -45,6 +39,8 @@ class World:
         self.agenda = Agenda()
         self.store = UnsureStore(store(self.agenda), self._mishap)
         self.oracle = Oracle()
+        self.exchange = SimExchange()
+        self.exchanged: set[RunId] = set()
         self.cluster = SimCluster(self)
         self.leader = SimControl(self)
         self.frozen: list[SimControl] = []
@@ -98,6 +94,18 @@ class World:
 
     def _mishap(self, _key: str) -> Mishap | None:
         return self.luck.choice(MISHAPS) if self.happens(self.faults.store_unsure) else None
+
+    def lost_of(self, lease: Lease, sources: Writers) -> Writers:
+        """Return the files that an attempt finds missing; luck may lose one now."""
+        if sources and self.happens(self.faults.exchange_lost):
+            self.exchange.lose(lease.run, self.luck.choice(sources))
+        return self.exchange.missing(lease.run, sources)
+
+    def parts_of(self, lease: Lease) -> tuple[ExchangeResult, ...]:
+        """Return the exchange files that an attempt has written."""
+        if lease.run not in self.exchanged or lease.stage == self.stages - 1:
+            return ()
+        return self.exchange.written(WrittenBy(lease.task, lease.attempt, lease.epoch))
 
     # --- what happens --------------------------------------------------------------------------
 
@@ -167,6 +175,8 @@ class World:
             counts = [self.luck.randint(1, self.config.tasks_max) for _ in range(self.stages)]
             self.task_counts[run] = tuple(counts)
             self._versions[run] = 0
+            if self.stages > 1 and self.coin(self.config.exchanged):
+                self.exchanged.add(run)
             for task in range(sum(counts)):
                 if self.happens(self.faults.poisoned):
                     self._flawed[run, task] = "kills"
@@ -216,8 +226,14 @@ class World:
 
     def _ensure_submitted(self, run: RunId) -> None:
         if self.leader.alive and run not in self.leader.machine.runs:
+            last = self.stages - 1 if run in self.exchanged else -1
             stages = tuple(
-                StageShape(name=f"stage-{i}", timeout_s=self.config.timeout_s, sinks=(i,))
+                StageShape(
+                    name=f"stage-{i}",
+                    timeout_s=self.config.timeout_s,
+                    sinks=(i,),
+                    after=tuple(range(last)) if i == last else (),
+                )
                 for i in range(self.stages)
             )
             sinks = tuple(f"sink-{i}" for i in range(self.stages))

@@ -3,8 +3,17 @@
 from rayorch.spec.limits import Resources, RetryPolicy
 from rayorch.spec.objective import Budget, Deadline, Objective, Weighted
 from rayorch.spec.pipeline import PipelineSpec
+from rayorch.spec.relational import (
+    AggregateSpec,
+    AsofSpec,
+    DedupeSpec,
+    GroupMapSpec,
+    JoinSpec,
+    RepartitionSpec,
+    SortSpec,
+    WindowSpec,
+)
 from rayorch.spec.steps import (
-    AnyTransform,
     FilterSpec,
     MapSpec,
     ReadSpec,
@@ -13,21 +22,31 @@ from rayorch.spec.steps import (
     UnionSpec,
     WriteSpec,
 )
+from rayorch.spec.transforms import AnyTransform, OperatorSpec
 
 __all__ = [
+    "AggregateSpec",
     "AnyTransform",
+    "AsofSpec",
     "Budget",
     "Deadline",
+    "DedupeSpec",
     "FilterSpec",
+    "GroupMapSpec",
+    "JoinSpec",
     "MapSpec",
     "Objective",
+    "OperatorSpec",
     "PipelineSpec",
     "ReadSpec",
+    "RepartitionSpec",
     "Resources",
     "RetryPolicy",
     "SelectSpec",
+    "SortSpec",
     "SqlSpec",
     "UnionSpec",
     "Weighted",
+    "WindowSpec",
     "WriteSpec",
 ]

@@ -37,6 +37,19 @@ _PLAIN: Final = {
     "string_type": "must be text",
     "model_attributes_type": "must be an objective: Deadline, Budget or Weighted",
 }
+# What other engines call it, where no near miss would lead from one word to the other.
+_SYNONYMS: Final = {
+    "avg": "mean",
+    "average": "mean",
+    "stddev": "std",
+    "variance": "var",
+    "median": "approx_quantile",
+    "percentile": "approx_quantile",
+    "quantile": "approx_quantile",
+    "nunique": "count_distinct",
+    "shift": "lag",
+    "outer": "full",
+}
 _MEMBERS: Final = (("bool",), ("int",), ("float",), ("str",))
 
 
@@ -160,7 +173,9 @@ def _hint(kind: str, ctx: Mapping[str, object], value: object, field: str) -> st
     if kind == "extra_forbidden":
         return near_miss(field, _field_names(SpecModel) - {field})
     if kind == "literal_error" and isinstance(value, str):
-        return near_miss(value, re.findall(r"'([^']*)'", str(ctx.get("expected", ""))))
+        known = re.findall(r"'([^']*)'", str(ctx.get("expected", "")))
+        meant = _SYNONYMS.get(value.lower(), "")
+        return f"did you mean {meant!r}?" if meant in known else near_miss(value, known)
     return ""
 
 

@@ -17,7 +17,8 @@ from rayorch.spec.graph import (
 )
 from rayorch.spec.limits import RetryPolicy
 from rayorch.spec.objective import Objective
-from rayorch.spec.steps import AnyTransform, ReadSpec, TransformSpec, WriteSpec
+from rayorch.spec.steps import ReadSpec, WriteSpec
+from rayorch.spec.transforms import AnyTransform, TransformSpec
 
 
 class PipelineHead(SpecModel):
@@ -85,6 +86,8 @@ class PipelineSpec(PipelineHead):
             return cls.model_validate_json(text)
         except ValidationError as error:
             raise spec_error(error, _name_in(text), "") from None
+        except SpecError as error:
+            raise error.located(_name_in(text)) from None
 
     def dump(self) -> str:
         """Return JSON that `load` understands."""

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from rayorch.program import Convention
+from rayorch.relational import Convention
 from rayorch.spec.fields import Bytes, Name, SpecModel
 from rayorch.spec.limits import Resources
 
@@ -25,7 +25,8 @@ def _checked_url(value: str) -> str:
     return value
 
 
-def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names, or say which of them is there twice."""
     twice = sorted({value for value in values if values.count(value) > 1})
     if twice:
         raise ValueError(f"{twice[0]!r} is named twice")
@@ -34,7 +35,7 @@ def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
 
 Url = Annotated[str, AfterValidator(_checked_url)]
 Columns = Annotated[tuple[str, ...], Field(min_length=1, max_length=COLUMNS_MAX)]
-DistinctColumns = Annotated[Columns, AfterValidator(_distinct)]
+DistinctColumns = Annotated[Columns, AfterValidator(distinct)]
 
 
 class ReadSpec(SpecModel):
@@ -56,7 +57,9 @@ class ReadSpec(SpecModel):
         return ()
 
 
-class _OneInput(SpecModel):
+class OneInput(SpecModel):
+    """What transforms of one dataset have in common."""
+
     name: Name
     input: Name
     resources: Resources = Resources()
@@ -68,7 +71,7 @@ class _OneInput(SpecModel):
         return (self.input,)
 
 
-class MapSpec(_OneInput):
+class MapSpec(OneInput):
     """A function from a table to a table."""
 
     kind: Literal["map"] = "map"
@@ -78,21 +81,21 @@ class MapSpec(_OneInput):
     schema_text: str | None = Field(default=None, description="Declared schema of its result.")
 
 
-class FilterSpec(_OneInput):
+class FilterSpec(OneInput):
     """The rows for which a predicate is true."""
 
     kind: Literal["filter"] = "filter"
     predicate: str
 
 
-class SelectSpec(_OneInput):
+class SelectSpec(OneInput):
     """Some columns, renamed or computed, in this order: (new name, what it is)."""
 
     kind: Literal["select"] = "select"
     columns: tuple[tuple[str, str], ...] = Field(min_length=1, max_length=COLUMNS_MAX)
 
 
-class SqlSpec(_OneInput):
+class SqlSpec(OneInput):
     """A DuckDB query over each batch; the rows are the relation `input`."""
 
     kind: Literal["sql"] = "sql"
@@ -104,7 +107,7 @@ class UnionSpec(SpecModel):
 
     kind: Literal["union"] = "union"
     name: Name
-    inputs: Annotated[tuple[Name, ...], AfterValidator(_distinct)] = Field(min_length=2)
+    inputs: Annotated[tuple[Name, ...], AfterValidator(distinct)] = Field(min_length=2)
     where: str = ""
 
 
@@ -116,7 +119,7 @@ class WriteSpec(SpecModel):
     url: Url
     format: str = "delta"
     mode: Literal["overwrite", "append"] = "overwrite"
-    partition_by: Annotated[tuple[str, ...], AfterValidator(_distinct)] = ()
+    partition_by: Annotated[tuple[str, ...], AfterValidator(distinct)] = ()
     options: dict[str, OptionValue] = Field(default_factory=dict)
     where: str = ""
 
@@ -124,9 +127,3 @@ class WriteSpec(SpecModel):
     def inputs(self) -> tuple[str, ...]:
         """The one dataset that is written."""
         return (self.input,)
-
-
-TransformSpec = Annotated[
-    MapSpec | FilterSpec | SelectSpec | SqlSpec | UnionSpec, Field(discriminator="kind")
-]
-AnyTransform = MapSpec | FilterSpec | SelectSpec | SqlSpec | UnionSpec

@@ -71,7 +71,7 @@ class RayRig(Rig):
         self._name = f"contract-{os.getpid()}-{new_nonce()[:8]}"
         home = open_home((folder / "home").as_uri())
         stage = make.stage(SOURCE, make.chain(waits_for(self._gate)))
-        discovery, splits = discover(stage.source, self.slots)
+        discovery, splits = discover(stage.files, self.slots)
         program = make.program_of(stage, [(folder / "out").as_uri()])
         home.put_program(make.RUN, make.VERSION, dump_program(program))
         encoded = tuple(encode_split(split) for split in splits)

@@ -7,20 +7,19 @@ from rayorch.core.facts import (
     AttemptFailed,
     AttemptFinished,
     AttemptLost,
-    AttemptOutput,
     AttemptProgressed,
     AttemptStarted,
-    ErrorInfo,
     Event,
     Fact,
-    FailureKind,
-    Held,
     LeaseReturned,
     Led,
+    PlacementFailed,
+    PlacementKept,
+    PlacementReady,
     PlanFailed,
     PlanReady,
+    PoolIdled,
     PublishFailed,
-    RetryLimits,
     RunCancelRequested,
     RunFailed,
     RunnerJoined,
@@ -30,12 +29,12 @@ from rayorch.core.facts import (
     RunSubmitted,
     RunSwept,
     SinkPublished,
-    SinkResult,
-    StageShape,
-    StepSeconds,
+    StagePlanned,
     Ticked,
 )
+from rayorch.core.placed import ClassPlacement, pack_classes
 from rayorch.core.task import (
+    OutputLost,
     RetryDue,
     RunnerGone,
     Task,
@@ -44,6 +43,16 @@ from rayorch.core.task import (
     TaskLeased,
     TaskReopened,
     TaskState,
+)
+from rayorch.core.values import (
+    AttemptOutput,
+    ErrorInfo,
+    FailureKind,
+    Held,
+    RetryLimits,
+    SinkResult,
+    StageShape,
+    StepSeconds,
 )
 from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId
 
@@ -86,9 +95,31 @@ def planned(*counts: int, run: RunId = RUN) -> PlanReady:
     return PlanReady(run=run, task_counts=counts or (4,))
 
 
-def joined(runner: str = RUNNER, *held: Held, cores: float = 4.0, gib: float = 8) -> RunnerJoined:
+def placed(
+    *pools: tuple[str, ...], revision: int = 1, class_of: tuple[int, ...] = (), **fields: Any
+) -> PlacementReady:
+    """A placement: a class for each tuple of pools; its tasks are 0, 1, ... unless said."""
+    return PlacementReady(
+        run=RUN,
+        revision=revision,
+        classes=tuple(
+            ClassPlacement(name=f"lines/{i}", stage=0, tasks=1, pools=each, expected_s=(1.0,))
+            for i, each in enumerate(pools)
+        ),
+        class_of=pack_classes(class_of or tuple(range(len(pools)))),
+        **fields,
+    )
+
+
+def joined(
+    runner: str = RUNNER,
+    *held: Held,
+    cores: float = 4.0,
+    gib: float = 8,
+    pool: str = "local",
+) -> RunnerJoined:
     return RunnerJoined(
-        runner=RunnerId(runner), pool="local", cores=cores, memory_bytes=int(gib * GIB), held=held
+        runner=RunnerId(runner), pool=pool, cores=cores, memory_bytes=int(gib * GIB), held=held
     )
 
 
@@ -161,6 +192,11 @@ def fact(kind: type[Fact]) -> Fact:
     facts_: dict[type[Fact], Fact] = {
         RunSubmitted: submitted(),
         PlanReady: planned(),
+        StagePlanned: StagePlanned(run=RUN, stage=1, revision=1, tasks=2),
+        PlacementReady: placed(),
+        PlacementFailed: PlacementFailed(run=RUN, revision=2, error=ErrorInfo(message="crashed")),
+        PlacementKept: PlacementKept(run=RUN),
+        PoolIdled: PoolIdled(run=RUN, pool="local", core_s=1.0),
         PlanFailed: PlanFailed(run=RUN, error=ErrorInfo(message="no such file")),
         RunStopRequested: RunStopRequested(run=RUN),
         RunCancelRequested: RunCancelRequested(run=RUN),
@@ -192,6 +228,7 @@ def task_event(kind: type[TaskEvent]) -> TaskEvent:
         RunnerGone: RunnerGone(),
         TaskCancelled: TaskCancelled(),
         TaskReopened: TaskReopened(),
+        OutputLost: OutputLost(),
     }
     found = own.get(kind)
     return found if found is not None else fact(kind)  # type: ignore[arg-type,return-value]

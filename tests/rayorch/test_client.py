@@ -14,7 +14,8 @@ import pytest
 import rayorch as ro
 from rayorch import client, reading
 from rayorch.client import Connection, LocalControl, connection, failure_text
-from rayorch.core.facts import AttemptFinished, ErrorInfo, Event, RunStopRequested
+from rayorch.core.facts import AttemptFinished, Event, RunStopRequested
+from rayorch.core.values import ErrorInfo
 from rayorch.errors import (
     FencedError,
     HomeBusyError,

@@ -19,7 +19,9 @@ import rayorch as ro
 from rayorch import shipping
 from rayorch.compiling import compile_program
 from rayorch.program import FilterCode, MapCode, dump_program, load_program
+from rayorch.relational import AggregateCode
 from tests.rayorch.refusals import refusal
+from tests.rayorch.test_aggregate import Longest
 
 LOCK = threading.Lock()
 
@@ -208,3 +210,51 @@ def imported(folder: Path, name: str) -> Any:
         return importlib.import_module(name)
     finally:
         sys.path.remove(str(folder))
+
+
+class Locked(Longest):
+    """Cannot be sent, for what one of its methods mentions."""
+
+    def update(self, state: int, rows: pa.Table) -> int:
+        with LOCK:
+            return super().update(state, rows)
+
+
+def dump_aggregate(aggregate: ro.Aggregate) -> bytes:
+    pipeline = ro.Pipeline("nightly")
+    lines = pipeline.read("lines", "/lines")
+    lines.aggregate("few", n=("*", "count"), longest=("x", aggregate)).write("/out")
+    return dump_program(compile_program(pipeline))
+
+
+def test_an_aggregate_of_a_user_survives_the_journey() -> None:
+    (exchange,) = load_program(dump_aggregate(Longest())).exchanges
+
+    assert isinstance(exchange.code, AggregateCode)
+    own = exchange.code.measures[1].aggregate
+    assert own is not None
+    assert own.finish(own.update(own.create(), pa.table({"x": ["abc"]}))) == 3
+    assert exchange.producers == ((0,),)
+
+
+def test_what_of_an_aggregate_cannot_be_sent_is_named_by_measure_and_method() -> None:
+    assert refusal(lambda: dump_aggregate(Locked())) == (
+        "a transform holds something that cannot be sent to other processes. "
+        "pipeline=nightly, transform=few, field=longest -> update -> LOCK, value=_thread.lock\n"
+        "  at FILE:LINE\n"
+        "  TypeError: cannot pickle '_thread.lock' object\n"
+        "  make it inside the function, or pass what it is made from (a path, a URL) instead"
+    )
+
+
+def test_what_of_a_function_of_groups_cannot_be_sent_is_named() -> None:
+    def fitted(rows: pa.Table) -> pa.Table:
+        with LOCK:
+            return rows
+
+    pipeline = ro.Pipeline("nightly")
+    pipeline.read("lines", "/lines").map_groups(fitted, by="id").write("/out")
+
+    text = refusal(lambda: dump_program(compile_program(pipeline)))
+
+    assert "transform=fitted, field=LOCK, value=_thread.lock\n  at FILE:LINE\n" in text

@@ -45,6 +45,46 @@ def test_a_plan_says_what_would_be_read_done_and_written(shell: Shell, steady: S
     assert not (shell.folder / "out").exists()
 
 
+EXCHANGING = """
+import rayorch as ro
+
+nightly = ro.Pipeline("nightly")
+lines = nightly.read("lines", "FOLDER/in/*.parquet")
+few = lines.aggregate("few", by="a", n=("*", "count"))
+few.write("FOLDER/out", format="parquet")
+"""
+
+
+def test_a_plan_shows_what_enters_an_exchange_and_what_is_done_behind_it(shell: Shell) -> None:
+    shell.write(EXCHANGING)
+
+    said = shell("plan", "nightly.py", "--slots", "2", "--deadline", "1h")
+
+    assert said.code == 0
+    assert "1 task (and those of 1 exchange, once measured) for 2 slots" in said.out
+    before, _, behind = said.out.partition("\nstage few\n")
+    assert "  columns   a\n" in before
+    assert "  feeds     few\n" in before
+    assert behind.partition("\n\n")[0].splitlines() == [
+        "  takes     lines",
+        "  does      aggregate by a: n = count(*)",
+        "  tasks     as many as what it takes turns out to need",
+        "  each      1 core, 1.00 GiB of memory",
+        "  writes    file://FOLDER/out",
+    ]
+    assert "  covers     without few: placed when what they take is measured\n" in behind
+
+
+def test_operators_that_cannot_run_yet_say_so_before_anything_is_written(shell: Shell) -> None:
+    shell.write(EXCHANGING)
+
+    said = shell("run", "nightly.py")
+
+    assert said.code == 2
+    assert "relational operators can be planned, and not run yet" in said.err
+    assert not (shell.folder / "home" / "runs").exists()
+
+
 def test_a_plan_is_a_document_for_programs(shell: Shell) -> None:
     document = shell("plan", "nightly.py", "--json").document
 

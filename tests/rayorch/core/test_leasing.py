@@ -12,18 +12,11 @@ from rayorch.core.commands import (
     SendLeases,
     SweepRun,
 )
-from rayorch.core.facts import (
-    Fact,
-    FailureKind,
-    RunCancelRequested,
-    RunStopRequested,
-    RunSwept,
-    StageShape,
-    Ticked,
-)
+from rayorch.core.facts import Fact, RunCancelRequested, RunStopRequested, RunSwept, Ticked
 from rayorch.core.leasing import QUEUE_MAX, QUEUE_MIN, queue_length, share
 from rayorch.core.run import RunState
 from rayorch.core.task import TaskState
+from rayorch.core.values import FailureKind, StageShape
 from rayorch.ids import RunId
 from tests.rayorch import make
 from tests.rayorch.driver import Driver, only, revoked, sent, some

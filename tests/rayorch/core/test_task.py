@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from rayorch.core.facts import FAILURE_KINDS, AttemptFailed, AttemptLost, FailureKind, RetryLimits
+from rayorch.core.facts import AttemptFailed, AttemptLost
 from rayorch.core.task import (
     HELD,
     OPEN,
@@ -19,6 +19,7 @@ from rayorch.core.task import (
     backoff_s,
     step,
 )
+from rayorch.core.values import FAILURE_KINDS, FailureKind, RetryLimits
 from rayorch.errors import InvalidTransitionError
 from tests.rayorch import make
 
@@ -61,6 +62,7 @@ def test_every_target_of_every_row_can_be_reached() -> None:
         "strikes": (0, 2),
         "last": ((0, -1), (int(make.EPOCH), 0)),
         "attempt": (0, 7),
+        "spoilt": ((0, -1), (int(make.EPOCH), 0)),
     }
     reached: dict[tuple[TaskState, type[TaskEvent]], set[TaskState]] = {}
     for (state, kind), values in product(RULED, product(*about.values())):
@@ -83,6 +85,7 @@ TREATED: Final[dict[FailureKind, dict[str, object]]] = {
     "preempted": {"state": S.READY, "strikes": 0, "failures": 0},
     "oom": {"state": S.WAITING, "failures": 1, "shrink": 1},
     "timeout": {"state": S.WAITING, "failures": 1, "shrink": 0},
+    "upstream": {"state": S.READY, "strikes": 0, "failures": 0},
     "refused": {"state": S.FAILED, "failures": 1, "failed_kind": "refused"},
     "poison": {"state": S.FAILED, "failures": 1, "failed_kind": "poison"},
 }

@@ -7,16 +7,9 @@ import pytest
 
 from rayorch.core import invariants
 from rayorch.core.commands import Lease, SendLeases
-from rayorch.core.facts import (
-    Fact,
-    Held,
-    RunCancelRequested,
-    RunStopRequested,
-    RunSwept,
-    StageShape,
-    Ticked,
-)
+from rayorch.core.facts import Fact, RunCancelRequested, RunStopRequested, RunSwept, Ticked
 from rayorch.core.run import ENDED, RESUMABLE, RunState
+from rayorch.core.values import Held, StageShape
 from tests.rayorch import make
 from tests.rayorch.driver import Driver
 

@@ -18,17 +18,15 @@ from rayorch.clock import Clock, SystemClock
 from rayorch.core.commands import EnsureRunners, KillRunner, Lease, RevokeLeases, SendLeases
 from rayorch.core.facts import (
     AttemptFinished,
-    AttemptOutput,
     Event,
     Fact,
     LeaseReturned,
     RunnerJoined,
     RunnerLost,
     RunSubmitted,
-    SinkResult,
-    StageShape,
 )
 from rayorch.core.run import Run, RunState
+from rayorch.core.values import AttemptOutput, SinkResult, StageShape
 from rayorch.home import Home
 from rayorch.host.executor import HostPort, RunnerCommand
 from rayorch.host.host import ControlHost, Observer

@@ -25,9 +25,9 @@ from rayorch.core.facts import (
     RunFailed,
     RunSwept,
     SinkPublished,
-    SinkResult,
 )
 from rayorch.core.run import Run, RunState
+from rayorch.core.values import SinkResult
 from rayorch.host import effects as effects_module
 from rayorch.host.effects import PUBLISH_TRIES_MAX, Effects
 from rayorch.ids import EventId, RunId, TaskId

@@ -6,8 +6,9 @@ import pytest
 
 from connectors.splits import Discovery, FilePart, Split
 from connectors.stores.memory import MemoryStore
-from rayorch.core.facts import AttemptFinished, AttemptOutput, Event, SinkResult, StepSeconds
+from rayorch.core.facts import AttemptFinished, Event
 from rayorch.core.machine import Machine
+from rayorch.core.values import AttemptOutput, SinkResult, StepSeconds
 from rayorch.home import Home, RunPlan, StagePlan, encode_split
 from rayorch.host.estimating import EstimateKeeper, Noted, learn
 from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId

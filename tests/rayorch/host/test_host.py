@@ -10,8 +10,6 @@ from connectors.store import open_store
 from rayorch.clock import ManualClock
 from rayorch.core.facts import (
     AttemptFinished,
-    AttemptOutput,
-    Held,
     LeaseReturned,
     Led,
     PlanReady,
@@ -24,6 +22,7 @@ from rayorch.core.facts import (
 )
 from rayorch.core.machine import Machine
 from rayorch.core.run import RunState
+from rayorch.core.values import AttemptOutput, Held
 from rayorch.errors import FencedError, UnknownRunError
 from rayorch.home import REQUESTS
 from rayorch.host import host as host_module

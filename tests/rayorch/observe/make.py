@@ -8,22 +8,24 @@ from rayorch.core.facts import (
     AttemptFailed,
     AttemptFinished,
     AttemptLost,
-    AttemptOutput,
     AttemptStarted,
-    ErrorInfo,
     Event,
     Fact,
-    FailureKind,
     Led,
     PlanReady,
     RunnerJoined,
     RunSubmitted,
     SinkPublished,
+)
+from rayorch.core.machine import Machine
+from rayorch.core.values import (
+    AttemptOutput,
+    ErrorInfo,
+    FailureKind,
     SinkResult,
     StageShape,
     StepSeconds,
 )
-from rayorch.core.machine import Machine
 from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId
 
 RUN = RunId("run-1")

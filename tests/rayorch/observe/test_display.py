@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from rich.console import Console
 
-from rayorch.core.facts import ErrorInfo
 from rayorch.core.run import Failure, Totals
+from rayorch.core.values import ErrorInfo
 from rayorch.ids import TaskId
 from rayorch.observe.display import LiveDisplay, Pace, PlainDisplay, auto_display, picture
 from rayorch.observe.view import RunView, StageView

@@ -9,6 +9,7 @@ from rayorch.core.facts import (
     Event,
     Fact,
     LeaseReturned,
+    PlacementKept,
     Ticked,
 )
 from rayorch.ids import EventId
@@ -17,7 +18,7 @@ from tests.rayorch.observe.make import RUN, failed, finished, joined, lost, publ
 
 
 def test_every_fact_has_a_line_but_the_frequent_and_dull() -> None:
-    silent = {AttemptStarted, AttemptProgressed, LeaseReturned, Ticked}
+    silent = {AttemptStarted, AttemptProgressed, LeaseReturned, PlacementKept, Ticked}
 
     assert set(SAYINGS) == set(FACT_KINDS) - silent
     assert silent <= VOLATILE

@@ -6,15 +6,8 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from rayorch.core.facts import (
-    ErrorInfo,
-    Event,
-    Led,
-    PublishFailed,
-    RunCancelRequested,
-    RunResumed,
-    Ticked,
-)
+from rayorch.core.facts import Event, Led, PublishFailed, RunCancelRequested, RunResumed, Ticked
+from rayorch.core.values import ErrorInfo
 from rayorch.ids import EventId, RunId
 from rayorch.observe.metrics import PIPELINES_MAX, REFRESH_S, STAGES_MAX, Metrics
 from tests.rayorch.observe.make import (

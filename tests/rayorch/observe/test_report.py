@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from rayorch.core.facts import ErrorInfo
+from rayorch.core.values import ErrorInfo
 from rayorch.observe.figures import bytes_text, counted, seconds_text
 from rayorch.observe.report import Commands, report_data, report_of
 from tests.rayorch.observe.views import published, totals, view

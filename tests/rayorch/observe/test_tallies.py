@@ -1,7 +1,7 @@
 import pytest
 from prometheus_client.core import HistogramMetricFamily
 
-from rayorch.core.facts import StepSeconds
+from rayorch.core.values import StepSeconds
 from rayorch.observe.tallies import OTHER, Histogram, LabelCap, StageTally
 
 

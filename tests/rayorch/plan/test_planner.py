@@ -95,3 +95,45 @@ def test_nothing_to_read_is_refused_naming_the_place(tmp_path: Path) -> None:
 
     with pytest.raises(ConnectorError, match="none"):
         plan_of(pipeline)
+
+
+def test_a_stage_that_reads_an_exchange_is_not_cut_and_says_what_it_does(tmp_path: Path) -> None:
+    pipeline = ro.Pipeline("nightly")
+    rows = pipeline.read("rows", files(tmp_path / "a", 3), split="file")
+    names = pipeline.read("names", files(tmp_path / "b", 1))
+    joined = rows.join("joined", names, on="id", how="left")
+    joined.aggregate("few", by="name", n=("*", "count")).write(str(tmp_path / "out"))
+
+    plan = plan_of(pipeline)
+
+    assert plan.run_plan.task_counts == (3, 1, 0, 0)
+    assert [stage.tasks for stage in plan.stages] == [3, 1, None, None]
+    first, second, third, fourth = plan.stages
+    assert (first.feeds, second.feeds, third.feeds, fourth.feeds) == (
+        ("joined",),
+        ("joined",),
+        ("few",),
+        (),
+    )
+    assert (third.operator, third.inputs) == (
+        "left join on id",
+        ("rows (left)", "names (right)"),
+    )
+    assert (fourth.operator, fourth.inputs) == ("aggregate by name: n = count(*)", ("joined",))
+
+
+def test_a_join_reads_what_each_side_has_of_what_is_needed(tmp_path: Path) -> None:
+    pipeline = ro.Pipeline("nightly")
+    rows = pipeline.read("rows", files(tmp_path / "a", 1))
+    (tmp_path / "b").mkdir()
+    pq.write_table(
+        pa.table({"id": [1], "size": [2], "other": [3]}), tmp_path / "b" / "sizes.parquet"
+    )
+    sizes = pipeline.read("sizes", str(tmp_path / "b"))
+    joined = rows.join("joined", sizes, on="id")
+    joined.select(["name", "size"]).write(str(tmp_path / "out"))
+
+    first, second, _ = plan_of(pipeline).stages
+
+    assert first.columns == ("id", "name")
+    assert second.columns == ("id", "size")

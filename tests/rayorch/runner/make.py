@@ -18,14 +18,8 @@ from connectors.splits import Split
 from connectors.stores.memory import MemoryStore
 from rayorch.clock import SystemClock
 from rayorch.core.commands import Lease
-from rayorch.core.facts import (
-    AttemptFailed,
-    AttemptFinished,
-    AttemptOutput,
-    ErrorInfo,
-    Fact,
-    SinkResult,
-)
+from rayorch.core.facts import AttemptFailed, AttemptFinished, Fact
+from rayorch.core.values import AttemptOutput, ErrorInfo, SinkResult
 from rayorch.home import Home, RunPlan, StagePlan, encode_split
 from rayorch.ids import Epoch, RunId, RunnerId, TaskId
 from rayorch.program import (
@@ -133,7 +127,7 @@ def planned(
     urls = list(sink_urls or (f"memory://sink-{next(_names)}/" for _ in range(count)))
     program = program_of(stage_program, urls, transient_errors)
     home = Home(MemoryStore(f"home-{next(_names)}"))
-    discovery, splits = discover(stage_program.source, slots)
+    discovery, splits = discover(stage_program.files, slots)
     home.put_program(RUN, VERSION, dump_program(program))
     encoded = tuple(encode_split(split) for split in splits)
     home.put_plan(RUN, RunPlan((StagePlan(discovery, encoded),)))

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from rayorch.program import Convention, FilterCode, MapCode, SelectCode, SqlCode, StepCode
+from rayorch.program import FilterCode, KeepCode, MapCode, SelectCode, SqlCode, StepCode
+from rayorch.relational import Convention
 from rayorch.runner.apply import CodeLimits, StepRun
 from rayorch.runner.errors import AttemptError
 from tests.rayorch.runner import make
@@ -102,6 +103,19 @@ def test_a_select_renames_and_computes_in_order() -> None:
     )
 
     assert made.to_pydict() == {"twice": [2, 4, 6], "who": ["a", None, "c"]}
+
+
+def test_a_keep_leaves_out_optional_columns_that_are_not_there() -> None:
+    made = apply(KeepCode(columns=("name", "price", "id"), optional=("price", "id")))
+
+    assert made.column_names == ["name", "id"]
+    assert made.num_rows == 3
+
+
+def test_a_keep_of_a_required_column_that_is_not_there_is_refused() -> None:
+    error = refusal(KeepCode(columns=("id", "price"), optional=("id",)))
+
+    assert "price" in error.info.message
 
 
 def test_a_plain_select_takes_columns_as_they_are() -> None:

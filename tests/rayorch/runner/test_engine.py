@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from rayorch.core.facts import AttemptFinished, AttemptStarted, Fact, Held, LeaseReturned
+from rayorch.core.facts import AttemptFinished, AttemptStarted, Fact, LeaseReturned
+from rayorch.core.values import Held
 from rayorch.ids import Epoch, TaskId
 from rayorch.program import MapCode
 from rayorch.runner import programs

@@ -8,7 +8,7 @@ import pytest
 from connectors import errors as store_errors
 from connectors.data_errors import CorruptFileError, FileChangedError, MissingColumnError
 from connectors.errors import ConnectorError
-from rayorch.core.facts import FAILURE_KINDS, FailureKind
+from rayorch.core.values import FAILURE_KINDS, FailureKind
 from rayorch.runner.errors import ResultError
 from rayorch.runner.failures import BUG, FAILURES, MADE_ELSEWHERE, Origin, failure_of
 

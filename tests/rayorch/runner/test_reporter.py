@@ -8,12 +8,12 @@ from rayorch.clock import SystemClock
 from rayorch.core.commands import Lease
 from rayorch.core.facts import (
     AttemptFinished,
-    AttemptOutput,
     AttemptProgressed,
     AttemptStarted,
     Fact,
     LeaseReturned,
 )
+from rayorch.core.values import AttemptOutput
 from rayorch.ids import Epoch, TaskId
 from rayorch.runner.attempt import Progress
 from rayorch.runner.capture import LogLine

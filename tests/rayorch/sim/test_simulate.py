@@ -49,7 +49,8 @@ def test_the_same_seed_gives_the_same_journal_to_the_byte() -> None:
 
 def test_nothing_is_done_twice_when_nothing_goes_wrong() -> None:
     """Work done equals work committed, and the runs end when the work does."""
-    config = SimConfig(faults=CALM, runs=1, task_s=1.0, task_sigma=0.0, tasks_max=40)
+    pools = (SimPool(),)
+    config = SimConfig(faults=CALM, pools=pools, runs=1, task_s=1.0, task_sigma=0.0, tasks_max=40)
 
     outcome = simulate(3, config)
 

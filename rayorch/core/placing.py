@@ -1,0 +1,154 @@
+"""A run's placement: taken in, looked at again while the run goes, and asked for anew.
+
+The core does not judge a plan. It says what it sees (`Observed`) and asks; the answer comes back
+as an event, and leases follow it from then on.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+from rayorch.core import ledger
+from rayorch.core.book import Book, ensure_runners, wanted_at
+from rayorch.core.commands import Command, SolvePlacement
+from rayorch.core.facts import (
+    AttemptFinished,
+    Event,
+    PlacementFailed,
+    PlacementKept,
+    PlacementReady,
+    PoolIdled,
+)
+from rayorch.core.placed import ClassSeen, Observed
+from rayorch.core.queues import ReadyQueue, Routes
+from rayorch.core.run import ENDED, Flow, Run, RunState
+from rayorch.core.task import TaskState
+from rayorch.ids import EventId
+
+REVIEW_S: Final = 5.0
+"""Between two looks at the placement of a run; the loss of a pool is looked at at once."""
+
+
+def placement_ready(book: Book, fact: PlacementReady, event: Event) -> Iterable[Command]:
+    """Let leases follow a newer plan."""
+    run = book.run(fact)
+    flow = book.flows[run.id]
+    flow.solving = False
+    known = run.placement.revision if run.placement is not None else 0
+    if run.state in ENDED or fact.revision <= known:
+        return
+    run.placement = fact
+    flow.review_due_s = event.at_s + REVIEW_S
+    flow.seen, flow.unserved = {}, {}
+    _reroute(run, flow)
+    if run.state is RunState.RUNNING and run.tasks:
+        yield from ensure_runners(run, flow, event.id, event.at_s)
+        if not fact.is_final:
+            yield solve(book, run, event.id, event.at_s)
+
+
+def placement_failed(book: Book, fact: PlacementFailed, _event: Event) -> Iterable[Command]:
+    """Count a solver's failure; the plan before it serves on."""
+    run = book.run(fact)
+    book.flows[run.id].solving = False
+    run.placement_failures += 1
+    return ()
+
+
+def placement_kept(book: Book, fact: PlacementKept, _event: Event) -> Iterable[Command]:
+    """Note that a look at the plan is over."""
+    book.flows[book.run(fact).id].solving = False
+    return ()
+
+
+def pool_idled(book: Book, fact: PoolIdled, _event: Event) -> Iterable[Command]:
+    """Charge what a run's runners waited."""
+    ledger.charge_idle(book.run(fact), fact)
+    return ()
+
+
+def solve(book: Book, run: Run, cause: EventId, at_s: float) -> SolvePlacement:
+    """Ask for a newer plan of what is left."""
+    flow = book.flows[run.id]
+    flow.solving = True
+    flow.review_due_s = at_s + REVIEW_S
+    revision = (run.placement.revision if run.placement is not None else 0) + 1
+    return SolvePlacement(cause, run.id, revision, observed(book, run, at_s))
+
+
+def review(book: Book, run: Run, event: Event) -> Iterable[Command]:
+    """Follow the plan's calendar, and look at the plan again when it is time."""
+    placement, flow = run.placement, book.flows[run.id]
+    if placement is None or not placement.classes:
+        return
+    if placement.runners and wanted_at(placement, event.at_s) != flow.wanted:
+        yield from ensure_runners(run, flow, event.id, event.at_s)
+    if placement.is_reviewed and not flow.solving and event.at_s >= flow.review_due_s:
+        yield solve(book, run, event.id, event.at_s)
+
+
+def observed(book: Book, run: Run, at_s: float) -> Observed:
+    """Return what a run looks like now, for whoever plans it again."""
+    flow = book.flows[run.id]
+    classes = run.placement.classes if run.placement is not None else ()
+    done: Counter[int] = Counter()
+    for task in run.tasks:
+        if task.state is TaskState.COMMITTED:
+            done[flow.routes.class_of(task.id)] += 1
+    running: Counter[tuple[int, str]] = Counter()
+    for slot in book.runners.values():
+        if slot.started is not None and slot.started.run == run.id:
+            running[flow.routes.class_of(slot.started.task), slot.pool] += 1
+    runners = Counter(slot.pool for slot in book.runners.values() if not slot.dying)
+    seen = flow.seen
+    return Observed(
+        at_s=at_s,
+        submitted_s=run.submitted_s,
+        classes=tuple(
+            ClassSeen(
+                name=each.name,
+                done=done[number],
+                running=tuple((p, n) for (c, p), n in sorted(running.items()) if c == number),
+                timed=seen.get(number, (0, 0.0))[0],
+                took=seen.get(number, (0, 0.0))[1],
+            )
+            for number, each in enumerate(classes)
+        ),
+        runners=tuple(sorted(runners.items())),
+        lost=tuple(sorted(pool for pool in flow.wanted if flow.wanted[pool] and not runners[pool])),
+        spent_usd=ledger.spent_usd(run),
+    )
+
+
+def note_seconds(book: Book, run: Run, fact: AttemptFinished) -> None:
+    """Compare what an attempt took with what was expected of it on its pool."""
+    if run.placement is None:
+        return
+    flow = book.flows[run.id]
+    number = flow.routes.class_of(fact.task)
+    if number < 0:
+        return
+    placed = run.placement.classes[number]
+    expected = dict(zip(placed.pools, placed.expected_s, strict=False)).get(fact.pool, 0.0)
+    if expected > 0.0:
+        timed, took = flow.seen.get(number, (0, 0.0))
+        flow.seen[number] = (timed + 1, took + fact.output.seconds.total_s / expected)
+
+
+def pool_lost(book: Book, pool: str, at_s: float) -> None:
+    """Look at every plan at once that wanted runners of a pool which has none left."""
+    if any(slot.pool == pool for slot in book.runners.values()):
+        return
+    for flow in book.flows.values():
+        if flow.wanted.get(pool):
+            flow.review_due_s = min(flow.review_due_s, at_s)
+
+
+def _reroute(run: Run, flow: Flow) -> None:
+    """Queue again what is ready, under the classes of the new plan."""
+    flow.routes = Routes(run.placement)
+    before = (flow.ready, flow.suspects)
+    flow.ready, flow.suspects = ReadyQueue(), ReadyQueue()
+    for old, new in zip(before, (flow.ready, flow.suspects), strict=True):
+        for task in old:
+            new.add(task, flow.routes.class_of(task))

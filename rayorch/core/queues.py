@@ -1,0 +1,99 @@
+"""What is ready to be leased, by class of task, and which pools a class may go to.
+
+Without a placement all tasks are of one class that goes anywhere, and the queue is a plain one.
+"""
+
+from collections import deque
+from collections.abc import Collection, Iterator
+from itertools import chain
+from typing import Final
+
+from rayorch.core.facts import PlacementReady
+from rayorch.core.placed import unpack_classes
+from rayorch.ids import TaskId
+
+ANYWHERE: Final = -1
+"""The class of tasks that no placement covers."""
+
+
+class Routes:
+    """Which class a task is of, and which pools serve which class."""
+
+    __slots__ = ("_class_of", "_of_pool", "_pools")
+
+    def __init__(self, placement: PlacementReady | None = None) -> None:
+        self._class_of = unpack_classes(placement.class_of) if placement else ()
+        self._pools = [frozenset(each.pools) for each in placement.classes] if placement else []
+        self._of_pool: dict[str, tuple[int, ...]] = {}
+
+    def class_of(self, task: TaskId) -> int:
+        """Return the class of a task."""
+        return self._class_of[task] if task < len(self._class_of) else ANYWHERE
+
+    def classes_for(self, pool: str) -> tuple[int, ...]:
+        """Return the classes that runners of a pool serve, first to serve first."""
+        known = self._of_pool.get(pool)
+        if known is None:
+            some = (c for c, pools in enumerate(self._pools) if not pools or pool in pools)
+            known = self._of_pool[pool] = (*some, ANYWHERE)
+        return known
+
+    def pools_of(self, number: int) -> frozenset[str]:
+        """Return the pools that a class may go to; none: all of them."""
+        return self._pools[number] if 0 <= number < len(self._pools) else frozenset()
+
+    def serves(self, pool: str, task: TaskId) -> bool:
+        """Say whether runners of a pool may run a task."""
+        pools = self.pools_of(self.class_of(task))
+        return not pools or pool in pools
+
+
+class ReadyQueue:
+    """Tasks in the order in which they became ready, a queue for each class."""
+
+    __slots__ = ("_by_class", "_size")
+
+    def __init__(self) -> None:
+        self._by_class: dict[int, deque[TaskId]] = {}
+        self._size = 0
+
+    def __len__(self) -> int:
+        """Return how many tasks are queued."""
+        return self._size
+
+    def __iter__(self) -> Iterator[TaskId]:
+        """Go through all tasks, class by class."""
+        return chain.from_iterable(self._by_class.values())
+
+    def add(self, task: TaskId, number: int) -> None:
+        """Queue a task under its class."""
+        queue = self._by_class.get(number)
+        if queue is None:
+            queue = self._by_class[number] = deque()
+        queue.append(task)
+        self._size += 1
+
+    def classes(self) -> list[int]:
+        """Return the classes that have tasks."""
+        return [number for number, queue in self._by_class.items() if queue]
+
+    def count(self, classes: Collection[int]) -> int:
+        """Return how many tasks of these classes are queued."""
+        return sum(len(self._by_class.get(number, ())) for number in classes)
+
+    def first(self, classes: Collection[int]) -> TaskId | None:
+        """Return the task of these classes that is next, the first class first."""
+        for number in classes:
+            queue = self._by_class.get(number)
+            if queue:
+                return queue[0]
+        return None
+
+    def pop(self, classes: Collection[int]) -> TaskId | None:
+        """Take the task of these classes that is next."""
+        for number in classes:
+            queue = self._by_class.get(number)
+            if queue:
+                self._size -= 1
+                return queue.popleft()
+        return None

@@ -1,0 +1,197 @@
+"""Cut a stage that reads an exchange: from what its map tasks measured to reduce tasks.
+
+A stage is divided once. When an exchange file is lost and written anew, only where its bytes are
+changes: the division stays, because some of its tasks may be committed by then.
+
+    runs/<run>/stage-<n>.msgpack              the division: `ReducePlan`
+    runs/<run>/stage-<n>-<revision>.msgpack   where the bytes are: `ReduceInput`
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import pyarrow as pa
+
+from rayorch.core.values import ExchangeResult, WrittenBy
+from rayorch.exchange import (
+    ExchangeIndex,
+    ExchangePart,
+    PlanLimits,
+    ReduceSplit,
+    dump_split,
+    load_part,
+    load_split,
+    plan_exchange,
+)
+from rayorch.exchange.splits import RowRange
+from rayorch.home import Home
+from rayorch.ids import RunId
+from rayorch.plan.errors import ExchangeChangedError, ExchangeTypesError, NoColumnsError
+from rayorch.program import ExchangeProgram
+from rayorch.relational import AsofCode, JoinCode, OperatorCode
+
+BUCKETS: Final = 1024
+"""Of a hash exchange: many more than tasks, so that they can be packed evenly."""
+_ENCODER: Final = msgspec.msgpack.Encoder()
+
+
+class ReducePlan(msgspec.Struct, frozen=True):
+    """How a stage is divided, and what its tasks were measured to read."""
+
+    splits: tuple[bytes, ...]
+    schemas: tuple[bytes, ...]  # by side
+    rows: tuple[tuple[int, ...], ...]  # by side, of each part: what must not change
+    rows_schema: bytes = b""  # of the rows whose partial states the files hold
+    notes: tuple[str, ...] = ()
+    task_bytes: tuple[int, ...] = ()
+
+    def split(self, number: int) -> ReduceSplit:
+        """Return what one task reads."""
+        return load_split(self.splits[number])
+
+
+class ReduceInput(msgspec.Struct, frozen=True):
+    """Where the exchange files are now, and who wrote each part of each side."""
+
+    index: bytes
+    writers: tuple[tuple[WrittenBy, ...], ...]
+
+
+Written = tuple[WrittenBy, ExchangeResult]
+
+
+def cut_stage(
+    home: Home,
+    run: RunId,
+    exchange: ExchangeProgram,
+    revision: int,
+    written: Sequence[Written],
+    limits: PlanLimits,
+) -> ReducePlan:
+    """Divide a stage by what was measured, or find the bytes of a divided one anew; keep both.
+
+    Raises: StoreError; NoColumnsError, ExchangeTypesError, ExchangeChangedError.
+    """
+    sides: list[list[ExchangePart]] = [[] for _ in range(exchange.sides)]
+    writers: list[list[WrittenBy]] = [[] for _ in range(exchange.sides)]
+    for writer, result in written:
+        sides[result.side].append(load_part(result.payload))
+        writers[result.side].append(writer)
+    made = msgspec.structs.replace(
+        _divided(exchange, sides, limits), rows_schema=_rows_schema(exchange, written)
+    )
+    kept = home.put_stage(run, exchange.consumer, _ENCODER.encode(made))
+    plan = msgspec.msgpack.decode(kept, type=ReducePlan)
+    if plan.rows != made.rows:
+        raise ExchangeChangedError(exchange.name, _changed(plan, made, writers))
+    found = ReduceInput(ExchangeIndex(sides).dump(), tuple(tuple(each) for each in writers))
+    home.put_stage_input(run, exchange.consumer, revision, _ENCODER.encode(found))
+    return plan
+
+
+def load_plan(home: Home, run: RunId, stage: int) -> ReducePlan:
+    """Return how a stage is divided. Raises: ObjectMissingError."""
+    return msgspec.msgpack.decode(home.get_stage(run, stage), type=ReducePlan)
+
+
+def load_input(home: Home, run: RunId, stage: int, revision: int) -> ReduceInput:
+    """Return where the bytes are that a stage reads. Raises: ObjectMissingError."""
+    return msgspec.msgpack.decode(home.get_stage_input(run, stage, revision), type=ReduceInput)
+
+
+def _divided(
+    exchange: ExchangeProgram, sides: Sequence[Sequence[ExchangePart]], limits: PlanLimits
+) -> ReducePlan:
+    schemas = [_schema(exchange, parts, side) for side, parts in enumerate(sides)]
+    _check_keys(exchange.name, exchange.code, schemas)
+    plan = plan_exchange(exchange.code, sides, limits)
+    # Of nothing, one task: only by running it is it known what columns the operator makes.
+    splits = plan.splits or (_nothing(len(sides)),)
+    return ReducePlan(
+        splits=tuple(dump_split(split) for split in splits),
+        schemas=tuple(schema.serialize().to_pybytes() for schema in schemas),
+        rows=tuple(tuple(part.rows for part in parts) for parts in sides),
+        notes=tuple(str(reason) for reason in plan.reasons),
+        task_bytes=tuple(sum(split.raw_bytes) for split in splits),
+    )
+
+
+def _nothing(sides: int) -> ReduceSplit:
+    return ReduceSplit(
+        index=0,
+        sides=((RowRange(0, 0),),) * sides,
+        rows=(0,) * sides,
+        raw_bytes=(0,) * sides,
+        requests=0,
+    )
+
+
+def _schema(exchange: ExchangeProgram, parts: Sequence[ExchangePart], side: int) -> pa.Schema:
+    """Return the columns that all parts of a side can be read as."""
+    # A part without rows says little: an empty frame has the types it likes.
+    some = [part for part in parts if part.rows] or list(parts)[:1]
+    if not some:
+        raise NoColumnsError(exchange.name, side)
+    try:
+        return pa.unify_schemas([part.schema for part in some], promote_options="permissive")
+    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+        raise ExchangeTypesError(exchange.name, str(error)) from error
+
+
+def _rows_schema(exchange: ExchangeProgram, written: Sequence[Written]) -> bytes:
+    """Return the columns of the rows that were aggregated before they were written, if any."""
+    some = [each for _, each in written if each.rows] or [each for _, each in written[:1]]
+    found = {each.rows_schema for each in some}
+    if len(found) > 1:
+        schemas = [pa.ipc.read_schema(pa.py_buffer(data)) for data in sorted(found)[:2]]
+        apart = [
+            f"{a.name} is {a.type} and {b.type}" for a, b in zip(*schemas, strict=False) if a != b
+        ]
+        raise ExchangeTypesError(exchange.name, ", ".join(apart) or "columns differ")
+    return next(iter(found), b"")
+
+
+def _check_keys(name: str, code: OperatorCode, schemas: Sequence[pa.Schema]) -> None:
+    """Refuse keys of two sides that cannot be equal: their rows would go to different tasks."""
+    for left, right in _paired(code):
+        types = [
+            schema.field(column).type for schema, column in zip(schemas, (left, right), strict=True)
+        ]
+        if _family(types[0]) != _family(types[1]):
+            raise ExchangeTypesError(
+                name, f"the keys {left!r} ({types[0]}) and {right!r} ({types[1]}) never compare"
+            )
+
+
+def _paired(code: OperatorCode) -> list[tuple[str, str]]:
+    match code:
+        case JoinCode():
+            return list(zip(code.left_on, code.right_on, strict=True))
+        case AsofCode():
+            return list(zip(code.left_by, code.right_by, strict=True))
+        case _:
+            return []
+
+
+def _family(type_: pa.DataType) -> str:
+    """Return the name of the types whose values are equal when they look equal."""
+    if pa.types.is_integer(type_):
+        return "whole number"
+    if pa.types.is_floating(type_):
+        return "number"
+    if pa.types.is_string(type_) or pa.types.is_large_string(type_):
+        return "text"
+    if pa.types.is_binary(type_) or pa.types.is_large_binary(type_):
+        return "binary"
+    if pa.types.is_timestamp(type_):
+        return "time of a zone" if type_.tz is not None else "time"
+    return str(type_)
+
+
+def _changed(plan: ReducePlan, made: ReducePlan, writers: Sequence[Sequence[WrittenBy]]) -> str:
+    for side, (before, after) in enumerate(zip(plan.rows, made.rows, strict=True)):
+        for part, (old, new) in enumerate(zip(before, after, strict=False)):
+            if old != new:
+                return f"task {writers[side][part].task} made {old} rows, and then {new}"
+    return "other tasks made rows"

@@ -1,0 +1,278 @@
+"""The two ends of an exchange within attempts: files written for it, and operators that read it.
+
+    step ── table ──► EdgeWriter ── partial aggregation ──► ExchangeWriter ──► one file, one report
+    Split(lo=revision, hi=number) ──► ExchangeReader ── sides ──► kernel ──► tables
+
+Kernels hand on what our readers and the author's functions raise, as it was: so these raise
+`AttemptError`s, which say at once what becomes of the attempt.
+"""
+
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+import pyarrow as pa
+
+from connectors.splits import Split
+from connectors.store import Store
+from rayorch.core.commands import Lease
+from rayorch.core.values import ErrorInfo, ExchangeResult
+from rayorch.exchange import (
+    ExchangeIndex,
+    ExchangeLostError,
+    ExchangeWriter,
+    codec_for,
+    dump_part,
+    load_split,
+    open_side,
+)
+from rayorch.home import Home, exchange_key
+from rayorch.ids import RunId
+from rayorch.operators import Kernel, Partial, open_kernel, open_partial
+from rayorch.plan.exchanging import BUCKETS, ReduceInput, ReducePlan, load_input, load_plan
+from rayorch.program import ExchangeEdge, ExchangeProgram
+from rayorch.relational import AggregateCode, GroupMapCode, HashKeys, Measure, OperatorCode, keying_of
+from rayorch.runner.apply import CodeLimits
+from rayorch.runner.conform import conformed, learnt
+from rayorch.runner.errors import AttemptError
+from rayorch.runner.failures import failure_of
+from rayorch.runner.tracebacks import message_of, traceback_of, where_of
+
+WRITER_SHARE: Final = 4
+"""The part of its memory that an attempt gives to each of partial aggregation and its file."""
+KERNEL_SHARE: Final = 2
+FIRST_ROWS: Final = "the schema of the first rows"
+
+
+class EdgeWriter:
+    """What one attempt writes for one side of an exchange."""
+
+    def __init__(
+        self,
+        store: Store,
+        lease: Lease,
+        number: int,
+        edge: ExchangeEdge,
+        exchange: ExchangeProgram,
+        limits: CodeLimits,
+    ) -> None:
+        self._store = store
+        self._edge = edge
+        self._code = guarded(exchange, limits)
+        # The steps after a union may lead to one side twice: each has a file of its own.
+        name = f"{lease.task:07d}-{lease.attempt}-{lease.epoch}-{number}"
+        self._key = exchange_key(lease.run, exchange.consumer, name)
+        self._memory_bytes = limits.memory_bytes // WRITER_SHARE
+        self._schema: pa.Schema | None = None
+        self._partial: Partial | None = None
+        self._writer: ExchangeWriter | None = None
+
+    def write(self, table: pa.Table) -> None:
+        """Take rows. Raises: ResultError, KeyRefusedError, StoreError."""
+        if self._writer is None:
+            self._open(table.schema)
+        assert self._schema is not None
+        if not table.schema.equals(self._schema):
+            table = conformed(table, learnt(self._schema, table.schema), FIRST_ROWS)
+        self._add([table] if self._partial is None else self._partial.add(table))
+
+    def close(self) -> ExchangeResult | None:
+        """Make the file visible and return the report of it; nothing, if nothing ever came."""
+        if self._writer is None:
+            return None
+        if self._partial is not None:
+            self._add(self._partial.finish())
+        part = self._writer.close()
+        return ExchangeResult(
+            exchange=self._edge.exchange,
+            side=self._edge.side,
+            rows=part.rows,
+            size_bytes=part.size_bytes,
+            rows_schema=b"" if self._partial is None else _dumped(self._schema),
+            payload=dump_part(part),
+        )
+
+    def abort(self) -> None:
+        """Forget the file."""
+        if self._writer is not None:
+            self._writer.abort()
+
+    def _open(self, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._partial = open_partial(self._code, schema, self._memory_bytes)
+        keying = keying_of(self._code, self._edge.side)
+        if self._partial is not None:
+            schema = self._partial.schema
+            assert isinstance(keying, HashKeys)
+            # States have their keys first, under names of their own.
+            keying = HashKeys(tuple(schema.names[: len(keying.columns or ())]))
+        self._writer = ExchangeWriter(
+            self._store,
+            self._key,
+            schema,
+            keying,
+            buckets=BUCKETS,
+            codec=codec_for(self._store),
+            memory_bytes=self._memory_bytes,
+        )
+
+    def _add(self, tables: list[pa.Table]) -> None:
+        assert self._writer is not None
+        for table in tables:
+            self._writer.add(table)
+
+
+class ExchangeReader:
+    """Reads a stage's tasks from an exchange: what the operator makes of what they take of it."""
+
+    def __init__(
+        self, home: Home, run: RunId, exchange: ExchangeProgram, limits: CodeLimits
+    ) -> None:
+        self._home = home
+        self._run = run
+        self._exchange = exchange
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._plan: ReducePlan | None = None
+        self._inputs: dict[int, tuple[ReduceInput, ExchangeIndex]] = {}
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns that the operator makes."""
+        return self._kernel(self._exchange.code).schema
+
+    def batches(self, split: Split, batch_bytes: int) -> Iterator[pa.Table]:
+        """Yield what the operator makes of one task's rows.
+
+        Raises: AttemptError `upstream`, naming whose files cannot be read; `user`, of a function.
+        """
+        del batch_bytes  # A kernel yields as much as it likes to, within its memory.
+        kernel = self._kernel(guarded(self._exchange, self._limits))
+        yield from kernel.run([self._side(split, side) for side in range(self._exchange.sides)])
+
+    def describe(self, split: Split) -> str:
+        """Say what a task reads."""
+        return f"task {split.hi} of the exchange before {self._exchange.name!r}"
+
+    def _kernel(self, code: OperatorCode) -> Kernel:
+        plan = self._known_plan()
+        return open_kernel(
+            code,
+            tuple(_loaded(data) for data in plan.schemas),
+            memory_bytes=self._limits.memory_bytes // KERNEL_SHARE,
+            spill_dir=tempfile.gettempdir(),
+            rows=_loaded(plan.rows_schema) if plan.rows_schema else None,
+        )
+
+    def _side(self, split: Split, side: int) -> Callable[[], Iterator[pa.Table]]:
+        plan = self._known_plan()
+        found, index = self._known_input(split.lo)
+        wanted = _loaded(plan.schemas[side])
+        reduce = load_split(plan.splits[split.hi])
+
+        def tables() -> Iterator[pa.Table]:
+            try:
+                for table in open_side(self._home.store, index, reduce, side):
+                    yield table if table.schema.equals(wanted) else _as(table, wanted)
+            except ExchangeLostError as error:
+                lost = tuple(found.writers[side][part] for part in error.parts)
+                raise AttemptError("upstream", _lost_info(error, self._exchange), lost) from error
+
+        return tables
+
+    def _known_plan(self) -> ReducePlan:
+        with self._lock:
+            if self._plan is None:
+                self._plan = load_plan(self._home, self._run, self._exchange.consumer)
+            return self._plan
+
+    def _known_input(self, revision: int) -> tuple[ReduceInput, ExchangeIndex]:
+        with self._lock:
+            if revision not in self._inputs:
+                # Of older revisions nobody will ask again but who is about to fail.
+                found = load_input(self._home, self._run, self._exchange.consumer, revision)
+                self._inputs = {revision: (found, ExchangeIndex.load(found.index))}
+            return self._inputs[revision]
+
+
+def guarded(exchange: ExchangeProgram, limits: CodeLimits) -> OperatorCode:
+    """Return the operator with its author's functions wrapped: they raise `AttemptError`s."""
+
+    def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: object) -> object:
+            try:
+                return function(*given)
+            # BaseException: sys.exit() and the panics of Rust extensions are not Exceptions.
+            except BaseException as error:
+                raise _user_failure(error, exchange, limits) from error
+
+        return call
+
+    code = exchange.code
+    if isinstance(code, GroupMapCode):
+        return replace(code, function=wrapped(code.function))
+    if isinstance(code, AggregateCode):
+        return replace(code, measures=tuple(_wrapped(each, wrapped) for each in code.measures))
+    return code
+
+
+def _wrapped(
+    measure: Measure, wrapped: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> Measure:
+    own = measure.aggregate
+    if own is None:
+        return measure
+    guarded_own = replace(
+        own,
+        create=wrapped(own.create),
+        update=wrapped(own.update),
+        merge=wrapped(own.merge),
+        finish=wrapped(own.finish),
+    )
+    return replace(measure, aggregate=guarded_own)
+
+
+def _user_failure(
+    error: BaseException, exchange: ExchangeProgram, limits: CodeLimits
+) -> AttemptError:
+    row = failure_of(error, "code", limits.transient_errors)
+    return AttemptError(
+        row.kind,
+        ErrorInfo(
+            message=message_of(error),
+            error_type=type(error).__qualname__,
+            transform=exchange.name,
+            where=where_of(error) or exchange.where,
+            remedy=row.advice,
+            traceback=traceback_of(error),
+        ),
+    )
+
+
+def _lost_info(error: ExchangeLostError, exchange: ExchangeProgram) -> ErrorInfo:
+    return ErrorInfo(
+        message=str(error), error_type=type(error).__qualname__, transform=exchange.name
+    )
+
+
+def _as(table: pa.Table, wanted: pa.Schema) -> pa.Table:
+    """Return the rows in the columns that all parts of a side share."""
+    columns = [
+        table.column(field.name).cast(field.type)
+        if field.name in table.schema.names
+        else pa.nulls(table.num_rows, field.type)
+        for field in wanted
+    ]
+    return pa.table(columns, schema=wanted)
+
+
+def _dumped(schema: pa.Schema | None) -> bytes:
+    assert schema is not None
+    data: bytes = schema.serialize().to_pybytes()
+    return data
+
+
+def _loaded(data: bytes) -> pa.Schema:
+    return pa.ipc.read_schema(pa.py_buffer(data))

@@ -1,0 +1,54 @@
+"""Simulated exchange files: who wrote what, which plan names it, and what is gone."""
+
+from rayorch.core.run import Run
+from rayorch.core.values import ExchangeResult, WrittenBy
+from rayorch.errors import InvariantError
+from rayorch.ids import Epoch, RunId, TaskId
+
+Writers = tuple[WrittenBy, ...]
+
+
+class SimExchange:
+    """The exchange files of all runs, by the attempt that wrote them."""
+
+    def __init__(self) -> None:
+        self._plans: dict[tuple[RunId, int, int], Writers] = {}
+        self._newest: dict[tuple[RunId, int], Writers] = {}
+        self._gone: set[tuple[RunId, WrittenBy]] = set()
+
+    @staticmethod
+    def written(writer: WrittenBy) -> tuple[ExchangeResult, ...]:
+        """Return what an attempt reports of its file."""
+        text = f"{writer.task}/{writer.attempt}/{writer.epoch}"
+        return (ExchangeResult(exchange=0, side=0, rows=1, size_bytes=8, payload=text.encode()),)
+
+    def plan(self, run: Run, stage: int, revision: int) -> None:
+        """Cut a stage from the files that are committed; planned twice, the first plan counts."""
+        found = [_writer(part) for task in sorted(run.parts) for part in run.parts[task]]
+        wanted = [task.id for task in run.tasks if task.stage in run.stages[stage].after]
+        if [writer.task for writer in found] != wanted:
+            raise InvariantError("a stage is cut from each task before it once", f"{found}")
+        plan = self._plans.setdefault((run.id, stage, revision), tuple(found))
+        self._newest[run.id, stage] = plan
+
+    def sources(self, run: RunId, stage: int) -> Writers:
+        """Return the files that an attempt of a stage reads, as it is planned now."""
+        return self._newest.get((run, stage), ())
+
+    def missing(self, run: RunId, sources: Writers) -> Writers:
+        """Return those of the files that cannot be read."""
+        return tuple(each for each in sources if (run, each) in self._gone)
+
+    def lose(self, run: RunId, writer: WrittenBy) -> None:
+        """Lose or corrupt a file."""
+        self._gone.add((run, writer))
+
+    def collect(self, run: RunId, stage: int) -> None:
+        """Delete what a stage has read."""
+        for writer in self.sources(run, stage):
+            self.lose(run, writer)
+
+
+def _writer(part: ExchangeResult) -> WrittenBy:
+    task, attempt, epoch = part.payload.decode().split("/")
+    return WrittenBy(TaskId(int(task)), int(attempt), Epoch(int(epoch)))

@@ -1,0 +1,188 @@
+"""Stages that read other stages: planned when those are complete, and again when input is lost."""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from rayorch.core.commands import CollectExchange, Command, PlanStage, PublishSink, Record
+from rayorch.core.facts import AttemptFailed, RunFailed, StagePlanned
+from rayorch.core.run import RunState
+from rayorch.core.staging import REVIVALS_MAX
+from rayorch.core.task import TaskState
+from rayorch.core.values import ExchangeResult, StageShape, WrittenBy
+from tests.rayorch import make
+from tests.rayorch.driver import Driver, only, some
+
+STAGES = (
+    StageShape(name="lines", sinks=()),
+    StageShape(name="summary", sinks=(0,), after=(0,)),
+)
+S = TaskState
+
+
+def begun(tasks: int = 2) -> Driver:
+    driver = Driver()
+    driver.lead()
+    driver.feed(make.submitted(stages=STAGES), make.planned(tasks, 0), make.joined())
+    driver.tick()
+    return driver
+
+
+def mapped(lease: Any) -> Any:
+    """What a map task reports: an exchange file, and nothing for a sink."""
+    fact = make.finished(lease)
+    part = ExchangeResult(exchange=0, side=0, rows=1, payload=b"file")
+    return replace(fact, output=replace(fact.output, results=(), parts=(part,)))
+
+
+def unreadable(lease: Any, *lost: WrittenBy) -> AttemptFailed:
+    return replace(make.failed(lease, kind="upstream"), lost=lost)
+
+
+def reading(tasks: int = 2) -> Driver:
+    """A run whose second stage is planned and leased: its tasks follow those of the first."""
+    driver = begun()
+    commands = driver.feed(*(mapped(lease) for lease in driver.queue()))
+    asked = only(commands, PlanStage)
+    driver.feed(StagePlanned(make.RUN, 1, asked.revision, tasks, notes=("two of equal size",)))
+    driver.tick()
+    return driver
+
+
+def writers(driver: Driver, *tasks: int) -> tuple[WrittenBy, ...]:
+    found = [driver.task(task) for task in tasks]
+    return tuple(WrittenBy(task.id, task.attempt, task.epoch) for task in found)
+
+
+def test_a_stage_is_planned_once_all_that_it_reads_is_committed() -> None:
+    driver = begun()
+    first, second = driver.queue()
+    assert some(driver.feed(mapped(first)), PlanStage) == []
+    asked = only(driver.feed(mapped(second)), PlanStage)
+    assert (asked.stage, asked.revision) == (1, 1)
+    # All tasks that there are are committed, and the run is not done.
+    assert driver.state is RunState.RUNNING
+    assert some(driver.tick(), PlanStage) == []
+
+
+def test_the_tasks_of_a_planned_stage_follow_and_end_the_run() -> None:
+    driver = reading()
+    assert [int(lease.task) for lease in driver.queue()] == [2, 3]
+    assert {lease.stage for lease in driver.queue()} == {1}
+    commands = driver.feed(*(make.finished(lease) for lease in driver.queue()))
+    assert only(commands, CollectExchange).stage == 1
+    assert only(commands, PublishSink).sink == 0
+    assert driver.run.notes == {1: ("two of equal size",)}
+    driver.assert_replays()
+
+
+def test_a_plan_that_comes_twice_makes_its_tasks_once() -> None:
+    driver = reading()
+    driver.feed(StagePlanned(make.RUN, 1, 1, 2))
+    assert len(driver.run.tasks) == 4
+    driver.assert_replays()
+
+
+def test_only_the_task_whose_file_is_lost_runs_again_and_its_readers_wait() -> None:
+    driver = reading()
+    first, second = driver.queue()
+    driver.feed(unreadable(first, *writers(driver, 0)))
+    assert driver.states() == [S.READY, S.COMMITTED, S.READY, S.LEASED]
+    assert driver.task(2).failures == 0
+    driver.tick()
+    # The reader is not leased again before what it reads is there.
+    assert [int(lease.task) for lease in driver.queue()] == [3, 0]
+    commands = driver.feed(mapped(driver.queue()[-1]))
+    asked = only(commands, PlanStage)
+    assert asked.revision == 3
+    driver.feed(StagePlanned(make.RUN, 1, asked.revision, 2))
+    driver.tick()
+    assert [int(lease.task) for lease in driver.queue()] == [3, 2]
+    driver.assert_replays()
+    driver.feed(*(make.finished(lease) for lease in driver.queue()))
+    assert driver.state is RunState.PUBLISHING
+    assert second.task == 3
+
+
+def test_a_file_that_was_written_anew_is_not_lost_by_a_reader_of_the_old_one() -> None:
+    driver = reading()
+    first, second = driver.queue()
+    old = writers(driver, 0)
+    driver.feed(unreadable(first, *old))
+    driver.tick()
+    driver.feed(mapped(driver.queue()[-1]))
+    driver.feed(unreadable(second, *old))
+    assert driver.task(0).state is S.COMMITTED
+    assert driver.task(0).revived == 1
+    driver.assert_replays()
+
+
+def test_a_plan_of_files_that_were_lost_meanwhile_is_no_news() -> None:
+    driver = reading()
+    first, second = driver.queue()
+    driver.feed(unreadable(first, *writers(driver, 0)))
+    driver.tick()
+    asked = only(driver.feed(mapped(driver.queue()[-1])), PlanStage)
+    driver.feed(unreadable(second, *writers(driver, 1)))
+    driver.feed(StagePlanned(make.RUN, 1, asked.revision, 2))
+    assert driver.run.unplanned == [1]
+    driver.tick()
+    again = only(driver.feed(mapped(driver.queue()[-1])), PlanStage)
+    assert again.revision > asked.revision
+    driver.assert_replays()
+
+
+def test_the_lost_commit_said_again_commits_nothing() -> None:
+    driver = begun()
+    leases = driver.queue()
+    reports = [mapped(lease) for lease in leases]
+    driver.feed(*reports)
+    driver.feed(StagePlanned(make.RUN, 1, 1, 1))
+    driver.tick()
+    driver.feed(unreadable(driver.queue()[0], *writers(driver, 0)))
+    driver.feed(reports[0])
+    assert driver.task(0).state is S.READY
+    driver.assert_replays()
+
+
+def test_rows_that_are_made_again_count_once() -> None:
+    driver = reading()
+    rows = driver.run.totals.rows_in
+    driver.feed(unreadable(driver.queue()[0], *writers(driver, 0)))
+    driver.tick()
+    driver.feed(mapped(driver.queue()[-1]))
+    assert driver.run.totals.rows_in == rows
+
+
+def test_a_file_that_is_lost_again_and_again_fails_the_run() -> None:
+    driver = reading()
+    commands: list[Command] = []
+    for _ in range(REVIVALS_MAX + 1):
+        reader = next(lease for lease in driver.queue() if lease.task == 2)
+        commands = driver.feed(unreadable(reader, *writers(driver, 0)))
+        driver.tick()
+        again = [lease for lease in driver.queue() if lease.task == 0]
+        if again:
+            asked = only(driver.feed(mapped(again[0])), PlanStage)
+            driver.feed(StagePlanned(make.RUN, 1, asked.revision, 2))
+            driver.tick()
+    failed = only(commands, Record).fact
+    assert isinstance(failed, RunFailed)
+    assert "task 0 of stage 'lines' were lost or corrupt 6 times" in failed.error.message
+
+
+def test_what_a_task_does_not_read_it_cannot_lose() -> None:
+    driver = begun()
+    first, second = driver.queue()
+    driver.feed(mapped(first))
+    driver.feed(unreadable(second, *writers(driver, 0)))
+    assert driver.task(0).state is S.COMMITTED
+    driver.assert_replays()
+
+
+def test_the_next_leader_plans_what_was_being_planned() -> None:
+    driver = begun()
+    driver.feed(*(mapped(lease) for lease in driver.queue()))
+    driver.lead(2, interrupts=False)
+    outstanding = driver.machine.outstanding(driver.events[-1].id, 1.0)
+    assert [each.revision for each in outstanding if isinstance(each, PlanStage)] == [1]
