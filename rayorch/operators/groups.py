@@ -1,21 +1,18 @@
 """A function called with all rows of one group: rows sorted by key, then cut where it changes."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, cast
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.types as pt
 
 from rayorch.errors import SpecError
 from rayorch.operators.engine import Side
+from rayorch.operators.grouping import cut_at_marks, marked_kernel
 from rayorch.operators.kernel import Room, SqlKernel, bounded
-from rayorch.operators.rows import names, ordering
 from rayorch.relational import GroupMapCode
-
-_MARK = "group mark"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,17 +40,18 @@ class GroupKernel:
         Raises: whatever the function raises, as it is; MemoryError.
         """
         schema, held, held_bytes, mark = self.code.schema, list[pa.Table](), 0, None
-        for table in self.sorted_rows.run(sides):
-            for part, own in _runs(table):
-                if held and own != mark:
-                    made = self._result(held, schema)
-                    schema, held, held_bytes = made.schema, [], 0
-                    yield from bounded(made)
-                mark = own
-                held.append(part)
-                held_bytes += part.nbytes
-                if held_bytes > self.room.memory_bytes:
-                    raise MemoryError(f"a group has more than {self.room.memory_bytes} bytes")
+        with closing(self.sorted_rows.run(sides)) as rows:
+            for table in rows:
+                for part, own in _runs(table):
+                    if held and own != mark:
+                        made = self._result(held, schema)
+                        schema, held, held_bytes = made.schema, [], 0
+                        yield from bounded(made)
+                    mark = own
+                    held.append(part)
+                    held_bytes += part.nbytes
+                    if held_bytes > self.room.memory_bytes:
+                        raise MemoryError(f"a group has more than {self.room.memory_bytes} bytes")
         if held:
             yield from bounded(self._result(held, schema))
 
@@ -78,32 +76,15 @@ def group_kernel(code: GroupMapCode, schema: pa.Schema, room: Room) -> GroupKern
     """
     if code.takes != "arrow":
         raise SpecError("the group function has to take Arrow here", value=code.takes)
-    columns = names(schema)
-    parts = [f"{_even(columns[n], schema.field(n).type)}, 'ASC NULLS LAST'" for n in code.by]
-    mark = f"create_sort_key({', '.join(parts)})" if parts else "''::BLOB"
-    terms = ", ".join(["m", *ordering(code.order, columns)])
-    taken = ", ".join(columns.values())
-    kernel = SqlKernel(
-        sides=(schema,),
-        schema=schema.append(pa.field(_MARK, pa.binary())),
-        sql=f"SELECT {taken}, {mark} AS m FROM l ORDER BY {terms}",
-        room=replace(room, memory_bytes=max(room.memory_bytes // 2, 1)),
-    )
+    # The engine holds half of the memory, the group at hand the other.
+    half = replace(room, memory_bytes=max(room.memory_bytes // 2, 1))
+    kernel = marked_kernel(code.by, schema, half, code.order)
     return GroupKernel(code=code, rows=schema, sorted_rows=kernel, room=room)
-
-
-def _even(column: str, type_: pa.DataType) -> str:
-    """Return the key with -0.0 as 0.0: their sort keys differ."""
-    if not pt.is_floating(type_):
-        return column
-    return f"CASE WHEN {column} = 0 THEN 0 ELSE {column} END"
 
 
 def _runs(table: pa.Table) -> Iterator[tuple[pa.Table, bytes]]:
     """Yield the runs of rows that have one mark, without it."""
-    marks = table[_MARK].combine_chunks()
-    rows = table.drop([_MARK])
-    changes = pc.not_equal(marks[1:], marks[:-1]).to_numpy(zero_copy_only=False)
-    starts = [0, *(np.flatnonzero(changes) + 1).tolist()]
-    for start, end in zip(starts, [*starts[1:], table.num_rows], strict=True):
-        yield rows.slice(start, end - start), marks[start].as_py()
+    rows, starts, marks = cut_at_marks(table)
+    bounds = pairwise([*starts.tolist(), rows.num_rows])
+    for (start, end), mark in zip(bounds, marks.to_pylist(), strict=True):
+        yield rows.slice(start, end - start), mark
