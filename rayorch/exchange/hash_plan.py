@@ -59,7 +59,7 @@ def hash_tasks(
     for key in hot:
         sizes[key.bucket] -= key.raw_bytes
     sizes = np.maximum(sizes, 0.0)
-    groups = groups_of(sizes, tasks)
+    groups = groups_of(sizes, tasks, mean if hot else 0.0)
     loads = [sum(float(sizes[low:high].sum()) for low, high in group) for group in groups]
     loads += [0.0] * (tasks - len(loads))
     groups += [[] for _ in range(tasks - len(groups))]
