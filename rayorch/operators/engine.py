@@ -129,6 +129,8 @@ def _connect(spill_dir: str, threads: int) -> "duckdb.DuckDBPyConnection":
             "autoload_known_extensions": "false",
             # A stream tells nothing of its size: the kernel decides what is built on.
             "disabled_optimizers": "join_order,build_side_probe_side",
+            # Nor would it join by time in order: of few rows it would look at every pair.
+            "asof_loop_join_threshold": "0",
             "python_enable_replacements": "false",
         }
     )
