@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from rayorch.operators.measures import Lane, Shape, State, shape_of
+from rayorch.operators.own_states import OwnStates, own_states
 from rayorch.operators.rows import names, ordering
 from rayorch.relational import AggregateCode
 
@@ -24,6 +25,8 @@ class Plan:
     states_grouped: str
     rows_to_values: str
     states_to_values: str
+    own: OwnStates | None = None
+    calls_only: bool = False  # no measure is the engine's
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +69,20 @@ def plan_of(code: AggregateCode, schema: pa.Schema) -> Plan:
     measured = zip(code.measures, shapes, strict=True)
     result = [*keys, *(pa.field(m.name, shape.type) for m, shape in measured)]
     rows, states = _from_rows(layout), _from_states(layout)
+    held = pa.schema(fields)
+    first = len(held) - len(layout.columns)
+    called = zip(code.measures, layout.measures, strict=True)
+    at = [first + columns[0] for m, (_, columns, _) in called if m.aggregate is not None]
     return Plan(
         schema=pa.schema(result),
-        states=pa.schema(fields),
+        states=held,
         rows_to_states=_from_rows(layout, grouped=False),
         rows_grouped=rows,
         states_grouped=states,
         rows_to_values=_values(layout, rows),
         states_to_values=_values(layout, states),
+        own=own_states(code, schema, held, at),
+        calls_only=len(at) == len(code.measures),
     )
 
 

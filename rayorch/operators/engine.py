@@ -69,7 +69,10 @@ def spilling_engine(
 
 
 def query(
-    connection: "duckdb.DuckDBPyConnection", sql: str, feeds: dict[str, Feed]
+    connection: "duckdb.DuckDBPyConnection",
+    sql: str,
+    feeds: dict[str, Feed],
+    batch_rows: int = BATCH_ROWS,
 ) -> Iterator[pa.Table]:
     """Yield the rows of the query over feeds, which it knows by name.
 
@@ -79,7 +82,7 @@ def query(
         connection.register(name, feed.reader())
     try:
         relation: Any = connection.sql(sql)
-        for batch in relation.to_arrow_reader(BATCH_ROWS):
+        for batch in relation.to_arrow_reader(batch_rows):
             if batch.num_rows:
                 yield pa.Table.from_batches([batch])
     except Exception as error:
@@ -129,6 +132,8 @@ def _connect(spill_dir: str, threads: int) -> "duckdb.DuckDBPyConnection":
             "autoload_known_extensions": "false",
             # A stream tells nothing of its size: the kernel decides what is built on.
             "disabled_optimizers": "join_order,build_side_probe_side",
+            # It would also take a stream for a few rows, and as-of join them in nested loops.
+            "asof_loop_join_threshold": "0",
             "python_enable_replacements": "false",
         }
     )

@@ -1,15 +1,15 @@
 """What a kernel is, and the kernel that is one query."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 import pyarrow as pa
 
 from rayorch.operators.columns import carried, carried_schema, restored
-from rayorch.operators.engine import Feed, Side, query, spilling_engine
+from rayorch.operators.engine import BATCH_ROWS, Feed, Side, query, spilling_engine
 
-ENGINE_SHARE: Final = 0.75  # of the memory: the rest holds batches on their way in and out
+ENGINE_SHARE: Final = 0.7  # of the memory: the rest holds batches on their way in and out
 BATCH_BYTES: Final = 64 << 20
 
 
@@ -44,8 +44,9 @@ class SqlKernel:
     numbered: bool = False  # each side also has the column `sequence`
     # The query when the left side is the smaller one: it then comes second.
     sql_left_small: str | None = None
+    batch_rows: int = BATCH_ROWS
 
-    def run(self, sides: Sequence[Side]) -> Iterator[pa.Table]:
+    def run(self, sides: Sequence[Side]) -> Generator[pa.Table, None, None]:
         """Yield the rows of the query."""
         assert len(sides) == len(self.sides)
         sql, inputs = self.sql, [side() for side in sides]
@@ -58,7 +59,7 @@ class SqlKernel:
         }
         memory_bytes = int(self.room.memory_bytes * ENGINE_SHARE)
         with spilling_engine(memory_bytes, self.room.spill_dir, self.room.threads) as engine:
-            for table in query(engine, sql, feeds):
+            for table in query(engine, sql, feeds, self.batch_rows):
                 yield from bounded(restored(table.columns, self.schema))
 
     def _feed(self, tables: Iterator[pa.Table], schema: pa.Schema, prefix: str) -> Feed:

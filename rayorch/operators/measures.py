@@ -65,9 +65,9 @@ def shape_of(measure: Measure, schema: pa.Schema, terms: Sequence[str], exact: b
 
     Raises: SpecError, when the function cannot take the column.
     """
-    if measure.function == "count_all":
-        return Shape(pa.int64(), "coalesce({0}, 0)", (_summed("1", "count(*)", pa.int64()),))
     index = schema.get_field_index(measure.column)
+    if measure.function in {"count_all", "user"}:
+        return _columnless_shape(measure)
     x, type_ = f"c{index}", schema.field(index).type
     match measure.function:
         case "count":
@@ -82,6 +82,14 @@ def shape_of(measure: Measure, schema: pa.Schema, terms: Sequence[str], exact: b
             return _edge_shape(measure.function, x, type_, terms)
         case _:
             return _lane_shape(measure, x, type_)
+
+
+def _columnless_shape(measure: Measure) -> Shape:
+    if measure.aggregate is None:
+        return Shape(pa.int64(), "coalesce({0}, 0)", (_summed("1", "count(*)", pa.int64()),))
+    # The engine only carries what calls make: pickled states, at last values.
+    nothing = State("NULL::BLOB", "NULL::BLOB", "any_value({})", pa.binary())
+    return Shape(measure.aggregate.returns, "{0}", (nothing,))
 
 
 def _summed(row: str, raw: str, type_: pa.DataType) -> State:
@@ -118,7 +126,7 @@ def _spread_shape(function: str, x: str, number: State) -> Shape:
 
 
 def _root(function: str, value: str) -> str:
-    return f"sqrt(greatest({value}, 0))" if function == "std" else value
+    return f"sqrt({value})" if function == "std" else value
 
 
 def _edge_shape(function: str, x: str, type_: pa.DataType, terms: Sequence[str]) -> Shape:

@@ -1,12 +1,14 @@
 """The kernel of an operator, and its partial aggregation before the exchange."""
 
 from dataclasses import replace
+from typing import assert_never
 
 import pyarrow as pa
 
-from rayorch.errors import SpecError
 from rayorch.operators.aggregate import plan_of
+from rayorch.operators.groups import group_kernel
 from rayorch.operators.kernel import Kernel, PassKernel, Room, SqlKernel
+from rayorch.operators.own_kernel import OwnKernel
 from rayorch.operators.partial import Partial
 from rayorch.operators.rows import (
     asof_kernel,
@@ -19,6 +21,7 @@ from rayorch.relational import (
     AggregateCode,
     AsofCode,
     DedupeCode,
+    GroupMapCode,
     JoinCode,
     OperatorCode,
     RepartitionCode,
@@ -59,8 +62,9 @@ def open_kernel(  # noqa: PLR0911, PLR0913 - one return per operator; what an op
             return window_kernel(code, schemas[0], room)
         case RepartitionCode():
             return PassKernel(schema=schemas[0])
-        case _:
-            raise SpecError("no kernel for this operator", value=code.kind)
+        case GroupMapCode():
+            return group_kernel(code, schemas[0], room)
+    assert_never(code)
 
 
 def open_partial(code: OperatorCode, schema: pa.Schema, memory_bytes: int) -> Partial | None:
@@ -73,13 +77,19 @@ def open_partial(code: OperatorCode, schema: pa.Schema, memory_bytes: int) -> Pa
 
 def _aggregate_kernel(
     code: AggregateCode, side: pa.Schema, room: Room, *, rows: pa.Schema | None, final: bool
-) -> SqlKernel:
+) -> Kernel:
     plan = plan_of(code, side if rows is None else rows)
+    assert rows is None or side.equals(plan.states)
+    if plan.own is not None:
+        schema = plan.schema if final else plan.states
+        made_of = side if rows is None else None
+        return OwnKernel(
+            schema=schema, plan=plan, own=plan.own, final=final, room=room, rows=made_of
+        )
     if rows is None:
         kernel = SqlKernel(sides=(side,), schema=plan.schema, sql=plan.rows_to_values, room=room)
         grouped = plan.rows_grouped
     else:
-        assert side.equals(plan.states)
         kernel = SqlKernel(sides=(side,), schema=plan.schema, sql=plan.states_to_values, room=room)
         grouped = plan.states_grouped
     return kernel if final else replace(kernel, schema=plan.states, sql=grouped)

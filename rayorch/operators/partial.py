@@ -55,7 +55,8 @@ class Partial:
         """Take rows; return states that must leave now."""
         self.counts.rows_in += table.num_rows
         if self._pays is False:
-            return self._leaving(self._run(self.plan.rows_to_states, [table], self.rows))
+            made = self._engines(self.plan.rows_to_states, [table], self.rows)
+            return self._leaving(made + self._called([table]))
         self._buffer.append(table)
         self._buffered_bytes += table.nbytes
         gathered = sum(t.num_rows for t in self._buffer)
@@ -71,7 +72,8 @@ class Partial:
 
     def _grouped(self) -> list[pa.Table]:
         rows = sum(table.num_rows for table in self._buffer)
-        states = self._run(self.plan.rows_grouped, self._buffer, self.rows)
+        states = self._engines(self.plan.rows_grouped, self._buffer, self.rows)
+        states += self._called(self._buffer)
         self._buffer, self._buffered_bytes = [], 0
         self._states += states
         self._pays = sum(t.num_rows for t in states) <= rows * _PAYS_MAX
@@ -86,12 +88,28 @@ class Partial:
             return []
         held = self._states
         if len(held) > 1:
-            held = self._run(self.plan.states_grouped, held, self.plan.states)
+            held = self._merged_once(held)
         small = sum(t.nbytes for t in held) * 2 < self.memory_bytes // _BUFFER_SHARE
         self._states = held if small and not last else []
         return [] if small and not last else self._leaving(held)
 
-    def _run(self, sql: str, tables: list[pa.Table], schema: pa.Schema) -> list[pa.Table]:
+    def _merged_once(self, states: list[pa.Table]) -> list[pa.Table]:
+        own = self.plan.own
+        if own is None:
+            return self._engines(self.plan.states_grouped, states, self.plan.states)
+        table = pa.concat_tables(states)
+        rest = [own.without(table, final=False)]
+        made = self._engines(self.plan.states_grouped, rest, self.plan.states)
+        return [*made, own.merged(table)]
+
+    def _called(self, rows: list[pa.Table]) -> list[pa.Table]:
+        """Return the states of the author's own aggregates of rows."""
+        own, table = self.plan.own, pa.concat_tables(rows)
+        return [own.of_rows(table)] if own is not None and table.num_rows else []
+
+    def _engines(self, sql: str, tables: list[pa.Table], schema: pa.Schema) -> list[pa.Table]:
+        if self.plan.calls_only:
+            return []
         target = carried_schema(schema, "c")
         feed = Feed((carried(table, target) for table in tables), target, numbered=False)
         engine = this_threads_engine(self.memory_bytes)

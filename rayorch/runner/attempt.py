@@ -173,9 +173,18 @@ class Attempt:
             self._batch_rows = 0
             del table
         if not self.progress.rows:
-            self._flow(None, self._loaded.reader.schema.empty_table())
+            self._flow_nothing()
         while self._untried:
             self._try_on_no_rows(*self._untried.popitem()[1])
+
+    def _flow_nothing(self) -> None:
+        """Let everybody below know the columns of the rows that there are none of."""
+        try:
+            schema = self._loaded.reader.schema
+        except AttemptError:
+            # A group's function made nothing of nothing, and nothing is missing but a schema.
+            return
+        self._flow(None, schema.empty_table())
 
     def _flow(self, point: StepId | None, table: pa.Table) -> None:
         """Write one batch to the sinks at this point of the tree, and send it down its branches."""

@@ -1,0 +1,189 @@
+"""Joins, sorts, de-duplication and windows, against one DuckDB query over whole tables."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from rayorch.relational import (
+    AsofCode,
+    DedupeCode,
+    JoinCode,
+    JoinHow,
+    SortCode,
+    SortKey,
+    WindowCode,
+    WindowColumn,
+)
+from tests.rayorch.operators.oracle import cut, kernel, result, rows_of, wanted
+
+HOWS: tuple[JoinHow, ...] = ("inner", "left", "right", "full", "semi", "anti")
+SHAPES = ["plain", "one_key", "distinct", "left_empty", "right_empty"]
+
+
+def make(random: np.random.Generator, rows: int, keys: int) -> pa.Table:
+    absent = random.random(rows) < 0.1
+    floats = random.choice([1.5, -0.0, 0.0, np.nan, 7.25], rows)
+    return pa.table(
+        {
+            "k": pa.array(random.integers(0, max(keys, 1), rows), mask=absent),
+            "f": pa.array(floats, mask=random.random(rows) < 0.1),
+            "id": pa.array(np.arange(rows)),
+            "at": pa.array(random.integers(0, 40, rows), pa.timestamp("us", "UTC")),
+            "nested": pa.array(
+                [{"a": [i, None]} for i in range(rows)], pa.struct({"a": pa.list_(pa.int64())})
+            ),
+        }
+    )
+
+
+def two_sides(shape: str, random: np.random.Generator) -> tuple[pa.Table, pa.Table]:
+    keys = {"one_key": 1, "distinct": 10**9}.get(shape, 12)
+    left = make(random, 0 if shape == "left_empty" else 90, keys)
+    right = make(random, 0 if shape == "right_empty" else 60, keys)
+    return left, right.rename_columns(["k2", "f2", "id", "at", "nested"])
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_join_equals_the_query(how: JoinHow, shape: str, seed: int, tmp_path: Path) -> None:
+    random = np.random.default_rng(seed)
+    left, right = two_sides(shape, random)
+    code = JoinCode(how=how, left_on=("k", "f"), right_on=("k2", "f2"))
+
+    opened = kernel(code, left.schema, right.schema, spill=tmp_path)
+    found = result(opened, cut(left, random), cut(right, random))
+
+    on = "l.k = r.k2 AND l.f = r.f2"
+    key = "coalesce(l.k, r.k2) k, coalesce(l.f, r.f2) f" if how in {"right", "full"} else "l.k, l.f"
+    both = f"{key}, l.id, l.at, l.nested, r.id, r.at, r.nested"
+    taken = "l.*" if how in {"semi", "anti"} else both
+    expected = wanted(f"SELECT {taken} FROM l {how} JOIN r ON {on}", l=left, r=right)
+    assert rows_of(found) == rows_of(expected)
+    assert found.schema.types == opened.schema.types
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("nulls_first", [False, True])
+def test_a_sort_equals_the_query(
+    seed: int, descending: bool, nulls_first: bool, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(seed)
+    table = make(random, 200, 9)
+    keys = (
+        SortKey(column="f", descending=descending, nulls_first=nulls_first),
+        SortKey(column="k", nulls_first=nulls_first),
+    )
+    code = SortCode(keys=keys, deterministic=True)
+
+    found = result(kernel(code, table.schema, spill=tmp_path), cut(table, random))
+
+    nulls = "NULLS FIRST" if nulls_first else "NULLS LAST"
+    order = f"f {'DESC' if descending else 'ASC'} {nulls}, k {nulls}, id"
+    expected = wanted(f"SELECT * FROM t ORDER BY {order}", t=table)
+    assert found["id"].equals(expected["id"])
+    assert found.schema.equals(table.schema)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_dedupe_keeps_the_first_by_order_then_of_the_input(seed: int, tmp_path: Path) -> None:
+    random = np.random.default_rng(seed)
+    table = make(random, 200, 9)
+    code = DedupeCode(by=("k", "f"), order=(SortKey(column="at"),), deterministic=True)
+
+    found = result(kernel(code, table.schema, spill=tmp_path), cut(table, random))
+
+    expected = wanted('SELECT DISTINCT ON (k, f) * FROM t ORDER BY "at", id', t=table)
+    assert rows_of(found) == rows_of(expected)
+
+
+@pytest.mark.parametrize("direction", ["backward", "forward", "nearest"])
+@pytest.mark.parametrize("keyed", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_an_asof_join_takes_the_nearest(
+    direction: str, keyed: bool, seed: int, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(seed)
+    left, right = two_sides("plain", random)
+    code = AsofCode(
+        left_on="at",
+        right_on="at",
+        left_by=("k",) if keyed else (),
+        right_by=("k2",) if keyed else (),
+        direction=direction,  # type: ignore[arg-type]
+        tolerance=timedelta(microseconds=3),
+    )
+
+    opened = kernel(code, left.schema, right.schema, spill=tmp_path)
+    found = result(opened, cut(left, random), cut(right, random))
+
+    by = {row["id"]: row for row in found.to_pylist()}
+    states = right.to_pylist()
+    assert found.num_rows == left.num_rows
+    for row in left.to_pylist():
+        gaps = [
+            ((row["at"] - s["at"]) / timedelta(microseconds=1), s["id"])
+            for s in states
+            if not keyed or (row["k"] is not None and row["k"] == s["k2"])
+        ]
+        assert by[row["id"]]["id_right"] == _nearest(gaps, direction)
+
+
+def _nearest(gaps: list[tuple[float, int]], direction: str) -> int | None:
+    back = [(gap, -i) for gap, i in gaps if 0 <= gap <= 3]
+    ahead = [(-gap, i) for gap, i in gaps if -3 <= gap <= 0]
+    if direction != "forward" and back and (direction == "backward" or not ahead):
+        return -min(back)[1]
+    if direction == "backward" or not ahead:
+        return None
+    if direction == "nearest" and back and min(back)[0] <= min(ahead)[0]:
+        return -min(back)[1]
+    return min(ahead)[1]
+
+
+def test_a_window_equals_the_query(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    table = make(random, 200, 9)
+    columns = (
+        WindowColumn(name="n", function="row_number"),
+        WindowColumn(name="r", function="rank"),
+        WindowColumn(name="s", function="sum", column="id"),
+        WindowColumn(name="p", function="lag", column="id", args=(2, -1)),
+        WindowColumn(name="m", function="max", column="at"),
+    )
+    order = (SortKey(column="at"), SortKey(column="id"))
+    code = WindowCode(by=("k",), order=order, columns=columns)
+
+    found = result(kernel(code, table.schema, spill=tmp_path), cut(table, random))
+
+    expected = wanted(
+        "SELECT *, row_number() OVER w, rank() OVER w, (sum(id) OVER w)::BIGINT, "
+        'lag(id, 2, -1) OVER w, max("at") OVER w FROM t '
+        'WINDOW w AS (PARTITION BY k ORDER BY "at", id ROWS UNBOUNDED PRECEDING)',
+        t=table.set_column(3, "at", table["at"].cast(pa.timestamp("us"))),
+    )
+    plain = [pa.timestamp("us") if pa.types.is_timestamp(t) else t for t in found.schema.types]
+    cast = [c.cast(t) for c, t in zip(found.columns, plain, strict=True)]
+    assert rows_of(pa.table(cast, names=found.column_names)) == rows_of(expected)
+
+
+def test_what_a_source_raises_comes_through_and_the_spill_folder_is_empty(tmp_path: Path) -> None:
+    table = make(np.random.default_rng(0), 10, 3)
+    opened = kernel(SortCode(keys=(SortKey(column="k"),)), table.schema, spill=tmp_path)
+
+    class LostError(Exception):
+        pass
+
+    def broken() -> Iterator[pa.Table]:
+        yield table
+        raise LostError
+
+    with pytest.raises(LostError):
+        list(opened.run([broken]))
+    assert not list(tmp_path.iterdir())
