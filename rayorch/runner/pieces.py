@@ -61,9 +61,10 @@ def _pieces_of_files(split: Split) -> tuple[Split, ...]:
 
 
 def _row_groups(part: FilePart) -> list[FilePart]:
-    if part.row_groups is None or len(part.row_groups) <= 1:
+    groups = tuple(range(part.groups)) if part.row_groups is None else part.row_groups
+    if len(groups) <= 1:
         return [part]
-    return [replace(part, row_groups=(group,), rows=None) for group in part.row_groups]
+    return [replace(part, row_groups=(group,), groups=0, rows=None) for group in groups]
 
 
 def _of_parts(parts: list[FilePart], each_bytes: float) -> Split:
