@@ -24,6 +24,7 @@ from rayorch.exchange import (
     ExchangeLostError,
     ExchangeWriter,
     carried_schema,
+    check_side,
     codec_for,
     dump_part,
     load_split,
@@ -69,6 +70,7 @@ class EdgeWriter:
         self._store = store
         self._edge = edge
         self._code = guarded(exchange, limits)
+        self._name = exchange.name
         # The steps after a union may lead to one side twice: each has a file of its own.
         name = f"{lease.task:07d}-{lease.attempt}-{lease.epoch}-{number}"
         self._key = exchange_key(lease.run, exchange.consumer, name)
@@ -78,7 +80,7 @@ class EdgeWriter:
         self._writer: ExchangeWriter | None = None
 
     def write(self, table: pa.Table) -> None:
-        """Take rows. Raises: ResultError, KeyRefusedError, StoreError."""
+        """Take rows. Raises: ResultError, MissingColumnError, KeyRefusedError, StoreError."""
         if self._writer is None:
             self._open(table.schema)
         assert self._schema is not None
@@ -109,6 +111,7 @@ class EdgeWriter:
             self._writer.abort()
 
     def _open(self, schema: pa.Schema) -> None:
+        check_side(self._name, self._code, self._edge.side, schema)
         self._schema = schema
         self._partial = open_partial(self._code, schema, self._memory_bytes)
         keying = keying_of(self._code, self._edge.side)
