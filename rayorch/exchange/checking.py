@@ -3,12 +3,14 @@
 By the planner, where a side's columns are those of files; else by the first task that has rows.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.types as pt
 
 from connectors.data_errors import MissingColumnError
+from rayorch.errors import SpecError
 from rayorch.exchange.errors import KeysApartError
 from rayorch.exchange.hashing import key_hashes
 from rayorch.exchange.ordering import sort_order
@@ -71,10 +73,12 @@ def _taken(code: OperatorCode, side: int) -> Iterator[str]:
 
 
 def check_sides(name: str, code: OperatorCode, schemas: Sequence[pa.Schema]) -> None:
-    """Refuse keys of two sides that cannot be equal: their rows would go to different tasks.
+    """Refuse keys of two sides that cannot be equal, and results with two columns of one name.
 
-    Raises: KeysApartError.
+    Raises: KeysApartError, SpecError.
     """
+    _check_names(name, code, schemas)
+    # Rows that are equal only to the eye would go to different tasks.
     for left, right in _paired(code):
         types = _types(schemas, left, right)
         if _family(types[0]) != _family(types[1]):
@@ -87,6 +91,28 @@ def check_sides(name: str, code: OperatorCode, schemas: Sequence[pa.Schema]) -> 
         ):
             apart = (code.left_on, str(types[0]), code.right_on, str(types[1]))
             raise KeysApartError(name, *apart)
+
+
+def _check_names(name: str, code: OperatorCode, schemas: Sequence[pa.Schema]) -> None:
+    names = list(schemas[0].names)
+    match code:
+        case JoinCode(how="semi" | "anti"):
+            return
+        case JoinCode() | AsofCode():
+            keys = code.right_on if isinstance(code, JoinCode) else code.right_by
+            kept = [each for each in schemas[1].names if each not in keys]
+            taken = set(names)
+            names += [each + code.suffix if each in taken else each for each in kept]
+            fix = "give another suffix=, or select and rename columns before"
+        case WindowCode():
+            names += [column.name for column in code.columns]
+            fix = "give the new column another name"
+        case _:
+            return
+    for each, count in Counter(names).items():
+        if count > 1:
+            problem = "two columns of the result have one name"
+            raise SpecError(problem, transform=name, field="columns", value=each, fix=fix)
 
 
 def _paired(code: OperatorCode) -> list[tuple[str, str]]:

@@ -65,9 +65,17 @@ def shape_of(measure: Measure, schema: pa.Schema, terms: Sequence[str], exact: b
 
     Raises: SpecError, when the function cannot take the column.
     """
-    index = schema.get_field_index(measure.column)
+    try:
+        return _shape(measure, schema, terms, exact)
+    except SpecError as error:
+        field = f"{measure.name} = ({measure.column!r}, {measure.function!r})"
+        raise SpecError(error.problem, field=field, value=error.value, fix=error.fix) from error
+
+
+def _shape(measure: Measure, schema: pa.Schema, terms: Sequence[str], exact: bool) -> Shape:
     if measure.function in {"count_all", "user"}:
         return _columnless_shape(measure)
+    index = schema.get_field_index(measure.column)
     x, type_ = f"c{index}", schema.field(index).type
     match measure.function:
         case "count":

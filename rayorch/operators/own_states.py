@@ -204,11 +204,21 @@ def _pickled(states: Iterable[Any]) -> pa.Array:
         pickler.clear_memo()
         buffer.seek(0)
         buffer.truncate()
-        pickler.dump(state)
+        try:
+            pickler.dump(state)
+        except (TypeError, AttributeError, pickle.PicklingError) as error:
+            problem = "the state of an aggregate cannot be pickled"
+            fix = f"{error}\nkeep plain values in it: numbers, text, lists, arrays"
+            raise SpecError(problem, value=type(state).__qualname__, fix=fix) from error
         found.append(buffer.getvalue())
     return pa.array(found, pa.binary())
 
 
 def _values(values: Iterable[object], type_: pa.DataType) -> pa.Array:
     plain = [v.cast(type_) if isinstance(v, pa.Scalar) else v for v in values]
-    return pa.array(plain, type_)
+    try:
+        return pa.array(plain, type_)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        problem = "an aggregate's finish returned what is not of the type that it says"
+        fix = f"{error}\nmend finish, or say another type in `returns`"
+        raise SpecError(problem, field="returns", value=str(type_), fix=fix) from error

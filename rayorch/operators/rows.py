@@ -263,7 +263,7 @@ def sum_type(type_: pa.DataType) -> pa.DataType:
         return pa.float64()
     if pt.is_duration(type_):
         return type_
-    raise SpecError("cannot be summed", value=str(type_))
+    raise SpecError("a column of this type has no sum and no mean", value=str(type_))
 
 
 def sql_type(type_: pa.DataType) -> str:

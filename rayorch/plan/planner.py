@@ -57,7 +57,7 @@ def make_plan(program: Program, slots: int) -> Plan:
     """Look at every source now and cut it into splits for this many slots.
 
     Raises: what `open_sink`, `discover` and `open_reader` of `connectors` raise; KeyRefusedError
-    and KeysApartError of exchanges.
+    KeysApartError and SpecError of operators.
     """
     for sink in program.sinks:
         # A place or option that cannot be is refused now; nothing is created by it.

@@ -52,6 +52,7 @@ class LoadedStage:
     limits: CodeLimits
     is_local: bool
     edges: tuple[tuple[ExchangeEdge, ExchangeProgram], ...] = ()
+    operator: ExchangeProgram | None = None  # whose result its rows are
     store: Store  # of the home, where exchange files lie
 
     def is_cheap(self, split: Split) -> bool:
@@ -94,6 +95,7 @@ class LoadedProgram:
             sink_names={edge.sink: self._program.sinks[edge.sink].name for edge in stage.sinks},
             branches=branches_of(stage),
             limits=limits,
+            operator=None if stage.exchange is None else exchanges[stage.exchange],
             edges=tuple((edge, exchanges[edge.exchange]) for edge in stage.exchanges),
             store=self._home.store,
             is_local=all(urlsplit(root).scheme in _LOCAL for root in discovery.roots),
