@@ -11,6 +11,13 @@ from connectors.errors import ObjectMissingError
 from connectors.splits import Discovery, FilePart, Split
 from rayorch.cli.errors import NoTaskError
 from rayorch.cli.estimates import calibration_documents, calibration_lines
+from rayorch.cli.exchanges import (
+    cut_lines,
+    find_plan,
+    reduce_document,
+    reduce_lines,
+    sides_of_stage,
+)
 from rayorch.cli.finding import commands_of, find_run, read_origin
 from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document
@@ -42,7 +49,7 @@ def explain(options: Options) -> int:
     run = find_run(at, machine, options.run)
     plan = _plan(at, run)
     if options.task is not None:
-        code = _explain_task(options, run, plan, reader.events)
+        code = _explain_task(options, at, run, plan, reader.events)
         _note_folded(reader)
         return code
     view = view_of(run, machine, at.clock.now_s())
@@ -86,8 +93,11 @@ def _plan(at: Connection, run: Run) -> RunPlan | None:
 
 
 def _stage_lines(run: Run, plan: RunPlan | None) -> Lines:
-    for shape, stage in zip(run.stages, plan.stages if plan else (), strict=False):
-        yield shape.name, _why(stage)
+    for index, stage in enumerate(plan.stages if plan else ()):
+        if run.stages[index].after:
+            yield from cut_lines(run, index)
+        else:
+            yield run.stages[index].name, _why(stage)
 
 
 def _why(stage: StagePlan) -> str:
@@ -118,10 +128,12 @@ def _stage_documents(run: Run, plan: RunPlan | None) -> list[dict[str, Any]]:
             "roots": list(stage.discovery.roots),
             "files": len(stage.discovery.files),
             "size_bytes": stage.discovery.size_bytes,
-            "tasks": len(stage.splits),
-            "why": _why(stage),
+            "tasks": run.task_counts[index] if run.task_counts else len(stage.splits),
+            "why": "\n".join(run.notes.get(index, ())) if shape.after else _why(stage),
         }
-        for shape, stage in zip(run.stages, plan.stages if plan else (), strict=False)
+        for index, (shape, stage) in enumerate(
+            zip(run.stages, plan.stages if plan else (), strict=False)
+        )
     ]
 
 
@@ -158,37 +170,52 @@ def _told(line: Line) -> str:
 # --- a task -------------------------------------------------------------------------------------
 
 
-def _explain_task(options: Options, run: Run, plan: RunPlan | None, events: Sequence[Event]) -> int:
+def _explain_task(
+    options: Options, at: Connection, run: Run, plan: RunPlan | None, events: Sequence[Event]
+) -> int:
     number = options.task
     assert number is not None
     count = sum(run.task_counts)
     if number >= count or plan is None:
         raise NoTaskError(run.id, number, count)
     stage = _stage_index(run, number)
-    discovery = plan.stages[stage].discovery
-    split = decode_split(plan.split_of()[number])
+    lines, document = _task_input(at, run, plan, stage, number)
     told = [line for line in story(events, run.id, TaskId(number)) if line.task == number]
     task = run.tasks[number] if number < len(run.tasks) else None
     if options.as_json:
-        document = {
-            "run": run.id,
-            "task": number,
-            "stage": run.stages[stage].name,
+        head = {"run": run.id, "task": number, "stage": run.stages[stage].name}
+        state = {
             "state": _task_state(run, task),
-            "split": msgspec.to_builtins(split),
-            "roots": list(discovery.roots),
             "failures": task.failures if task else 0,
             "strikes": task.strikes if task else 0,
             "story": told,
         }
-        print_document(document)
+        print_document({**head, **document, **state})
         return Exit.OK
     click.echo(f"task {number} of {run.id}: {_task_state(run, task)}")
     click.echo(f"  {'stage':<{LABEL}}{run.stages[stage].name}")
-    _print("input", _input_lines(discovery, split))
+    _print("input", lines)
     _print("what happened", _story_lines(told, run.submitted_s))
     _print("what it committed", _commit_lines(run, _commit(events, run.id, number)))
     return Exit.OK
+
+
+def _task_input(
+    at: Connection, run: Run, plan: RunPlan, stage: int, task: int
+) -> tuple[Lines, dict[str, Any]]:
+    """Return what a task reads, as lines and as a document."""
+    number = task - run.first_tasks[stage]
+    if not run.stages[stage].after:
+        discovery, data = plan.stages[stage].discovery, plan.stages[stage].splits[number]
+        split = decode_split(data)
+        roots = list(discovery.roots)
+        return _input_lines(discovery, split), {"split": msgspec.to_builtins(split), "roots": roots}
+    divided = find_plan(at.home, run, stage)
+    if divided is None:
+        return iter(()), {}
+    reads = divided.split(number)
+    sides = sides_of_stage(run, stage, len(reads.sides))
+    return reduce_lines(reads, sides), {"exchange": reduce_document(reads, sides)}
 
 
 def _commit(events: Sequence[Event], run: RunId, task: int) -> AttemptFinished | None:
@@ -201,12 +228,10 @@ def _commit(events: Sequence[Event], run: RunId, task: int) -> AttemptFinished |
 
 
 def _stage_index(run: Run, task: int) -> int:
-    """Return the stage of a task: tasks are numbered through all stages, in order."""
-    last = 0
-    for index, count in enumerate(run.task_counts):
-        last += count
-        if task < last:
-            return index
+    """Return the stage of a task: those of a stage are numbered in a row, as it was planned."""
+    for stage, first in run.first_tasks.items():
+        if first <= task < first + run.task_counts[stage]:
+            return stage
     raise AssertionError(f"task {task} of {run.task_counts}")
 
 
@@ -247,6 +272,8 @@ def _commit_lines(run: Run, fact: AttemptFinished | None) -> Lines:
     yield "rows", f"{count_text(output.rows_in)} in"
     for result in output.results:
         yield "wrote", _result_text(run, result)
+    for part in output.parts:
+        yield "exchange", f"{counted(part.rows, 'row')}, {bytes_text(part.size_bytes)} written"
     spent = (("read", took.read_s), ("compute", took.compute_s), ("write", took.write_s))
     yield "seconds", ", ".join(f"{name} {seconds_text(spent_s)}" for name, spent_s in spent)
     yield "memory", f"{bytes_text(output.memory_bytes)} at most"
