@@ -246,7 +246,7 @@ class Attempt:
 
             for index, (edge, exchange) in enumerate(self._loaded.edges):
                 self._edges[index] = EdgeWriter(
-                    self._loaded.store, self._lease, index, edge, exchange, self._loaded.limits
+                    self._loaded.scratch, self._lease, index, edge, exchange, self._loaded.limits
                 )
 
     def _exchange(self, index: int, table: pa.Table) -> None:

@@ -52,7 +52,7 @@ class LoadedStage:
     limits: CodeLimits
     is_local: bool
     edges: tuple[tuple[ExchangeEdge, ExchangeProgram], ...] = ()
-    store: Store  # of the home, where exchange files lie
+    scratch: Store  # of the home, where exchange files lie
 
     def is_cheap(self, split: Split) -> bool:
         """Say whether reading the split inline is cheaper than another thread's doing it."""
@@ -95,7 +95,7 @@ class LoadedProgram:
             branches=branches_of(stage),
             limits=limits,
             edges=tuple((edge, exchanges[edge.exchange]) for edge in stage.exchanges),
-            store=self._home.store,
+            scratch=self._home.scratch,
             is_local=all(urlsplit(root).scheme in _LOCAL for root in discovery.roots),
         )
         self.stages[index] = loaded
