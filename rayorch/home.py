@@ -11,6 +11,8 @@ runs/<run>/stage-<n>.msgpack   how a stage that reads an exchange is divided
 runs/<run>/stage-<n>-<revision>.msgpack   where the bytes are that it reads
 runs/<run>/exchange/<n>/…  exchange files that stage n reads, until it has
 runs/<run>/reproduce.json  versions, parameters and input files: what it takes to do it again
+runs/<run>/pools.json      what it was asked to keep to: pools, an objective; only if it was
+runs/<run>/placement-<n>.json  what was weighed for each placement
 runs/<run>/estimate.json   what the run was expected to take
 runs/<run>/calibration.json and what it took
 runs/<run>/log/…           structured log, one JSON object a line
@@ -32,6 +34,7 @@ RUNS: Final = "runs/"
 REQUESTS: Final = "requests/"
 ESTIMATES: Final = "estimates/"
 EXCHANGE: Final = "exchange/"
+ASKED: Final = "pools"
 IDENTITY: Final = "home.json"
 UNSURE_TRIES_MAX: Final = 5
 
@@ -91,8 +94,10 @@ def exchange_key(run: RunId, stage: int, name: str) -> str:
 class Home:
     """Typed access to everything under a home but the journal."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, scratch: Store | None = None) -> None:
         self.store = store
+        # The same place, for what is made again when the machine loses it: no write is waited for.
+        self.scratch = store if scratch is None else scratch
 
     @property
     def url(self) -> str:
@@ -177,6 +182,17 @@ class Home:
         found: dict[str, Any] = msgspec.json.decode(self.store.get(f"{RUNS}{run}/{name}.json"))
         return found
 
+    def put_asked(self, run: RunId, asked: Mapping[str, Any]) -> None:
+        """Keep what a run is asked to keep to (`plan.asking`), before it is submitted."""
+        self.put_json(run, ASKED, asked)
+
+    def get_asked(self, run: RunId) -> dict[str, Any] | None:
+        """Return what a run was asked to keep to; None: nothing."""
+        try:
+            return self.get_json(run, ASKED)
+        except ObjectMissingError:
+            return None
+
     def put_estimates(self, version: str, data: bytes) -> None:
         """Keep what was measured of one version of a stage."""
         self.store.put(f"{ESTIMATES}{version}.json", data)
@@ -191,4 +207,5 @@ def open_home(url: str) -> Home:
 
     Raises: BadUrlError, MissingExtraError.
     """
-    return Home(open_store(url, {"durable": "true"}))
+    store = open_store(url, {"durable": "true"})
+    return Home(store, open_store(url) if store.url.startswith("file:") else None)

@@ -39,6 +39,7 @@ class Partial:
     _buffer: list[pa.Table] = field(default_factory=list)
     _buffered_bytes: int = 0
     _states: list[pa.Table] = field(default_factory=list)
+    _bulks: int = 0  # whose states are in `_states`
     _pays: bool | None = None  # not known before a sample was grouped
 
     @property
@@ -60,8 +61,10 @@ class Partial:
         self._buffer.append(table)
         self._buffered_bytes += table.nbytes
         gathered = sum(t.num_rows for t in self._buffer)
-        sampled = self._pays is None and gathered >= _SAMPLE_ROWS
-        if sampled or self._buffered_bytes >= self.memory_bytes // _BUFFER_SHARE:
+        if self._pays is None and gathered >= _SAMPLE_ROWS and not self._seems_to_pay():
+            self._pays = False
+            return self._grouped()
+        if self._buffered_bytes >= self.memory_bytes // _BUFFER_SHARE:
             return self._grouped()
         return []
 
@@ -70,13 +73,22 @@ class Partial:
         leaving = self._grouped() if self._buffer else []
         return leaving + self._merged(last=True)
 
+    def _seems_to_pay(self) -> bool:
+        """Say whether some rows shrink. They stay: once more costs less than to merge states."""
+        if self.plan.calls_only:
+            return True
+        sample = pa.concat_tables(self._buffer).slice(0, _SAMPLE_ROWS)
+        states = self._engines(self.plan.rows_grouped, [sample], self.rows)
+        return _shrinks(sample.num_rows, states)
+
     def _grouped(self) -> list[pa.Table]:
         rows = sum(table.num_rows for table in self._buffer)
         states = self._engines(self.plan.rows_grouped, self._buffer, self.rows)
         states += self._called(self._buffer)
         self._buffer, self._buffered_bytes = [], 0
         self._states += states
-        self._pays = sum(t.num_rows for t in states) <= rows * _PAYS_MAX
+        self._bulks += 1
+        self._pays = self._pays is not False and _shrinks(rows, states)
         held = sum(table.nbytes for table in self._states)
         if not self._pays or held >= self.memory_bytes // _BUFFER_SHARE:
             return self._merged(last=not self._pays)
@@ -87,10 +99,11 @@ class Partial:
         if not self._states:
             return []
         held = self._states
-        if len(held) > 1:
+        if self._bulks > 1:
             held = self._merged_once(held)
         small = sum(t.nbytes for t in held) * 2 < self.memory_bytes // _BUFFER_SHARE
         self._states = held if small and not last else []
+        self._bulks = 1 if self._states else 0
         return [] if small and not last else self._leaving(held)
 
     def _merged_once(self, states: list[pa.Table]) -> list[pa.Table]:
@@ -120,3 +133,8 @@ class Partial:
     def _leaving(self, tables: list[pa.Table]) -> list[pa.Table]:
         self.counts.rows_out += sum(table.num_rows for table in tables)
         return [part for table in tables for part in bounded(table)]
+
+
+def _shrinks(rows: int, states: list[pa.Table]) -> bool:
+    made: int = sum(table.num_rows for table in states)
+    return made <= rows * _PAYS_MAX

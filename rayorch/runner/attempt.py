@@ -8,9 +8,8 @@ what is made of it. Nothing that an attempt writes is visible: it ends with a sm
 files, and the journal decides whether they count.
 """
 
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -93,7 +92,7 @@ class Attempt:
         loaded: LoadedStage,
         clock: Clock,
         spent: Spent,
-        halted: threading.Event,
+        halted: Callable[[], bool],
     ) -> None:
         self._lease = lease
         self._split = split
@@ -166,7 +165,7 @@ class Attempt:
             self._doing = "read", self._loaded.stage.name
             table = next(batches, None)
             self._spent.wait_s += clock.monotonic_s() - asked_s
-            if self._halted.is_set():
+            if self._halted():
                 raise AttemptHaltedError
             if table is None:
                 break
@@ -252,7 +251,7 @@ class Attempt:
 
             for index, (edge, exchange) in enumerate(self._loaded.edges):
                 self._edges[index] = EdgeWriter(
-                    self._loaded.store, self._lease, index, edge, exchange, self._loaded.limits
+                    self._loaded.scratch, self._lease, index, edge, exchange, self._loaded.limits
                 )
 
     def _exchange(self, index: int, table: pa.Table) -> None:

@@ -53,7 +53,7 @@ class LoadedStage:
     is_local: bool
     edges: tuple[tuple[ExchangeEdge, ExchangeProgram], ...] = ()
     operator: ExchangeProgram | None = None  # whose result its rows are
-    store: Store  # of the home, where exchange files lie
+    scratch: Store  # of the home, where exchange files lie
 
     def is_cheap(self, split: Split) -> bool:
         """Say whether reading the split inline is cheaper than another thread's doing it."""
@@ -97,7 +97,7 @@ class LoadedProgram:
             limits=limits,
             operator=None if stage.exchange is None else exchanges[stage.exchange],
             edges=tuple((edge, exchanges[edge.exchange]) for edge in stage.exchanges),
-            store=self._home.store,
+            scratch=self._home.scratch,
             is_local=all(urlsplit(root).scheme in _LOCAL for root in discovery.roots),
         )
         self.stages[index] = loaded

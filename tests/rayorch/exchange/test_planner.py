@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from connectors.store import open_store
@@ -144,7 +145,7 @@ def test_the_number_of_tasks_follows_size_slots_memory_and_requests(tmp_path: Pa
     parts = written(open_store(str(tmp_path)), AGGREGATE, _sides(AGGREGATE, "1.2"), buckets=256)
 
     def tasks(code: OperatorCode = AGGREGATE, **limits: int) -> tuple[int, str]:
-        plan: ExchangePlan = plan_exchange(code, parts, PlanLimits(**{"slots": 2, **limits}))
+        plan: ExchangePlan = plan_exchange(code, parts, replace(PlanLimits(slots=2), **limits))
         return len(plan.splits) + len(plan.before), str(plan.reasons[0])
 
     assert tasks()[0] == 1  # six megabytes
