@@ -187,3 +187,19 @@ def test_what_a_source_raises_comes_through_and_the_spill_folder_is_empty(tmp_pa
     with pytest.raises(LostError):
         list(opened.run([broken]))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.timeout(30)
+def test_an_asof_join_without_keys_sorts_both_sides_and_merges(tmp_path: Path) -> None:
+    """In nested loops, which DuckDB takes for streams when it may, this takes over 30 seconds."""
+    random = np.random.default_rng(0)
+    lefts, rights = random.permutation(2_000_000), np.sort(random.permutation(2_000_000)[:200_000])
+    left, right = pa.table({"at": lefts}), pa.table({"at": rights})
+    code = AsofCode(left_on="at", right_on="at")
+
+    found = result(kernel(code, left.schema, right.schema, spill=tmp_path), [left], [right])
+
+    places = np.searchsorted(rights, found["at"].to_numpy(), side="right") - 1
+    expected = pa.array(rights[places], mask=places < 0)
+    assert found["at_right"].combine_chunks().equals(expected)
+    assert found.num_rows == len(lefts)
