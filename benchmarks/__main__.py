@@ -70,7 +70,7 @@ def main(given: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     results = Results(asked.json)
     results.add(this_machine())
-    options = Options(runs=1 if asked.quick else asked.runs, peers=asked.peers)
+    options = Options(runs=1 if asked.quick else asked.runs, peers=asked.peers, quick=asked.quick)
     with tempfile.TemporaryDirectory(prefix="rayorch-bench-state-") as state:
         private_state(Path(state))
         with Session(options, results) as session:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from placement.errors import InvalidProblemError
 from placement.layout import NO_POOL, Layout
 from placement.model import Deadline, Dep, Network, Pool, Problem, Spot, TaskClass
 from placement.taskgraph import TaskGraph
@@ -96,11 +97,37 @@ def plan_from(problem: Problem, layout: Layout) -> dict[str, Any]:
     }
 
 
-def graph_from(instance: Json) -> TaskGraph:
-    """Translate a task graph of the second format."""
+def graph_from(instance: Any) -> TaskGraph:  # noqa: ANN401  it is what must be checked
+    """Translate a task graph of the second format.
+
+    Raises: InvalidProblemError for what the format does not allow, naming the field.
+    """
+    fields = ("tasks", "edges", "nodes", "bandwidth")
+    if not isinstance(instance, Mapping) or not set(fields) <= set(instance):
+        lacks = [f for f in fields if not isinstance(instance, Mapping) or f not in instance]
+        raise InvalidProblemError("graph", "must be an object with these fields", repr(lacks))
+    for name in ("tasks", "nodes"):
+        if not isinstance(instance[name], Mapping):
+            raise InvalidProblemError(name, "must be an object, name -> number", "")
     return TaskGraph(
-        work_s=instance["tasks"],
-        edges=tuple((a, b, float(size)) for a, b, size in instance["edges"]),
-        speed=instance["nodes"],
-        bandwidth=float(instance["bandwidth"]),
+        work_s={task: _number(task, s) for task, s in instance["tasks"].items()},
+        edges=tuple(_edge(edge) for edge in instance["edges"]),
+        speed={node: _number(node, s) for node, s in instance["nodes"].items()},
+        bandwidth=_number("bandwidth", instance["bandwidth"]),
     )
+
+
+def _edge(edge: Any) -> tuple[str, str, float]:  # noqa: ANN401  it is what must be checked
+    if (
+        not isinstance(edge, list)
+        or len(edge) != 3
+        or not all(isinstance(t, str) for t in edge[:2])
+    ):
+        raise InvalidProblemError("edges", "an edge must be [from, to, bytes]", repr(edge))
+    return edge[0], edge[1], _number("edges", edge[2])
+
+
+def _number(where: str, value: Any) -> float:  # noqa: ANN401  it is what must be checked
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidProblemError(where, "must be a number", repr(value))
+    return float(value)

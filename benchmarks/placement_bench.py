@@ -4,6 +4,8 @@
 
 Reads `placement-bench/1` instances (or task graphs, with --graphs) and writes
 `<file name>.plan.json` beside one line a file: predicted cost, 95 % finish, bound, gap, seconds.
+For task graphs a plan is node -> ordered tasks, and the line has the makespan and its share of
+HEFT's.  `python -m benchmarks.workflow_graphs --out DIR` makes graphs to try it on.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _TIME_LIMIT_S = 90.0
-_GRAPH_LIMIT_S = 20.0
+_GRAPH_LIMIT_S = 10.0
 
 
 def plan_instance(instance: dict[str, Any], *, time_limit_s: float, seed: int) -> tuple[Any, str]:
@@ -54,13 +56,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     work = schedule_graph if options.graphs else plan_instance
     limit = options.time_limit or (_GRAPH_LIMIT_S if options.graphs else _TIME_LIMIT_S)
     failed = 0
-    for path in sorted(options.source.glob("*.json")):
-        if path.name.endswith(".plan.json"):
-            continue
+    paths = [p for p in sorted(options.source.glob("*.json")) if not p.name.endswith(".plan.json")]
+    if not paths:
+        sys.stderr.write(f"no instance (*.json) found. folder={options.source}\n")
+        return 1
+    for path in paths:
         begin = time.monotonic()
         try:
             plan, line = work(json.loads(path.read_text()), time_limit_s=limit, seed=options.seed)
-        except (PlacementError, KeyError, TypeError) as err:
+        except (PlacementError, KeyError, TypeError, json.JSONDecodeError) as err:
             failed += 1
             sys.stderr.write(f"{path.name}: {type(err).__name__}: {err}\n")
             continue

@@ -19,7 +19,7 @@ from benchmarks.driver import Driver, Measured, SideFailedError, SideTooSlowErro
 from benchmarks.jobs import Job
 from benchmarks.processes import load
 from benchmarks.results import FailureLine, Results, RunLine, version_of
-from benchmarks.verify import Fingerprint, of_files, written_files
+from benchmarks.verify import Fingerprint, disorder_of, of_files, written_files
 
 RUN_S_MAX: Final = 240.0
 """A run that takes longer has failed."""
@@ -58,6 +58,8 @@ def peer_sides(kind: str, names: Sequence[str]) -> list[Side]:
         "ray-data-tuned": Side(label="ray-data-tuned", module="ray_data", kind=kind, ray="tuned"),
         "daft": Side(label="daft", module="daft_ray", kind=kind, ray="peers", library="daft"),
         "pool": Side(label="pool", module="pool", kind=kind),
+        "polars": Side(label="polars", module="polars_one", kind=kind, library="polars"),
+        "duckdb": Side(label="duckdb", module="duckdb_one", kind=kind),
     }
     return [known[name] for name in names]
 
@@ -73,6 +75,7 @@ class Options:
     runs: int = 5
     peers: tuple[str, ...] = PEERS_USUAL
     slots: int = 2
+    quick: bool = False
 
 
 @dataclass(slots=True)
@@ -125,24 +128,29 @@ class Session:
         if found is not None:
             found.stop()
 
-    def job(self, side: Side, source: Path, warm: Path, tasks: int = 0) -> Job:
+    def job(self, side: Side, work: "Work") -> Job:
         """Return a side's job, with outputs of its own."""
         self._outputs += 1
         return Job(
             side.kind,
-            str(source),
+            str(work.source),
             str(self.folder / f"out-{self._outputs}"),
-            str(warm),
+            str(work.warm),
             str(self.folder / f"warm-{self._outputs}"),
             side.file_format,
-            tasks,
+            work.tasks,
             self.options.slots,
+            "" if work.other is None else str(work.other),
+            "" if work.warm_other is None else str(work.warm_other),
         )
 
     def driver(self, side: Side, job: Job) -> Driver:
         """Start a side's process."""
         cluster = self.ray(side.ray)
-        environment = {"RAYORCH_HOME": str(self.folder / "home")}
+        environment = {
+            "RAYORCH_HOME": str(self.folder / "home"),
+            "POLARS_MAX_THREADS": str(self.options.slots),
+        }
         if cluster is not None:
             environment["RAY_ADDRESS"] = cluster.address
         return Driver(side.module, job, self.folder / f"{side.label}.log", environment)
@@ -162,6 +170,9 @@ class Work:
     warm: Path = Path()
     tasks: int = 0
     expected: Fingerprint | None = None
+    other: Path | None = None  # what the source is joined with
+    warm_other: Path | None = None
+    order: str = ""  # the column in whose order the rows are to be
 
 
 def alternate(session: Session, work: Work, sides: Sequence[Side]) -> None:
@@ -206,7 +217,7 @@ def one_run(session: Session, work: Work, side: Side) -> Measured:
 
     Raises: SideFailedError.
     """
-    job = session.job(side, work.source, work.warm, work.tasks)
+    job = session.job(side, work)
     try:
         with session.driver(side, job) as driver:
             time.sleep(SETTLE_S)
@@ -223,8 +234,11 @@ def _checked(measured: Measured, work: Work, side: Side, job: Job) -> Measured:
     try:
         files = written_files(job.target, side.module, job.format)
         found = of_files(files, work.expected)
+        disorder = disorder_of(files, work.order) if work.order else ""
     except duckdb.Error as error:
         raise SideFailedError(f"its output cannot be read: {error}") from error
+    if disorder:
+        raise SideFailedError(f"its output is in another order: {disorder}")
     if found != work.expected:
         raise SideFailedError(f"its output is wrong: {found}, not {work.expected}")
     return msgspec.structs.replace(measured, told={**measured.told, "files": len(files)})

@@ -5,6 +5,7 @@ or files changes; one more sum over whole rows tells that their cells belong tog
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -24,10 +25,15 @@ class Fingerprint(NamedTuple):
     whole_rows: int
 
 
-def expected(source: str, query: str) -> Fingerprint:
-    """Return the fingerprint of what a query makes of `input`, the Parquet files of a folder."""
+def expected(source: str, query: str, other: str = "") -> Fingerprint:
+    """Return the fingerprint of what a query makes of Parquet files.
+
+    source: the folder of `input`; other: that of `other`, if there is one.
+    """
     with duckdb.connect() as connection:
         connection.from_parquet(f"{source}/*.parquet").create_view("input")
+        if other:
+            connection.from_parquet(f"{other}/*.parquet").create_view("other")
         connection.sql(query).create_view("output")
         described = connection.sql("describe output").fetchall()
         return _fingerprint(connection, [(str(row[0]), str(row[1])) for row in described])
@@ -42,6 +48,32 @@ def of_files(files: Sequence[str], like: Fingerprint) -> Fingerprint:
     with duckdb.connect() as connection:
         connection.from_parquet(list(files), hive_partitioning=False).create_view("output")
         return _fingerprint(connection, types)
+
+
+def disorder_of(files: Sequence[str], column: str) -> str:
+    """Say where rows of integers are not in order: within a file, or of one file to the next.
+
+    Files count in the order of their least value: each must begin where another one ends.
+    """
+    with duckdb.connect() as connection:
+        options = {"filename": True, "file_row_number": True, "hive_partitioning": False}
+        connection.from_parquet(list(files), **options).create_view("output")
+        late = connection.sql(
+            f"""select filename, count(*) from (
+                    select filename, "{column}" as value, lag("{column}") over
+                        (partition by filename order by file_row_number) as before from output)
+                where before > value group by filename"""  # noqa: S608 - our own columns
+        ).fetchall()
+        spans = connection.sql(
+            f"""select min("{column}") as low, max("{column}") as high, filename
+                from output group by filename order by low, high"""  # noqa: S608
+        ).fetchall()
+    if late:
+        return f"{late[0][1]} rows of {late[0][0]} are after greater ones"
+    for (_, high, name), (low, _, following) in pairwise(spans):
+        if low < high:
+            return f"{name} ends with {high}, and {following} begins with {low}"
+    return ""
 
 
 def _fingerprint(

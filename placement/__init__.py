@@ -9,6 +9,7 @@ from placement.errors import (
     SolverError,
 )
 from placement.explain import ClassChoice, PoolOption, explain
+from placement.following import nodes_wanted, pools_of
 from placement.frontier import Point, frontier
 from placement.layout import NO_POOL, Fleet, Layout, Part, check_layout
 from placement.listsched import Schedule, shortest
@@ -20,12 +21,15 @@ from placement.model import (
     Network,
     Pool,
     Problem,
+    Running,
     Spot,
     TaskClass,
     Weighted,
 )
+from placement.observed import Observed, remaining
 from placement.plan import Candidate, Forecast, Plan
-from placement.replan import Observed, guard, reasons_to_replan, remaining, replan
+from placement.reasons import chance_to_meet, reasons_to_replan
+from placement.replan import guard, replan
 from placement.solve import solve
 from placement.tables import Tables, tables_of
 from placement.taskgraph import TaskGraph
@@ -54,6 +58,7 @@ __all__ = [
     "Pool",
     "PoolOption",
     "Problem",
+    "Running",
     "Schedule",
     "SolverError",
     "Spot",
@@ -62,10 +67,13 @@ __all__ = [
     "TaskGraph",
     "Weighted",
     "bounds_of",
+    "chance_to_meet",
     "check_layout",
     "explain",
     "frontier",
     "guard",
+    "nodes_wanted",
+    "pools_of",
     "reasons_to_replan",
     "remaining",
     "replan",

@@ -9,7 +9,9 @@ import numpy as np
 
 from placement.errors import SolverError
 from placement.exact import Matrix, minimise
+from placement.inflight import unstarted
 from placement.model import Deadline, Problem
+from placement.tables import tables_of
 
 if TYPE_CHECKING:
     from placement.tables import Floats, Ints, Tables
@@ -24,7 +26,15 @@ class Bounds:
 
 
 def bounds_of(problem: Problem, tables: Tables, *, limit_s: float = 10.0) -> Bounds:
-    """Bound cost and finish: perfect packing, mean run times, no outage, no rounding of bills."""
+    """Bound cost and finish: perfect packing, mean run times, no outage, no rounding of bills.
+
+    What runs already is taken to be done.
+    """
+    left = unstarted(problem)
+    if left is None:
+        return Bounds(usd=0.0, finish_s=problem.now_s)
+    if left is not problem:
+        problem, tables = left, tables_of(left)
     finish = earliest_finish_s(problem, tables)
     try:
         usd = least_usd(problem, tables, limit_s=limit_s)

@@ -6,18 +6,20 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from placement.compare import compared, elsewhere
 from placement.evaluate import EVENT_S, Scored, horizon_s, sample_events
 from placement.greedy import within_depth
 from placement.improve import anneal
 from placement.model import Deadline, Problem
-from placement.plan import Forecast
+from placement.plan import Candidate, Forecast
 from placement.risk import Goal, hit_interval
 from placement.scenarios import draw, first, is_random
-from placement.simulate import ClassSimulator, Sample
+from placement.simulate import ClassSimulator
 from placement.starts import is_served
 
 if TYPE_CHECKING:
     from placement.layout import Layout
+    from placement.sample import Sample
     from placement.search import Search
     from placement.tables import Tables
 
@@ -32,6 +34,8 @@ _RESERVE: Final = 0.1
 _RESCUES: Final = (1.06, 1.12, 1.2, 1.3, 1.5, 2.0, 3.0)
 # All the confirmations of a solve together may take this share of its time limit.
 _SHARE: Final = 0.25
+# Starts that are heard for the explanation alone.
+_STARTS_HEARD: Final = 4
 
 
 def choose(search: Search, found: list[Scored]) -> tuple[Scored, Forecast]:
@@ -51,7 +55,10 @@ def choose(search: Search, found: list[Scored]) -> tuple[Scored, Forecast]:
     if not jury.is_kept:
         jury.hear(sorted(pool.values(), key=lambda s: search.goal.score(s.sample)))
     jury.rescue()
-    return jury.best, forecast_on_fresh_luck(search, jury.best.layout)
+    jury.hear_starts()
+    forecast = forecast_on_fresh_luck(search, jury.best.layout)
+    search.candidates = jury.compared(forecast)
+    return jury.best, forecast
 
 
 class _Jury:
@@ -60,7 +67,7 @@ class _Jury:
     def __init__(self, search: Search) -> None:
         self._search, self._goal = search, search.goal
         self._fresh = Confirmation(search, search.seed + 1)
-        self._heard: set[Layout] = set()
+        self._heard: dict[Layout, None] = {}
         self._best: tuple[bool, float, Scored] | None = None
         self._failed: tuple[float, Scored] | None = None
 
@@ -102,6 +109,24 @@ class _Jury:
             for scored in self._search.safe[:_FINALISTS]:
                 self._judge(scored)
 
+    def hear_starts(self) -> None:
+        """Judge the best few starts too: what is told of them, must be what they come to."""
+        named = {s.layout: s for s in reversed(self._search.noted) if s.layout not in self._heard}
+        for scored in sorted(named.values(), key=lambda s: s.score)[:_STARTS_HEARD]:
+            self._judge(scored)
+        search = self._search
+        for name, layout in elsewhere(search.problem, search.tables, self.best.layout):
+            if len(self._heard) > _STARTS_HEARD:
+                break
+            if layout not in self._heard:
+                search.names.setdefault(layout, name)
+                self._judge(search.evaluator.scored(layout, search.goal))
+
+    def compared(self, forecast: Forecast) -> list[Candidate]:
+        """What was heard beside the best, in the same scenarios."""
+        samples = {layout: self._fresh.sample(layout) for layout in self._heard}
+        return compared(self._search, self._goal, samples, self.best.layout, forecast)
+
     def _is_pressed(self) -> bool:
         """Whether what is left of the time is needed for the forecast."""
         budget = self._search.budget
@@ -109,7 +134,7 @@ class _Jury:
 
     def _judge(self, scored: Scored) -> Sample:
         sample = self._fresh.sample(scored.layout)
-        self._heard.add(scored.layout)
+        self._heard[scored.layout] = None
         rank = (not self._goal.is_kept(sample), self._goal.score(sample))
         if self._best is None or rank < self._best[:2]:
             self._best = (*rank, scored)
@@ -190,7 +215,8 @@ def forecast_of(problem: Problem, tables: Tables, sample: Sample) -> Forecast:
     return Forecast(
         usd=problem.spent_usd + sample.mean_usd,
         egress_usd=float(sample.egress_usd.mean()),
-        request_usd=float((tables.request_usd * tables.count).sum()),
+        request_usd=float(sample.request_usd.mean()),
+        spent_usd=problem.spent_usd,
         p50_s=sample.quantile_s(0.5),
         p95_s=sample.quantile_s(0.95),
         hit=hit,

@@ -9,8 +9,9 @@ import numpy as np
 
 from placement.events import EventSimulator
 from placement.model import Deadline, Problem
+from placement.sample import Sample
 from placement.scenarios import Scenarios, draw, first, is_random, mean_scenario
-from placement.simulate import ClassSimulator, Sample
+from placement.simulate import ClassSimulator
 
 if TYPE_CHECKING:
     from placement.budget import Budget
@@ -54,6 +55,7 @@ def sample_events(
         end_s=np.array([r.end_s for r in runs]),
         usd=np.array([r.usd for r in runs]) + requests,
         egress_usd=np.array([r.egress_usd for r in runs]),
+        request_usd=np.full(len(runs), requests),
         ready_s=np.zeros(len(layout.parts)),
         done_s=np.zeros(len(problem.classes)),
         tasks=np.zeros((len(layout.parts), len(layout.fleets))),

@@ -15,6 +15,8 @@ import heapq
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from placement.handover import inputs_one, readers_of
+from placement.inflight import flying
 from placement.layout import NO_POOL, Layout
 from placement.nodes import Node, Outcome, bill_usd, overlap
 
@@ -50,7 +52,9 @@ class EventSimulator:
         self._part_of = [[0] * c.count for c in classes]
         for p, part in enumerate(layout.parts):
             self._part_of[part.cls][part.lo : part.hi] = [p] * part.count
-        self._kids_one = [self._one_kids(k) for k in range(len(classes))]
+        self._kids_one = [readers_of(problem, tables, k) for k in range(len(classes))]
+        self._flying = list(flying(problem))
+        self._begun = {k: lo + run.count for run, k, _, lo in self._flying}
         self._kids_all = [
             [
                 kid
@@ -64,21 +68,6 @@ class EventSimulator:
             if fleet.at_s is None:
                 for p in fleet.parts:
                     self._lazy.setdefault(p, []).append(f)
-
-    def _one_kids(self, k: int) -> list[tuple[int, list[list[int]]]]:
-        """For each child that reads class k one to one: which of its tasks read each task of k."""
-        count = self._problem.classes[k].count
-        out = []
-        for kid in self._tables.kids[k]:
-            if not any(q == k and m == "one" for q, m, _ in self._tables.parents[kid]):
-                continue
-            readers: list[list[int]] = [[] for _ in range(count)]
-            n = self._problem.classes[kid].count
-            for i in range(n):
-                for j in overlap(i, n, count):
-                    readers[j].append(i)
-            out.append((kid, readers))
-        return out
 
     # -- one execution -------------------------------------------------------------------
 
@@ -98,6 +87,7 @@ class EventSimulator:
                 if what.end == math.inf:
                     self._dispatch(what)
                     self._trim(what.parts)
+                    self._trim_unused(what)
             elif kind == REQUEST:
                 self._request(*what)
             elif kind == RECLAIM:
@@ -132,26 +122,19 @@ class EventSimulator:
         self._missing_all = [
             sum(m == "all" for _, m, _ in tables.parents[k]) for k in range(len(classes))
         ]
-        self._missing_one = [self._inputs_one(k) for k in range(len(classes))]
+        self._missing_one = [inputs_one(self._problem, tables, k) for k in range(len(classes))]
         for f, fleet in enumerate(self._layout.fleets):
-            if fleet.held >= 0 and fleet.parts:
+            if fleet.held >= 0:
                 self._start_held(f)
             elif fleet.at_s is not None:
                 for _ in range(fleet.count):
                     self._push(fleet.at_s, REQUEST, (self._name(), fleet.pool, fleet.parts))
+        self._start_running(scenarios, s)
         for k in range(len(classes)):
             if not self._missing_all[k]:
                 self._release_class(k)
         for p in range(len(self._layout.parts)):
             self._ask_lazy(p)
-
-    def _inputs_one(self, k: int) -> list[int] | None:
-        deps = [q for q, m, _ in self._tables.parents[k] if m == "one"]
-        if not deps:
-            return None
-        n = self._problem.classes[k].count
-        sizes = [self._problem.classes[q].count for q in deps]
-        return [sum(len(overlap(i, n, m)) for m in sizes) for i in range(n)]
 
     def _name(self) -> int:
         self._names += 1
@@ -167,7 +150,7 @@ class EventSimulator:
         """All the `all` inputs of class k are there: queue its tasks that miss nothing else."""
         one, part_of = self._missing_one[k], self._part_of[k]
         woken = set()
-        for i in range(self._problem.classes[k].count):
+        for i in range(self._begun.get(k, 0), self._problem.classes[k].count):
             if one is None or not one[i]:
                 heapq.heappush(self._ready[part_of[i]], i)
                 woken.add(part_of[i])
@@ -180,6 +163,27 @@ class EventSimulator:
         held = self._problem.held[fleet.held]
         for _ in range(fleet.count):
             self._grant(fleet.pool, fleet.parts, held.up_s, max(held.ready_s, self._now))
+
+    def _start_running(self, scenarios: Scenarios, s: int) -> None:
+        """Put the tasks that run on the held nodes of their pool, the emptiest first."""
+        nodes = [n for n in self._nodes if n.up <= self._now]
+        for (_, cls, pool, lo), left in zip(self._flying, scenarios.left_s, strict=True):
+            mine = [n for n in nodes if n.pool == pool]
+            slots, mem, gpus = self._need[cls]
+            write = self._write[cls][pool]
+            for i, left_s in enumerate(left[s].tolist(), lo):
+                # With no node of its own in the layout a task never ends, as nobody works on it.
+                if not mine:
+                    break
+                node = max(mine, key=lambda n: n.free)
+                node.free -= slots
+                node.mem -= mem
+                node.gpus -= gpus
+                node.running[cls, i] = self._part_of[cls][i]
+                end = max(node.ready, self._now) + left_s + write
+                self._push(end, DONE, node, (cls, i))
+            for i in range(lo, lo + left.shape[1]):
+                self._waiting[self._part_of[cls][i]] -= 1
 
     def _outage(self, p: int) -> tuple[float, float]:
         """The first outage of pool p that ends after now."""
@@ -319,6 +323,7 @@ class EventSimulator:
             self._feed(tuple(woken))
         if not node.running or not self._waiting[self._part_of[cls][i]]:
             self._trim(node.parts)
+            self._trim_unused(node)
 
     def _wake_kids(self, cls: int, i: int) -> set[int]:
         woken: set[int] = set()
@@ -327,6 +332,8 @@ class EventSimulator:
             assert one is not None
             for j in readers[i]:
                 one[j] -= 1
+                if j < self._begun.get(kid, 0):
+                    continue
                 if not one[j] and not self._missing_all[kid]:
                     part = self._part_of[kid][j]
                     heapq.heappush(self._ready[part], j)
@@ -371,6 +378,11 @@ class EventSimulator:
                     and not any(waiting[q] for q in node.parts)
                 ):
                     self._close(node)
+
+    def _trim_unused(self, node: Node) -> None:
+        """A held node that serves nothing goes home when what runs on it has ended."""
+        if not node.parts and not node.running and node.end == math.inf:
+            self._close(node)
 
     def _outcome(self) -> Outcome:
         usd, now = 0.0, self._now

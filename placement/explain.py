@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from placement.greedy import work_s
 from placement.scenarios import mean_scenario
 from placement.simulate import ClassSimulator
-from placement.tables import Floats, Tables, tables_of
+from placement.tables import Floats, Tables, missing_labels, tables_of
 
 if TYPE_CHECKING:
     from placement.layout import Layout
     from placement.model import Pool, Problem, TaskClass
+
+
+# Less than this share is shown as 0 %: it is no reason.
+_SHOWN: Final = 0.005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +84,17 @@ def _options(
     chosen = np.flatnonzero(tasks[k] > 0)
     paid = float(total[chosen].min()) if chosen.size else math.inf
     quickest = float(each[chosen].min()) if chosen.size else math.inf
+    loss = [_loss(pool, span_s) for pool in problem.pools]
+    up_s = [pool.provision_s + pool.boot_s for pool in problem.pools]
+
+    def against(p: int) -> str:
+        if not chosen.size:
+            return "the plan runs nothing of it"
+        dearer = float(total[p]) / paid if paid > 0 else 1.0
+        riskier = loss[p] - min(loss[c] for c in chosen)
+        later_s = up_s[p] - min(up_s[c] for c in chosen)
+        return _reason(dearer, float(each[p]) / quickest, riskier, later_s)
+
     order = sorted(range(len(problem.pools)), key=lambda p: (-tasks[k, p], total[p], p))
     return tuple(
         PoolOption(
@@ -89,10 +104,8 @@ def _options(
             usd=float(usd[p]),
             egress_usd=float(egress[p]),
             moved_gb=float(moved[p]),
-            loss=_loss(problem.pools[p], span_s),
-            reason="chosen"
-            if tasks[k, p] > 0
-            else _reason(cls, problem.pools[p], float(total[p]) / paid, float(each[p]) / quickest),
+            loss=loss[p],
+            reason="chosen" if tasks[k, p] > 0 else _lacks(cls, problem.pools[p]) or against(p),
         )
         for p in order
     )
@@ -127,8 +140,8 @@ def _loss(pool: Pool, span_s: float) -> float:
     return 1.0 - math.exp(-rate * span_s) / (1.0 + rate * spot.outage_s)
 
 
-def _reason(cls: TaskClass, pool: Pool, dearer: float, slower: float) -> str:
-    """The first thing that speaks against a pool that was not chosen."""
+def _lacks(cls: TaskClass, pool: Pool) -> str:
+    """Say why a class cannot run on a pool; empty: it can."""
     if pool.speed.get(cls.kind, 0.0) <= 0:
         return f"no speed for kind {cls.kind!r}"
     for name, need, have in (
@@ -138,10 +151,36 @@ def _reason(cls: TaskClass, pool: Pool, dearer: float, slower: float) -> str:
     ):
         if need > have:
             return f"too small: needs {name}={need:g}, has {have:g}"
-    if dearer > 1.0 + 1e-9:
-        return f"dearer by {dearer - 1.0:.0%}"
-    if slower > 1.0 + 1e-9:
-        return f"slower by {slower - 1.0:.0%}"
-    if pool.spot is not None:
-        return "as cheap, but the plan needs no further pool that can go away"
-    return "as good, but not needed"
+    if labels := missing_labels(cls, pool):
+        return f"lacks the labels {', '.join(labels)}"
+    if pool.nodes_max <= 0:
+        return "no nodes: nodes_max=0"
+    return ""
+
+
+def _reason(dearer: float, slower: float, riskier: float, later_s: float) -> str:
+    """Say all that differs from the pools that were chosen, what speaks against it first.
+
+    Differences that would be shown as nothing are none; the factors are of cost and run time,
+    `riskier` is a difference in the chance to go away, `later_s` in start-up.
+    """
+    against, in_favour = [], []
+    for factor, worse, better in (
+        (dearer, "dearer", "cheaper"),
+        (slower, "slower", "quicker"),
+    ):
+        if factor - 1.0 >= _SHOWN:
+            against.append(f"{worse} by {factor - 1.0:.0%}")
+        elif 1.0 - factor >= _SHOWN:
+            in_favour.append(f"{better} by {1.0 - factor:.0%}")
+    if riskier >= _SHOWN:
+        against.append(f"{riskier:.0%} likelier to go away")
+    elif riskier <= -_SHOWN:
+        in_favour.append(f"{-riskier:.0%} less likely to go away")
+    if later_s >= 1.0:
+        against.append(f"up {later_s:.0f} s later")
+    if against and in_favour:
+        return f"{', '.join(against)}, though {', '.join(in_favour)}"
+    if against:
+        return ", ".join(against)
+    return f"{', '.join(in_favour)}, but not needed" if in_favour else "as good, but not needed"

@@ -6,39 +6,22 @@ row of phases: a pool, when it is up, when it can work, and when it is reclaimed
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from placement.fate import Fate
 from placement.layout import NO_POOL
 
 if TYPE_CHECKING:
+    from placement.layout import Layout
     from placement.model import Problem
     from placement.scenarios import Scenarios
-    from placement.tables import Floats, Ints
+    from placement.tables import Floats
 
 # Reclaims that one fleet lives through; what comes after the last is taken to last for ever.
 PHASES_MAX: Final = 4
 _TRIES_MAX: Final = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fate:
-    """Phases of one fleet in every scenario.
-
-    Shapes: pool, up_s, ready_s, lost_s (S, PHASES_MAX).  A phase that does not happen has inf.
-    """
-
-    pool: Ints
-    up_s: Floats
-    ready_s: Floats
-    lost_s: Floats
-
-    @property
-    def is_steady(self) -> bool:
-        """Whether no scenario reclaims the fleet."""
-        return bool(np.isinf(self.lost_s[:, 0]).all())
 
 
 class Fates:
@@ -149,3 +132,21 @@ def _chain(pool: int, fallback: tuple[int, ...]) -> tuple[int, ...]:
     while (pool := fallback[pool]) != NO_POOL and pool not in chain:
         chain.append(pool)
     return tuple(chain)
+
+
+def deep_enough(problem: Problem, layout: Layout) -> tuple[int, ...]:
+    """The layout's fallback, without pools that could not take all who may fall back to them.
+
+    A pool that is full lets requests wait: counting on it would promise what may not come.
+    """
+    asked = [0] * len(problem.pools)
+    for fleet in layout.fleets:
+        pool, seen = fleet.pool, {NO_POOL}
+        while pool not in seen:
+            asked[pool] += fleet.count
+            seen.add(pool)
+            pool = layout.fallback[pool]
+    return tuple(
+        other if other != NO_POOL and asked[other] <= problem.pools[other].nodes_max else NO_POOL
+        for other in layout.fallback
+    )

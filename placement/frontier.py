@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from placement.bounds import earliest_finish_s
 from placement.errors import InfeasibleError
-from placement.model import Deadline, Problem
+from placement.model import Deadline, Objective, Problem, Weighted
 from placement.solve import solve
 from placement.tables import tables_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from placement.budget import Clock
     from placement.plan import Plan
 
-# From a little above the proven earliest finish to where waiting longer hardly saves any more.
-_SPAN: Final = (1.15, 10.0)
+# An hour that is worth more than any machine: the plan that ends first, at whatever price.
+_HURRY_USD_H: Final = 1e9
+# Finish times are quantiles of samples: a deadline just at one would be missed by chance.
+_SLACK: Final = 1.02
+# The slowest plan may take this many times as long as the fastest: by then nothing is in a hurry.
+_STRETCH: Final = 20.0
+_ENDS: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """The cheapest plan found that ends by `deadline_s` with the confidence asked for."""
+    """A plan, its cost, and when it ends in 95 % of runs, which is a deadline that it keeps."""
 
     deadline_s: float
     usd: float
@@ -39,31 +46,51 @@ def frontier(
     seed: int = 0,
     clock: Clock | None = None,
 ) -> tuple[Point, ...]:
-    """Solve for several deadlines; the points that no other beats in both, fastest first.
+    """Give plans that no other of them beats in both cost and finish, fastest and dearest first.
 
-    The objective of `problem` is replaced; its confidence is kept when it is a deadline.
+    The fastest and the cheapest plan found are the ends, so that there is always a plan; from the
+    one to the other deadlines are tried, at equal ratios, for up to `points` plans in all.  The
+    objective of `problem` is replaced; its confidence is kept when it is a deadline.
+    Raises: InfeasibleError when some class fits in no pool.
     """
+    if points <= 0:
+        return ()
+    limit_s = time_limit_s / points
     confidence = problem.objective.confidence if isinstance(problem.objective, Deadline) else 0.95
-    first = earliest_finish_s(problem, tables_of(problem)) - problem.now_s
-    found: list[Point] = []
-    for factor in np.geomspace(*_SPAN, points):
-        at = problem.now_s + float(factor) * first
-        asked = replace(problem, objective=Deadline(at_s=at, confidence=confidence))
+
+    def ask(objective: Objective) -> Point | None:
+        asked = replace(problem, objective=objective)
         try:
-            plan = solve(asked, time_limit_s=time_limit_s / points, seed=seed, clock=clock)
+            plan = solve(asked, time_limit_s=limit_s, seed=seed, clock=clock)
         except InfeasibleError:
-            continue
-        if plan.shortfall:
-            continue
-        forecast = plan.forecast
-        found.append(Point(deadline_s=at, usd=forecast.usd, p95_s=forecast.p95_s, plan=plan))
+            return None
+        return point_of(plan)
+
+    def by(span_s: float) -> Point | None:
+        return ask(Deadline(at_s=problem.now_s + span_s, confidence=confidence))
+
+    tables_of(problem)  # refuses a class that fits nowhere, which no deadline would put right
+    fastest = ask(Weighted(usd_per_h=_HURRY_USD_H))
+    assert fastest is not None  # without a deadline or a budget nothing is refused
+    found = [fastest]
+    first_s = (fastest.p95_s - problem.now_s) * _SLACK
+    if points >= _ENDS and math.isfinite(first_s) and (cheapest := by(_STRETCH * first_s)):
+        found.append(cheapest)
+        last_s = max(cheapest.p95_s - problem.now_s, first_s)
+        found += filter(None, map(by, np.geomspace(first_s, last_s, points)[: points - _ENDS]))
     return undominated(found)
 
 
-def undominated(points: list[Point]) -> tuple[Point, ...]:
-    """Drop each point that another beats in cost and in finish time."""
+def point_of(plan: Plan) -> Point:
+    """A plan as a point, with its own finish as its deadline."""
+    forecast = plan.forecast
+    return Point(deadline_s=forecast.p95_s, usd=forecast.usd, p95_s=forecast.p95_s, plan=plan)
+
+
+def undominated(points: Iterable[Point]) -> tuple[Point, ...]:
+    """Drop each point that another beats in cost and in finish time, or that may never end."""
     kept: list[Point] = []
     for point in sorted(points, key=lambda p: (p.p95_s, p.usd)):
-        if not kept or point.usd < kept[-1].usd:
+        if math.isfinite(point.p95_s) and (not kept or point.usd < kept[-1].usd):
             kept.append(point)
     return tuple(kept)

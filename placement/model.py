@@ -21,6 +21,7 @@ DepMode = Literal["all", "one"]
 # buckets by size has gone wrong, and an answer would take minutes.
 CLASSES_MAX: Final = 10_000
 POOLS_MAX: Final = 1_000
+SPLIT_MAX: Final = 2.0
 
 
 def _require(ok: bool, where: str, what: str, value: object) -> None:
@@ -48,7 +49,9 @@ class TaskClass:
     """`count` alike tasks.
 
     Units: `work_s` is mean seconds at speed 1; `cv` its coefficient of variation (lognormal);
-    gigabytes per task; `gets` and `puts` are object-store requests per task.
+    gigabytes per task; `gets` and `puts` are object-store requests per task.  A pool must have all
+    of its `labels`.  `splittable` tasks can be cut where they are under way: none takes longer than
+    SPLIT_MAX times the mean, and what is cut off is spread over the others.
     """
 
     name: str
@@ -67,6 +70,7 @@ class TaskClass:
     gets: float = 0.0
     puts: float = 0.0
     splittable: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         where = f"class {self.name!r}"
@@ -127,6 +131,7 @@ class Pool:
     spot: Spot | None = None
     speed_cv: float = 0.0
     startup_cv: float = 0.0
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         where = f"pool {self.name!r}"
@@ -211,11 +216,30 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """Tasks under way: `count` of class `cls` on held nodes of `pool`, begun `elapsed_s` ago.
+
+    They are among the tasks of their class, and stay where they are; `elapsed_s` is a mean: tasks
+    that began at very different times are better given one by one.
+    """
+
+    cls: str
+    pool: str
+    count: int
+    elapsed_s: float
+
+    def __post_init__(self) -> None:
+        _require(self.count >= 1, "running.count", "must be at least 1", self.count)
+        _number(self.elapsed_s, "running.elapsed_s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """All that a solver may know.
 
-    Units: seconds on the caller's clock, of which `now_s` is the present; `held` is what already
-    runs, `down` the spot pools that are gone now, and `spent_usd` what the run has cost so far.
+    Units: seconds on the caller's clock, of which `now_s` is the present; `held` are the nodes that
+    are there, `running` the tasks under way on them, `down` the spot pools that are gone now, and
+    `spent_usd` what the run has cost so far.
     `now_s` is 0 for a run that has not begun.
     Raises: InvalidProblemError, naming the field and its value.
     """
@@ -226,6 +250,7 @@ class Problem:
     network: Network = field(default_factory=Network)
     now_s: float = 0.0
     held: tuple[Held, ...] = ()
+    running: tuple[Running, ...] = ()
     down: tuple[str, ...] = ()
     spent_usd: float = 0.0
 
@@ -251,6 +276,7 @@ class Problem:
                 self.objective.at_s,
             )
         _check_held(self)
+        _check_running(self)
         topological(self.classes)
 
     @property
@@ -272,6 +298,21 @@ def _check_held(problem: Problem) -> None:
         _require(held.pool in known, "held.pool", "unknown pool", held.pool)
     for name in problem.down:
         _require(name in known, "down", "unknown pool", name)
+
+
+def _check_running(problem: Problem) -> None:
+    classes = {c.name: c for c in problem.classes}
+    pools = {p.name: p for p in problem.pools}
+    held = {h.pool for h in problem.held}
+    left = {c.name: c.count for c in problem.classes}
+    for run in problem.running:
+        _require(run.cls in classes, "running.cls", "unknown class", run.cls)
+        _require(run.pool in held, "running.pool", "no node of the pool is held", run.pool)
+        speed = pools[run.pool].speed.get(classes[run.cls].kind, 0.0)
+        _require(speed > 0, "running.pool", f"the pool cannot run class {run.cls!r}", run.pool)
+        left[run.cls] -= run.count
+        where = f"running.count of class {run.cls!r}"
+        _require(left[run.cls] >= 0, where, "more tasks run than there are", run.count)
 
 
 def topological(classes: tuple[TaskClass, ...]) -> tuple[int, ...]:

@@ -5,16 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from placement.model import Budget, Deadline
+
 if TYPE_CHECKING:
     from placement.layout import Layout
+    from placement.model import Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
     """What a layout comes to on scenarios that it was not chosen on.
 
-    Units: USD means; seconds on the caller's clock; `hit` is the share that keeps the deadline and
-    `hit_low` the lower end of its 95 % interval (both 1 where there is no deadline).
+    Units: USD means: `usd` is the whole run, `spent_usd` what it has cost so far, the rest is for
+    nodes, for data that crosses locations and for requests; seconds on the caller's clock; `hit` is
+    the share that keeps the deadline and `hit_low` the lower end of its 95 % interval (both 1 where
+    there is no deadline).
     """
 
     usd: float
@@ -25,11 +30,12 @@ class Forecast:
     hit: float
     hit_low: float
     scenarios: int
+    spent_usd: float = 0.0
 
     @property
     def compute_usd(self) -> float:
-        """Mean USD for nodes alone."""
-        return self.usd - self.egress_usd - self.request_usd
+        """Mean USD for nodes alone, from now on."""
+        return self.usd - self.spent_usd - self.egress_usd - self.request_usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,3 +72,14 @@ class Plan:
     def gap(self) -> float:
         """Cost above the bound, as a share of the bound."""
         return self.forecast.usd / self.bound_usd - 1.0 if self.bound_usd > 0 else float("inf")
+
+
+def shortfall_of(problem: Problem, forecast: Forecast) -> str:
+    """Say what is wrong with a plan, and what change would put it right; empty: nothing is."""
+    objective = problem.objective
+    if isinstance(objective, Deadline) and forecast.hit < objective.confidence:
+        kept = f"the deadline is kept in {forecast.hit:.0%} of runs"
+        return f"{kept}. nearest=deadline_s={forecast.p95_s:.0f}"
+    if isinstance(objective, Budget) and forecast.usd > objective.usd:
+        return f"the budget is exceeded. nearest=budget_usd={forecast.usd:.4g}"
+    return ""

@@ -2,25 +2,28 @@
 
 observed --remaining()--> the problem that is left --replan()--> a plan that holds on to its nodes
                                                    --guard()---> on demand when the deadline is near
+
+`observed.py` has the first step, `reasons.py` says when to take it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from placement.budget import Budget, Clock
-from placement.confirm import choose
-from placement.errors import InvalidProblemError, PlacementError
+from placement.confirm import choose, forecast_of, forecast_on_fresh_luck
+from placement.errors import InvalidPlanError, PlacementError
 from placement.evaluate import Evaluator, Scored
 from placement.greedy import layout_of, parts_in_order, within_depth, work_s
 from placement.improve import anneal
 from placement.layout import Fleet, Layout, check_layout
-from placement.model import Deadline, Dep, Held, Problem, TaskClass
+from placement.model import Deadline, Problem
+from placement.plan import Plan, shortfall_of
 from placement.risk import Goal
-from placement.scenarios import draw
+from placement.scenarios import draw, mean_scenario
 from placement.search import Search, note
 from placement.simulate import ClassSimulator
 from placement.solve import plan_of
@@ -28,132 +31,84 @@ from placement.starts import held_fleets, is_served, starts
 from placement.tables import Tables, tables_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from placement.plan import Plan
+    from placement.sample import Sample
 
 _GUARD_SIZE: Final = 16
-_GUARD_FACTORS: Final = (0.5, 1.0, 1.5, 2.5, 4.0, 8.0)
+_GUARD_FACTORS: Final = (0.25, 0.5, 1.0, 1.5, 2.5, 4.0, 8.0)
 _SEARCH_SIZE: Final = 24
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
-    """What is known of a run at `now_s`.
-
-    `done` tasks per class and where their output is (`at`, location by class); `held` nodes;
-    `down` spot pools that are gone; `usd_h` prices that changed; `slower` factor by which the tasks
-    of a class took longer than expected, with `measured` how many were timed; `new` more classes.
-    Running tasks count as not done: their nodes are held, and at worst they are run again.
-    """
-
-    now_s: float
-    done: Mapping[str, int] = field(default_factory=dict)
-    at: Mapping[str, str] = field(default_factory=dict)
-    held: tuple[Held, ...] = ()
-    down: tuple[str, ...] = ()
-    usd_h: Mapping[str, float] = field(default_factory=dict)
-    slower: Mapping[str, float] = field(default_factory=dict)
-    measured: Mapping[str, int] = field(default_factory=dict)
-    new: tuple[TaskClass, ...] = ()
-    reclaimed: tuple[str, ...] = ()
-    spent_usd: float = 0.0
-
-
-def reasons_to_replan(problem: Problem, observed: Observed) -> tuple[str, ...]:
-    """Say what has changed enough to plan again; empty when the plan still describes the run."""
-    pools = {p.name: p for p in problem.pools}
-    out = [f"pool {name} was reclaimed" for name in observed.reclaimed]
-    out += [f"pool {name} is gone" for name in observed.down if name not in problem.down]
-    for name, usd in observed.usd_h.items():
-        if usd != pools[name].usd_h:
-            out.append(f"pool {name} now costs {usd:g} USD/h, not {pools[name].usd_h:g}")
-    classes = {c.name: c for c in problem.classes}
-    for name, factor in observed.slower.items():
-        sigma = classes[name].cv / max(1, observed.measured.get(name, 1)) ** 0.5
-        if abs(factor - 1.0) > max(sigma, 1e-9):
-            out.append(f"class {name} takes {factor:.2f} times as long as expected")
-    out += [f"class {cls.name} is new" for cls in observed.new]
-    return tuple(out)
-
-
-def remaining(problem: Problem, observed: Observed) -> Problem | None:
-    """Give the problem that is left, or None when all is done.
-
-    Output of finished parents becomes input that lies in the store of its location.
-    Raises: InvalidProblemError for a class or count that the problem does not have.
-    """
-    known = {c.name for c in problem.classes}
-    for name in observed.done:
-        if name not in known:
-            raise InvalidProblemError("observed.done", "unknown class", repr(name))
-    left = {
-        c.name: c.count - observed.done.get(c.name, 0) for c in (*problem.classes, *observed.new)
-    }
-    every = {c.name: c for c in (*problem.classes, *observed.new)}
-    classes = tuple(_left_over(every[n], every, left, observed) for n in every if left[n] > 0)
-    if not classes:
-        return None
-    pools = tuple(replace(p, usd_h=observed.usd_h.get(p.name, p.usd_h)) for p in problem.pools)
-    return replace(
-        problem,
-        classes=classes,
-        pools=pools,
-        now_s=observed.now_s,
-        held=observed.held,
-        down=observed.down,
-        spent_usd=observed.spent_usd,
-    )
-
-
-def _left_over(
-    cls: TaskClass, every: Mapping[str, TaskClass], left: Mapping[str, int], observed: Observed
-) -> TaskClass:
-    """A class without its finished tasks, reading from storage what its parents have finished."""
-    deps: list[Dep] = []
-    in_gb, source = cls.in_gb, cls.source
-    for dep in cls.deps:
-        parent = every[dep.parent]
-        finished = parent.count - left[dep.parent]
-        read = finished * parent.out_gb / cls.count
-        in_gb += read
-        if read > cls.in_gb and dep.parent in observed.at:
-            source = observed.at[dep.parent]
-        if left[dep.parent] > 0:
-            deps.append(dep)
-    return replace(
-        cls,
-        count=left[cls.name],
-        work_s=cls.work_s * observed.slower.get(cls.name, 1.0),
-        in_gb=in_gb,
-        source=source,
-        deps=tuple(deps),
-    )
+_SEARCH_SIZE_MIN: Final = 4
+_GUARD_SIZE_MIN: Final = 8
+# Simulations that a plan made again is worth at least, those that other starts take, and a walk.
+_EVALUATIONS: Final = 12
+_STARTS: Final = 12
+_WALK: Final = 3
+# Scenarios that confirm a plan, with some room; confirmations that are worth a choice.
+_CONFIRMED: Final = 20
+_CHOICE: Final = 6
+# On-demand machines that are about as quick as the quickest: the cheapest of them will do.
+_ABOUT_AS_QUICK: Final = 1.5
+# What a search that is at fault may end in.  The run goes on with the plan that stands, and the
+# event says what happened: whoever stops a run (KeyboardInterrupt) is not among them.
+_CRASHES: Final = (
+    PlacementError,
+    ArithmeticError,
+    AssertionError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def carried_over(before: Problem, layout: Layout, after: Problem, tables: Tables) -> Layout:
     """The layout as far as it still applies: nodes that run, and requests still to be made.
 
-    Held nodes keep serving the classes that fleets of their pool served.
+    Held nodes keep serving the classes that fleets of their pool served.  A fleet that waited for
+    work may have come meanwhile: what is held beyond the fleets that were due is taken to be its.
     """
     parts = parts_in_order(tables)
     place = {after.classes[part.cls].name: p for p, part in enumerate(parts)}
     pools = {p.name: k for k, p in enumerate(after.pools)}
     served: dict[int, set[int]] = {}
     later: list[Fleet] = []
+    there = _beyond_due(before, layout, after)
     for fleet in layout.fleets:
         names = {before.classes[layout.parts[p].cls].name for p in fleet.parts}
         pool = pools[before.pools[fleet.pool].name]
         mine = tuple(sorted(place[n] for n in names if n in place))
         served.setdefault(pool, set()).update(mine)
-        if mine and (fleet.at_s is None or fleet.at_s > after.now_s) and fleet.held < 0:
-            later.append(replace(fleet, pool=pool, parts=mine))
+        if not mine or _is_due(fleet, after.now_s):
+            continue
+        come = min(max(0, there.get(pool, 0)), fleet.count) if fleet.at_s is None else 0
+        there[pool] = there.get(pool, 0) - come
+        if fleet.count > come:
+            later.append(replace(fleet, pool=pool, parts=mine, count=fleet.count - come))
     kept = []
     for fleet in held_fleets(after, tables, parts):
         mine = tuple(sorted(served.get(fleet.pool, set()))) or fleet.parts
         kept.append(replace(fleet, parts=mine))
     joined = layout_of(after, tables, parts, tuple(kept) + within_depth(after, tuple(later)))
     return replace(joined, patience_s=layout.patience_s)
+
+
+def _is_due(fleet: Fleet, now_s: float) -> bool:
+    """Whether the nodes of a fleet were there, or asked for, by now."""
+    return fleet.held >= 0 or (fleet.at_s is not None and fleet.at_s <= now_s)
+
+
+def _beyond_due(before: Problem, layout: Layout, after: Problem) -> dict[int, int]:
+    """Nodes by pool that are held beyond those of the fleets that were due; less than 0: lost."""
+    pools = {p.name: k for k, p in enumerate(after.pools)}
+    beyond: dict[int, int] = {}
+    for held in after.held:
+        beyond[pools[held.pool]] = beyond.get(pools[held.pool], 0) + held.count
+    for fleet in layout.fleets:
+        if _is_due(fleet, after.now_s):
+            pool = pools[before.pools[fleet.pool].name]
+            beyond[pool] = beyond.get(pool, 0) - fleet.count
+    return beyond
 
 
 def replan(
@@ -168,41 +123,97 @@ def replan(
     """Plan what is left, starting from the plan that is under way; guarded whatever happens.
 
     A solver that fails or runs out of time leaves the carried-over plan, escalated to on-demand
-    nodes when it would miss the deadline: never no plan.
+    nodes when it would miss the deadline: never no plan.  `Plan.event` then says what happened.
     """
     budget = Budget(time_limit_s, clock)
     tables = tables_of(after)
-    safe = guard(after, tables, carried_over(before, layout, after, tables), seed=seed)
+    carried = carried_over(before, layout, after, tables)
+    size = _affordable(after, tables, carried, budget)
+    safe, seen = _guarded(after, tables, carried, max(size, _GUARD_SIZE_MIN), seed, budget)
+    try:
+        return _searched(after, tables, safe, budget, size, seed)
+    except _CRASHES as err:
+        forecast = forecast_of(after, tables, seen)
+        return Plan(
+            layout=safe,
+            forecast=forecast,
+            bound_usd=after.spent_usd,
+            method="carried over",
+            candidates=(),
+            evaluations=1,
+            used_s=budget.used_s,
+            shortfall=shortfall_of(after, forecast),
+            event=f"{type(err).__name__}: {err}",
+        )
+
+
+def _searched(
+    after: Problem, tables: Tables, safe: Layout, budget: Budget, size: int, seed: int
+) -> Plan:
+    """The best plan that the time allows; the safe one unless another is better on fresh luck."""
     end_s = after.objective.at_s if isinstance(after.objective, Deadline) else after.now_s + 3600.0
     search = Search(
         problem=after,
         tables=tables,
         budget=budget,
-        evaluator=Evaluator(after, tables, budget, size=_SEARCH_SIZE, seed=seed, end_s=end_s),
+        evaluator=Evaluator(after, tables, budget, size=size, seed=seed, end_s=end_s),
         goal=Goal(objective=after.objective, now_s=after.now_s),
         seed=seed,
         end_s=end_s,
         rng=np.random.default_rng([seed, 78]),
     )
-    found = [search.evaluator.scored(safe, search.goal)]
-    note(search, "carried over", found[0])
-    try:
-        found += _improved(search, found[0])
+    first = search.evaluator.scored(safe, search.goal)
+    note(search, "carried over", first)
+    found = _improved(search, first)
+    if budget.left_s > _CHOICE * _CONFIRMED * search.evaluator.seconds_each:
         chosen, forecast = choose(search, found)
-        check_layout(after, tables, chosen.layout)
-    except PlacementError as err:
-        chosen, forecast = choose(search, found[:1])
-        return plan_of(search, chosen, forecast, event=str(err))
+    else:
+        chosen = min(found, key=lambda s: s.score)
+        forecast = forecast_on_fresh_luck(search, chosen.layout)
+    if isinstance(after.objective, Deadline) and forecast.hit < after.objective.confidence:
+        other = forecast_on_fresh_luck(search, safe)
+        if other.hit > forecast.hit:
+            chosen, forecast = first, other
+    check_layout(after, tables, chosen.layout)
+    _check_kept(after, chosen.layout)
     return plan_of(search, chosen, forecast)
+
+
+def _affordable(problem: Problem, tables: Tables, layout: Layout, budget: Budget) -> int:
+    """As many scenarios as leave time for some evaluations, judged by one run of a layout."""
+    simulator = ClassSimulator(problem, tables, mean_scenario(problem))
+    simulator.run(layout)
+    budget.charge(simulator.work_s)
+    room = budget.limit_s / _EVALUATIONS - simulator.base_s
+    size = int(room / max(simulator.each_s, 1e-9))
+    return min(max(size, _SEARCH_SIZE_MIN), _SEARCH_SIZE)
 
 
 def _improved(search: Search, carried: Scored) -> list[Scored]:
     found = [carried]
-    if search.budget.left_s > 0:
+    # Other starts take some evaluations each: worth it only while time for the search remains.
+    if search.budget.left_s > _STARTS * search.evaluator.seconds_each * search.evaluator.size:
         found += starts(search)
     best = min(found, key=lambda s: s.score)
-    time = search.budget.slice_of(0.5)
+    # What is found must be confirmed within the limit too, and a walk is some evaluations long.
+    each_s = search.evaluator.seconds_each
+    room_s = search.budget.left_s - _CONFIRMED * each_s
+    if room_s <= _WALK * search.evaluator.size * each_s:
+        return found
+    time = search.budget.slice_of(min(0.5, room_s / search.budget.limit_s))
     return found + anneal(best, search.evaluator, search.goal, time, search.rng)
+
+
+def _check_kept(problem: Problem, layout: Layout) -> None:
+    """Refuse a layout that lets go of nodes on which tasks run.
+
+    Raises: InvalidPlanError, naming the pool.
+    """
+    kept = {f.held: f for f in layout.fleets if f.held >= 0}
+    busy = {run.pool for run in problem.running}
+    for h, held in enumerate(problem.held):
+        if held.pool in busy and (h not in kept or kept[h].count != held.count):
+            raise InvalidPlanError("nodes that run tasks are let go", f"pool={held.pool}")
 
 
 def guard(problem: Problem, tables: Tables, layout: Layout, *, seed: int = 0) -> Layout:
@@ -210,25 +221,38 @@ def guard(problem: Problem, tables: Tables, layout: Layout, *, seed: int = 0) ->
 
     Needs no solver and a few milliseconds, so that it can run between solves.
     """
-    parts_served = is_served(tables, layout)
-    if not isinstance(problem.objective, Deadline):
-        return layout if parts_served else _escalated(problem, tables, layout, 1.0)
-    span = problem.objective.at_s - problem.now_s
-    scenarios = draw(problem, _GUARD_SIZE, seed, horizon_s=2.0 * span)
-    simulator = ClassSimulator(problem, tables, scenarios)
-    allowed = 1.0 - problem.objective.confidence
-    best, least = layout, np.inf
+    return _guarded(problem, tables, layout, _GUARD_SIZE, seed, Budget(0.0))[0]
+
+
+def _guarded(
+    problem: Problem, tables: Tables, layout: Layout, size: int, seed: int, budget: Budget
+) -> tuple[Layout, Sample]:
+    """The least escalation that keeps the deadline, or else the one that ends soonest."""
+    objective = problem.objective
+    at_s = objective.at_s if isinstance(objective, Deadline) else np.inf
+    allowed = 1.0 - objective.confidence if isinstance(objective, Deadline) else 0.0
+    span = at_s - problem.now_s if np.isfinite(at_s) else 3600.0
+    simulator = ClassSimulator(problem, tables, draw(problem, size, seed, horizon_s=2.0 * span))
+    calm = ClassSimulator(problem, tables, mean_scenario(problem))
+    best: tuple[float, Layout, Sample] | None = None
     for factor in (0.0, *_GUARD_FACTORS):
         tried = layout if factor <= 0 else _escalated(problem, tables, layout, factor)
         if not is_served(tables, tried):
             continue
+        # What is late even without bad luck needs no further look, while there is more to try.
+        ends_s = calm.run(tried).end_s[0]
+        budget.charge(calm.work_s)
+        if ends_s > at_s and factor < _GUARD_FACTORS[-1]:
+            continue
         sample = simulator.run(tried)
-        if sample.miss_share(problem.objective.at_s) <= allowed:
-            return tried
+        budget.charge(simulator.work_s)
+        if sample.miss_share(at_s) <= allowed:
+            return tried, sample
         late = sample.quantile_s(1.0 - allowed)
-        if late < least:
-            best, least = tried, late
-    return best if is_served(tables, best) else _escalated(problem, tables, layout, 1.0)
+        if best is None or late < best[0]:
+            best = (late, tried, sample)
+    assert best is not None  # escalation serves every class that fits anywhere
+    return best[1], best[2]
 
 
 def _escalated(problem: Problem, tables: Tables, layout: Layout, factor: float) -> Layout:
@@ -243,7 +267,10 @@ def _escalated(problem: Problem, tables: Tables, layout: Layout, factor: float) 
         calm = [
             q for q in np.flatnonzero(tables.fits[part.cls]) if problem.pools[q].spot is None
         ] or list(np.flatnonzero(tables.fits[part.cls]))
-        quick = min(calm, key=lambda q: (each[part.cls, q], tables.usd_s[q]))
+        soonest = min(each[part.cls, q] for q in calm)
+        near = [q for q in calm if each[part.cls, q] <= _ABOUT_AS_QUICK * soonest]
+        usd = each[part.cls] * tables.usd_s * tables.share[part.cls]
+        quick = min(near, key=lambda q: (usd[q], each[part.cls, q]))
         wanted.setdefault(int(quick), []).append(p)
     for pool, serves in wanted.items():
         shape = problem.pools[pool]

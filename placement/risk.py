@@ -11,7 +11,7 @@ import numpy as np
 from placement.model import Budget, Deadline, Objective
 
 if TYPE_CHECKING:
-    from placement.simulate import Sample
+    from placement.sample import Sample
 
 # A plan may miss on this share of what the confidence allows, so that it keeps its promise on
 # fresh luck: at 95 % it has to keep 98.5 % of the scenarios that it is chosen on.

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from placement.inflight import left_s
+from placement.model import SPLIT_MAX
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from placement.model import Pool, Problem, Spot
+    from placement.model import Pool, Problem, Spot, TaskClass
     from placement.tables import Floats
 
 # Draws per class and scenario; larger classes use them again from the start.  The sum over a
@@ -28,7 +31,8 @@ class Scenarios:
     """`size` draws of everything that is random.
 
     Shapes: noise[c] (S, min(count, DRAWS_MAX)), factors on work with mean 1; gone, back (S, P, K)
-    ends of outages, inf where there are no more; slow (S, P) factor on run time; startup (S, P).
+    ends of outages, inf where there are no more; slow (S, P) factor on run time; startup (S, P);
+    left_s, one for each of `Problem.running`, (S, count): what running tasks still compute.
     """
 
     size: int
@@ -37,6 +41,7 @@ class Scenarios:
     back: Floats
     slow: Floats
     startup: Floats
+    left_s: tuple[Floats, ...] = ()
 
 
 def draw(problem: Problem, size: int, seed: int, *, horizon_s: float) -> Scenarios:
@@ -45,7 +50,7 @@ def draw(problem: Problem, size: int, seed: int, *, horizon_s: float) -> Scenari
     Each class and pool has a stream of its own, so that adding one changes no other's luck.
     """
     noise = tuple(
-        _lognormal(_stream(seed, 1, k), c.cv, (size, min(c.count, DRAWS_MAX)))
+        _cut(_lognormal(_stream(seed, 1, k), c.cv, (size, min(c.count, DRAWS_MAX))), c)
         for k, c in enumerate(problem.classes)
     )
     pools = problem.pools
@@ -59,28 +64,34 @@ def draw(problem: Problem, size: int, seed: int, *, horizon_s: float) -> Scenari
         for s, intervals in enumerate(pool):
             for k, (a, b) in enumerate(intervals):
                 gone[s, p, k], back[s, p, k] = a, b
-    slow = [_lognormal(_stream(seed, 3, k), p.speed_cv, (size,)) for k, p in enumerate(pools)]
+    slow = np.stack(
+        [_lognormal(_stream(seed, 3, k), p.speed_cv, (size,)) for k, p in enumerate(pools)], axis=1
+    )
     start = [_lognormal(_stream(seed, 4, k), p.startup_cv, (size,)) for k, p in enumerate(pools)]
     return Scenarios(
         size=size,
         noise=noise,
         gone=gone,
         back=back,
-        slow=np.stack(slow, axis=1),
+        slow=slow,
         startup=np.stack(start, axis=1),
+        left_s=left_s(problem, noise, slow),
     )
 
 
 def mean_scenario(problem: Problem) -> Scenarios:
     """The one scenario in which nothing is random: mean run times and no outage."""
     pools = len(problem.pools)
+    noise = tuple(np.ones((1, min(c.count, DRAWS_MAX))) for c in problem.classes)
+    slow = np.ones((1, pools))
     return Scenarios(
         size=1,
-        noise=tuple(np.ones((1, min(c.count, DRAWS_MAX))) for c in problem.classes),
+        noise=noise,
         gone=np.full((1, pools, 1), np.inf),
         back=np.full((1, pools, 1), np.inf),
-        slow=np.ones((1, pools)),
+        slow=slow,
         startup=np.ones((1, pools)),
+        left_s=left_s(problem, noise, slow),
     )
 
 
@@ -93,6 +104,7 @@ def first(scenarios: Scenarios, size: int) -> Scenarios:
         back=scenarios.back[:size],
         slow=scenarios.slow[:size],
         startup=scenarios.startup[:size],
+        left_s=tuple(left[:size] for left in scenarios.left_s),
     )
 
 
@@ -112,6 +124,20 @@ def _lognormal(rng: np.random.Generator, cv: float, shape: tuple[int, ...]) -> F
         return np.ones(shape)
     sigma = float(np.sqrt(np.log1p(cv * cv)))
     return np.asarray(rng.lognormal(-sigma * sigma / 2, sigma, shape))
+
+
+def _cut(noise: Floats, cls: TaskClass) -> Floats:
+    """Cut the long tasks of a class that can be split: the others take over what is cut off.
+
+    All the work of a scenario stays the same, and no task is longer than SPLIT_MAX times the mean.
+    """
+    if not cls.splittable:
+        return noise
+    mean = np.minimum(noise.mean(axis=1, keepdims=True), SPLIT_MAX)
+    short = np.minimum(noise, SPLIT_MAX)
+    over, room = mean - short.mean(axis=1, keepdims=True), SPLIT_MAX - short
+    share = over / np.maximum(room.mean(axis=1, keepdims=True), 1e-12)
+    return np.asarray(short + share * room)
 
 
 def _pool_outages(

@@ -23,7 +23,7 @@ class Search:
     """One solve under way.
 
     `goal` is tightened when fresh luck disagrees with the search; `safe` are starts that kept the
-    objective, for when nothing else does.
+    objective, for when nothing else does; `noted` are those with a name, for the explanation.
     """
 
     problem: Problem
@@ -37,6 +37,7 @@ class Search:
     names: dict[Layout, str] = field(default_factory=dict)
     candidates: list[Candidate] = field(default_factory=list)
     safe: list[Scored] = field(default_factory=list)
+    noted: list[Scored] = field(default_factory=list)
 
 
 def note(search: Search, name: str, scored: Scored) -> None:
@@ -44,6 +45,7 @@ def note(search: Search, name: str, scored: Scored) -> None:
     sample, objective = scored.sample, search.problem.objective
     hit = 1.0 - sample.miss_share(objective.at_s) if isinstance(objective, Deadline) else 1.0
     search.names.setdefault(scored.layout, name)
+    search.noted = sorted((*search.noted, scored), key=lambda s: s.score)
     search.candidates.append(
         Candidate(
             name=name,

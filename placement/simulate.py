@@ -13,14 +13,18 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from placement.billing import fleet_usd
 from placement.dispatch import run_tasks
-from placement.fleets import Fate, Fates
+from placement.fleets import Fates, deep_enough
+from placement.inflight import flying, occupy, through_losses
 from placement.lanes import Lanes, Work
-from placement.layout import NO_POOL, Fleet, Layout
+from placement.layout import Fleet, Layout, Part
 from placement.pour import POUR_MIN
+from placement.sample import Sample
 
 if TYPE_CHECKING:
-    from placement.model import Pool, Problem
+    from placement.fate import Fate
+    from placement.model import Problem, Running
     from placement.scenarios import Scenarios
     from placement.tables import Floats, Tables
 
@@ -29,35 +33,6 @@ _EPS: Final = 1e-9
 _PART_S: Final = 2.5e-4
 _STEP_S: Final = 6e-5
 _TASK_S: Final = 1.4e-7
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """What a layout came to in each scenario.
-
-    Shapes: end_s, usd, egress_usd (S,); ready_s (parts,) is when a part can begin on average, and
-    done_s (C,) when a class is done; tasks (parts, fleets) is how many each fleet runs on average.
-    """
-
-    end_s: Floats
-    usd: Floats
-    egress_usd: Floats
-    ready_s: Floats
-    done_s: Floats
-    tasks: Floats
-
-    @property
-    def mean_usd(self) -> float:
-        """Mean cost over the scenarios."""
-        return float(self.usd.mean())
-
-    def quantile_s(self, q: float) -> float:
-        """Finish time that a share `q` of the scenarios keeps."""
-        return float(np.quantile(self.end_s, q, method="higher"))
-
-    def miss_share(self, at_s: float) -> float:
-        """Share of the scenarios that end after `at_s`."""
-        return float((self.end_s > at_s + 1e-6).mean())
 
 
 class ClassSimulator:
@@ -88,12 +63,16 @@ class ClassSimulator:
 
 @dataclass(slots=True)
 class _FleetState:
-    """Slots of one fleet: when each is free next.  Shapes: free_s (S, nodes, slots)."""
+    """Slots of one fleet: when each is free next, and how many of each node began busy.
+
+    Shapes: free_s (S, nodes, slots); taken (nodes,).
+    """
 
     fleet: Fleet
     unit: float
     fate: Fate | None
     free_s: Floats
+    taken: list[int]
 
 
 class _Execution:
@@ -111,14 +90,18 @@ class _Execution:
         self.at_loc = np.zeros((classes, size, locations)) if locations > 1 else None
         self.egress_usd = np.zeros(size)
         self.ready_s = np.zeros(len(layout.parts))
+        self.request_usd = np.zeros(size)
         self.tasks = np.zeros((len(layout.parts), len(layout.fleets)))
+        self.begun = [0] * classes
+        for (run, cls, pool, lo), left in zip(flying(self.problem), self.scen.left_s, strict=True):
+            self._fly(run, (cls, pool, lo), left)
 
     def _start(self, fleet: Fleet) -> _FleetState:
         pool = self.problem.pools[fleet.pool]
         slots = [self.problem.classes[self.layout.parts[p].cls].slots for p in fleet.parts]
         unit = min([s for s in slots if s <= pool.vcpu], default=pool.vcpu)
         shape = (self.scen.size, fleet.count, max(1, int(pool.vcpu / unit + _EPS)))
-        state = _FleetState(fleet, unit, None, np.zeros(shape))
+        state = _FleetState(fleet, unit, None, np.zeros(shape), [0] * fleet.count)
         if fleet.at_s is not None or fleet.held >= 0:
             self._ask(state, fleet.at_s or 0.0)
         return state
@@ -138,15 +121,79 @@ class _Execution:
         for p in self._part_order():
             self._run_part(p)
         end = self.done_s.max(axis=0)
-        usd = self._bill() + self.egress_usd
+        usd = self._bill() + self.egress_usd + self.request_usd
         return Sample(
             end_s=end,
             usd=usd,
             egress_usd=self.egress_usd,
+            request_usd=self.request_usd,
             ready_s=self.ready_s,
             done_s=self.done_s.mean(axis=1),
             tasks=self.tasks,
         )
+
+    # -- what runs already -----------------------------------------------------------------
+
+    def _fly(self, run: Running, place: tuple[int, int, int], left_s: Floats) -> None:
+        """Keep held nodes busy with the tasks that run there, and note when these end."""
+        cls, pool, lo = place
+        self.begun[cls] = lo + run.count
+        held = [
+            (f, s)
+            for f, s in enumerate(self.fleets)
+            if s.fleet.pool == pool and s.fleet.held >= 0 and s.fate is not None
+        ]
+        if not held:
+            self.done_s[cls] = np.inf
+            return
+        reads_gb, usd = self._reads(cls, [pool])
+        at = 0
+        for k, (f, state) in enumerate(held):
+            room = state.fleet.count * self._lanes_of(state, cls)
+            count = run.count - at if k == len(held) - 1 else min(room, run.count - at)
+            ends, lost = self._flown(state, cls, lo + at, left_s[:, at : at + count], reads_gb)
+            self.egress_usd += lost * usd[:, 0]
+            self._note_flown(cls, lo + at, ends, f)
+            at += count
+
+    def _flown(
+        self, state: _FleetState, cls: int, lo: int, left_s: Floats, reads_gb: Floats
+    ) -> tuple[Floats, Floats]:
+        """Ends of some running tasks of one held fleet (S, n), and how many are lost (S,)."""
+        fate, tables, noise = state.fate, self.tables, self.scen.noise[cls]
+        assert fate is not None
+        tasks = np.arange(lo, lo + left_s.shape[1]) % noise.shape[1]
+        rows = np.arange(self.scen.size)[:, None]
+        compute = tables.compute_s[cls, fate.pool] * self.scen.slow[rows, fate.pool]
+        io = np.einsum("sl,spl->sp", reads_gb, tables.read_s_gb[cls][fate.pool])
+        io += tables.write_s[cls, fate.pool]
+        again = compute[:, None, :] * noise[:, tasks][:, :, None] + io[:, None, :]
+        ready = np.maximum(fate.ready_s[:, 0], self.problem.now_s)
+        ends = ready[:, None] + left_s + tables.write_s[cls, state.fleet.pool]
+        ends, begun = through_losses(fate, ends, again)
+        width = max(1, int(np.ceil(self.problem.classes[cls].slots / state.unit - _EPS)))
+        occupy(state.free_s, state.taken, ends, width)
+        for p, part in enumerate(self.layout.parts):
+            if part.cls == cls and part.lo < lo + tasks.size and part.hi > lo:
+                again_s = begun.max(axis=1)
+                self.last_start_s[p] = np.maximum(self.last_start_s[p], again_s)
+        return ends, np.isfinite(begun).sum(axis=1)
+
+    def _note_flown(self, cls: int, lo: int, ends: Floats, f: int) -> None:
+        count = ends.shape[1]
+        if not count:
+            return
+        self.done_s[cls] = np.maximum(self.done_s[cls], ends.max(axis=1))
+        self.first_end_s[cls] = np.minimum(self.first_end_s[cls], ends.min(axis=1))
+        if cls in self.sim.one_read:
+            known = self.end_s.setdefault(cls, np.zeros((self.scen.size, self.tables.count[cls])))
+            known[:, lo : lo + count] = ends
+        for p, part in enumerate(self.layout.parts):
+            if part.cls == cls:
+                self.tasks[p, f] += max(0, min(part.hi, lo + count) - max(part.lo, lo))
+        if self.at_loc is not None:
+            loc = self.tables.pool_loc[self.fleets[f].fleet.pool]
+            self.at_loc[cls, :, loc] += count / self.tables.count[cls]
 
     # -- order -----------------------------------------------------------------------------
 
@@ -171,9 +218,14 @@ class _Execution:
     # -- one part --------------------------------------------------------------------------
 
     def _run_part(self, p: int) -> None:
-        part = self.layout.parts[p]
-        cls = part.cls
-        ready = self._ready(p)
+        whole = self.layout.parts[p]
+        cls = whole.cls
+        part = Part(cls, max(whole.lo, min(self.begun[cls], whole.hi)), whole.hi)
+        self.request_usd += whole.count * self.tables.request_usd[cls]
+        if not part.count:
+            self.ready_s[p] = self.problem.now_s
+            return
+        ready = self._ready(part)
         self.ready_s[p] = ready.mean()
         mine = [
             f
@@ -190,12 +242,12 @@ class _Execution:
             return
         reads_gb, usd = self._reads(cls, [s.fleet.pool for s in served])
         lanes, blocks = self._gather(served, cls)
-        work = self._work(p, served, reads_gb, ready)
+        work = self._work(part, served, reads_gb, ready)
         result = run_tasks(lanes, work)
         self.sim.base_s += result.steps * _STEP_S
         self.sim.each_s += result.listed * _TASK_S
         self._scatter(served, cls, lanes, blocks)
-        self.last_start_s[p] = result.last_start_s
+        self.last_start_s[p] = np.maximum(self.last_start_s[p], result.last_start_s)
         self.done_s[cls] = np.maximum(self.done_s[cls], result.last_end_s)
         self.first_end_s[cls] = np.minimum(self.first_end_s[cls], result.first_end_s)
         for parent, mode, _ in self.tables.parents[cls]:
@@ -206,9 +258,8 @@ class _Execution:
             ends = self.end_s.setdefault(cls, np.zeros((self.scen.size, self.tables.count[cls])))
             ends[:, part.lo : part.hi] = result.end_s
         per_fleet = result.tasks_by_fleet
-        self.tasks[p, mine] = per_fleet.mean(axis=0)
+        self.tasks[p, mine] += per_fleet.mean(axis=0)
         self.egress_usd += (per_fleet * usd).sum(axis=1)
-        self.egress_usd += part.count * self.tables.request_usd[cls]
         if self.at_loc is not None:
             for k, state in enumerate(served):
                 loc = self.tables.pool_loc[state.fleet.pool]
@@ -217,9 +268,8 @@ class _Execution:
     def _lanes_of(self, state: _FleetState, cls: int) -> int:
         return int(self.tables.lanes[cls, state.fleet.pool])
 
-    def _ready(self, p: int) -> Floats:
+    def _ready(self, part: Part) -> Floats:
         """When inputs are there: (S,), or (S, tasks) after a one-to-one parent of many tasks."""
-        part = self.layout.parts[p]
         at = np.full(self.scen.size, self.problem.now_s)
         each: Floats | None = None
         for parent, mode, _ in self.tables.parents[part.cls]:
@@ -299,9 +349,8 @@ class _Execution:
                 view = state.free_s[:, :, w : width * count : width]
                 np.copyto(view, after, where=used)
 
-    def _work(self, p: int, served: list[_FleetState], reads_gb: Floats, ready: Floats) -> Work:
-        part, tables = self.layout.parts[p], self.tables
-        cls = part.cls
+    def _work(self, part: Part, served: list[_FleetState], reads_gb: Floats, ready: Floats) -> Work:
+        cls, tables = part.cls, self.tables
         noise = self.scen.noise[cls]
         if part.count != tables.count[cls] or noise.shape[1] < part.count:
             columns = np.arange(part.lo, min(part.hi, part.lo + noise.shape[1])) % noise.shape[1]
@@ -331,57 +380,9 @@ class _Execution:
     def _bill(self) -> Floats:
         usd = np.zeros(self.scen.size)
         for state in self.fleets:
-            if state.fate is None or not state.fleet.parts:
+            if state.fate is None or not (state.fleet.parts or any(state.taken)):
                 continue
-            last = self.last_start_s[list(state.fleet.parts)].max(axis=0)
-            usd += self._bill_fleet(state, state.fate, last)
+            own = self.last_start_s[list(state.fleet.parts)]
+            last = own.max(axis=0, initial=-np.inf)
+            usd += fleet_usd(self.problem, state.fleet, state.fate, state.free_s, last)
         return usd
-
-    def _bill_fleet(self, state: _FleetState, fate: Fate, last_start: Floats) -> Floats:
-        """USD of a fleet: nothing when all its work had started before it was asked for."""
-        now, pools = self.problem.now_s, self.problem.pools
-        ends = np.maximum(state.free_s.max(axis=2), last_start[:, None])
-        held = state.fleet.held >= 0
-        at = fate.up_s[:, 0] - np.array([p.provision_s for p in pools])[fate.pool[:, 0]]
-        wanted = np.ones(last_start.shape, bool) if held else at < last_start
-        usd = np.zeros(self.scen.size)
-        for phase in range(fate.pool.shape[1]):
-            up, lost = fate.up_s[:, phase], fate.lost_s[:, phase]
-            rows = np.flatnonzero(wanted & np.isfinite(up))
-            if not rows.size:
-                break
-            until = np.minimum(ends[rows], lost[rows, None])
-            until = np.maximum(until, np.minimum(fate.ready_s[rows, phase], lost[rows])[:, None])
-            for pool in np.unique(fate.pool[rows, phase]):
-                mine = fate.pool[rows, phase] == pool
-                spans = until[mine] - up[rows[mine], None]
-                usd[rows[mine]] += bills_usd(pools[pool], spans).sum(axis=1)
-                if held and phase == 0:
-                    paid = bills_usd(pools[pool], np.array([now - up[rows[0]]]))
-                    usd[rows[mine]] -= float(paid[0]) * state.fleet.count
-            wanted = wanted & (lost < last_start)
-        return usd
-
-
-def deep_enough(problem: Problem, layout: Layout) -> tuple[int, ...]:
-    """The layout's fallback, without pools that could not take all who may fall back to them.
-
-    A pool that is full lets requests wait: counting on it would promise what may not come.
-    """
-    asked = [0] * len(problem.pools)
-    for fleet in layout.fleets:
-        pool, seen = fleet.pool, {NO_POOL}
-        while pool not in seen:
-            asked[pool] += fleet.count
-            seen.add(pool)
-            pool = layout.fallback[pool]
-    return tuple(
-        other if other != NO_POOL and asked[other] <= problem.pools[other].nodes_max else NO_POOL
-        for other in layout.fallback
-    )
-
-
-def bills_usd(pool: Pool, spans_s: Floats) -> Floats:
-    """USD for nodes of a pool that were up for so long, rounded up as the pool bills."""
-    billed = np.ceil(np.maximum(spans_s, pool.min_bill_s) / pool.bill_s - _EPS) * pool.bill_s
-    return np.where(spans_s > 0, billed * (pool.usd_h / 3600.0), 0.0)

@@ -21,7 +21,7 @@ from placement.improve import anneal
 from placement.layout import check_layout
 from placement.model import Budget as UsdBudget
 from placement.model import Deadline, Problem
-from placement.plan import Forecast, Plan
+from placement.plan import Forecast, Plan, shortfall_of
 from placement.risk import Goal
 from placement.scenarios import mean_scenario
 from placement.search import Search, note
@@ -96,7 +96,7 @@ def plan_of(
         candidates=tuple(search.candidates),
         evaluations=search.evaluator.evaluations,
         used_s=search.budget.used_s,
-        shortfall=_shortfall(problem, forecast),
+        shortfall=shortfall_of(problem, forecast),
         event=event,
     )
 
@@ -153,14 +153,3 @@ def _improve(search: Search, heads: list[Scored]) -> list[Scored]:
     for scored in alive:
         note(search, search.names[scored.layout], scored)
     return found
-
-
-def _shortfall(problem: Problem, forecast: Forecast) -> str:
-    """What is wrong with the best plan, and what change would put it right; empty: nothing is."""
-    objective = problem.objective
-    if isinstance(objective, Deadline) and forecast.hit < objective.confidence:
-        kept = f"the deadline is kept in {forecast.hit:.0%} of runs"
-        return f"{kept}. nearest=deadline_s={forecast.p95_s:.0f}"
-    if isinstance(objective, UsdBudget) and forecast.usd > objective.usd:
-        return f"the budget is exceeded. nearest=budget_usd={forecast.usd:.4g}"
-    return ""

@@ -53,7 +53,13 @@ def fits_pool(cls: TaskClass, pool: Pool) -> bool:
         and cls.mem_gb <= pool.mem_gb
         and cls.gpus <= pool.gpus
         and pool.nodes_max > 0
+        and not missing_labels(cls, pool)
     )
+
+
+def missing_labels(cls: TaskClass, pool: Pool) -> list[str]:
+    """Labels that the class needs and the pool has not, or has with another value."""
+    return [f"{k}={v}" for k, v in sorted(cls.labels.items()) if pool.labels.get(k) != v]
 
 
 def read_gb(parent: TaskClass, child: TaskClass, mode: str) -> float:
@@ -157,6 +163,11 @@ def _lacks(problem: Problem, k: int) -> str:
     usable = [p for p in problem.pools if p.speed.get(cls.kind, 0.0) > 0.0 and p.nodes_max > 0]
     if not usable:
         return f"a pool with a speed for kind {cls.kind!r} and nodes_max above 0"
+    labelled = [p for p in usable if not missing_labels(cls, p)]
+    if not labelled:
+        nearest = min((missing_labels(cls, p) for p in usable), key=len)
+        return f"a pool with the labels {', '.join(nearest)}"
+    usable = labelled
     wants = [
         f"{want}={need:g} (largest is {most:g})"
         for want, need, most in (

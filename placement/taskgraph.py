@@ -34,7 +34,9 @@ class TaskGraph:
             raise InvalidProblemError("speed", "must be above 0", repr(min(self.speed.values())))
         if not self.bandwidth > 0:
             raise InvalidProblemError("bandwidth", "must be above 0", repr(self.bandwidth))
-        for a, b, _ in self.edges:
+        for a, b, size in self.edges:
+            if not np.isfinite(size) or size < 0:
+                raise InvalidProblemError("edges", "bytes must be finite, at least 0", repr(size))
             if a not in self.work_s or b not in self.work_s:
                 raise InvalidProblemError("edges", "unknown task", repr((a, b)))
 
@@ -67,10 +69,23 @@ class Graph:
             for k, real in enumerate(self.is_real)
         ]
 
-    def tail_s(self) -> Floats:
-        """Seconds that must follow a task's end: the longest path at best speed, nothing sent."""
-        quick = self.run_s.min(axis=1)
-        return np.asarray(upward_s(self, quick, np.zeros_like(self.sent_s)) - quick)
+    def floor_s(self) -> float:
+        """No schedule is shorter: the longest path at best speed, and all nodes always busy."""
+        path = upward_s(self, self.run_s.min(axis=1), np.zeros_like(self.sent_s)).max()
+        longest = self.run_s[self.run_s[:, 0].argmax()]
+        if longest[0] <= 0:
+            return float(path)
+        busy = self.run_s[:, 0].sum() / (longest[0] / longest).sum()
+        return float(max(path, busy))
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """All tasks, parents first, a node for each, and the makespan when nodes keep the order."""
+
+    tasks: tuple[int, ...]
+    node: tuple[int, ...]
+    span_s: float
 
 
 def arrays_of(graph: TaskGraph) -> Graph:

@@ -340,17 +340,25 @@ def _union(draft: Draft, output: str, inputs: tuple[Dataset | str, ...]) -> Data
     return Dataset(draft, draft.add_transform(draft.part(UnionSpec, output, inputs=names), None))
 
 
-def run(pipeline: Pipeline, *, home: str | None = None, executor: str | None = None) -> RunReport:
+def run(
+    pipeline: Pipeline,
+    *,
+    home: str | None = None,
+    executor: str | None = None,
+    pools: str | None = None,
+) -> RunReport:
     """Run a pipeline to its end, showing progress, and return the report.
 
-    Uses the Ray cluster that RAY_ADDRESS or `rayorch up` names, else starts an embedded Ray.
+    Uses the Ray cluster that RAY_ADDRESS or `rayorch up` names, else starts an embedded Ray. With
+    `pools`, a file of machines and their prices, each task goes where it is cheapest for the
+    pipeline's objective.
 
-    Raises: SpecError, RunFailedError.
+    Raises: SpecError, PoolsError, RunFailedError.
     """
     # Ray, the journal and the stores come with it: only a run should pay for their import.
     from rayorch.client import run as run_pipeline  # noqa: PLC0415
 
-    return run_pipeline(pipeline, home=home, executor=executor)
+    return run_pipeline(pipeline, home=home, executor=executor, pools=pools)
 
 
 def read(url: str, format: str | None = None, **options: Option) -> ds.Dataset:  # noqa: A002

@@ -8,17 +8,16 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 
 from rayorch.clock import Clock, SystemClock
-from rayorch.compiling import Compilable, compile_program, pipeline_version
-from rayorch.core.facts import Fact, RunResumed, RunStopRequested, RunSubmitted
-from rayorch.core.values import RetryLimits, StageShape
+from rayorch.compiling import Compilable, compile_program, pipeline_version, submission
+from rayorch.core.facts import Fact, RunResumed, RunStopRequested
 from rayorch.errors import ResumeError, RunFailedError
 from rayorch.home import Home, open_home
 from rayorch.host.local import News, local_host
@@ -31,6 +30,11 @@ from rayorch.program import Program, dump_program, load_program
 from rayorch.resuming import check_same_plan
 from rayorch.settings import Settings, load_settings
 from rayorch.spec import PipelineSpec
+
+if TYPE_CHECKING:
+    from rayorch.plan.asking import Asked
+    from rayorch.plan.pools import PoolsSpec
+    from rayorch.spec.objective import Objective
 
 POLL_S: Final = 0.1
 SWEEP_S_MAX: Final = 3.0
@@ -65,11 +69,19 @@ class Control(Protocol):
 
 
 class LocalControl:
-    """A control host on a thread of this process."""
+    """A control host on a thread of this process; its runners may be told apart by `pools`."""
 
-    def __init__(self, home: Home, clock: Clock, slots: int, *, takeover: bool = False) -> None:
+    def __init__(
+        self,
+        home: Home,
+        clock: Clock,
+        slots: int,
+        *,
+        pools: Mapping[str, int] | None = None,
+        takeover: bool = False,
+    ) -> None:
         self._news = News()
-        self._host, self._keepers = local_host(home, clock, slots, self._news)
+        self._host, self._keepers = local_host(home, clock, pools or slots, self._news)
         try:
             self._host.start(takeover=takeover)
         except BaseException:  # Whatever it was, what has been started must end.
@@ -137,9 +149,17 @@ def usable_cores() -> int:
 # --- runs ------------------------------------------------------------------------------------
 
 
-def submit_run(at: Connection, control: Control, pipeline: Compilable, **origin: str) -> RunId:
+def submit_run(
+    at: Connection,
+    control: Control,
+    pipeline: Compilable,
+    *,
+    asked: "Asked | None" = None,
+    **origin: str,
+) -> RunId:
     """Begin a run and return its id. `origin` (file, name) is kept for `resume`.
 
+    `asked` says which pools it may use and what it is to keep to; else the pipeline does.
     Raises: SpecError, StoreError.
     """
     spec = pipeline.spec()
@@ -147,8 +167,27 @@ def submit_run(at: Connection, control: Control, pipeline: Compilable, **origin:
     version = pipeline_version(spec, program)
     run = run_id(spec.name, at.clock, new_nonce)
     _keep(at.home, run, spec, program, version, origin)
+    if asked is None and spec.objective is not None:
+        asked = asked_of(spec.objective)
+    if asked is not None:
+        at.home.put_asked(run, asked.model_dump(mode="json"))
     control.submit([submission(run, spec, program, version)])
     return run
+
+
+def asked_of(
+    objective: "Objective | None", pools: "str | PoolsSpec | None" = None
+) -> "Asked | None":
+    """Return what a run is to keep to: pools, of a file or as they are, and an objective.
+
+    Raises: PoolsError.
+    """
+    if objective is None and pools is None:
+        return None
+    # What describes pools takes placement and YAML to import: who asks for nothing does without.
+    from rayorch.plan.asking import asked_for  # noqa: PLC0415
+
+    return asked_for(objective, pools)
 
 
 def run_id(pipeline: str, clock: Clock, nonce: Callable[[], str]) -> RunId:
@@ -156,34 +195,6 @@ def run_id(pipeline: str, clock: Clock, nonce: Callable[[], str]) -> RunId:
     slug = re.sub(r"[^A-Za-z0-9]+", "-", pipeline).strip("-").lower()[:40] or "run"
     at = datetime.fromtimestamp(clock.now_s(), UTC)
     return RunId(f"{slug}-{at:%Y%m%d-%H%M%S}-{nonce()[:4]}")
-
-
-def submission(run: RunId, spec: PipelineSpec, program: Program, version: str) -> RunSubmitted:
-    """Return what the control host is told of a run."""
-    retry = spec.retry
-    return RunSubmitted(
-        run=run,
-        pipeline=spec.name,
-        version=version,
-        stages=tuple(
-            StageShape(
-                name=stage.name,
-                cores=stage.resources.cores,
-                memory_bytes=stage.resources.memory_bytes,
-                timeout_s=retry.timeout_s or 0.0,
-                sinks=tuple(edge.sink for edge in stage.sinks),
-                after=program.after(stage.index),
-            )
-            for stage in program.stages
-        ),
-        sinks=tuple(sink.url for sink in program.sinks),
-        owner=spec.owner,
-        retry=RetryLimits(
-            attempts_max=retry.attempts_max,
-            backoff_s=retry.backoff_s,
-            backoff_s_max=retry.backoff_s_max,
-        ),
-    )
 
 
 def resume_run(
@@ -300,13 +311,15 @@ def run(
     *,
     home: str | None = None,
     executor: str | None = None,
+    pools: "str | PoolsSpec | None" = None,
     display: Display | Literal["auto"] | None = "auto",
 ) -> RunReport:
     """Run a pipeline to its end and return the report; show progress on standard error.
 
-    Raises: SpecError; RunFailedError, when it did not succeed.
+    Raises: SpecError; PoolsError; RunFailedError, when it did not succeed.
     """
-    pipeline.spec()  # What is wrong with it is said before anything starts.
+    # What is wrong with it is said before anything starts.
+    asked = asked_of(pipeline.spec().objective, pools)
     if display == "auto":
         # Rich takes 0.1 s to import: only who looks on pays.
         from rayorch.observe.display import auto_display  # noqa: PLC0415
@@ -317,7 +330,8 @@ def run(
     try:
         at = connection(home, executor)
         with closing(open_control(at)) as control:
-            view = watch(at, control, submit_run(at, control, pipeline), display)
+            run = submit_run(at, control, pipeline, asked=asked)
+            view = watch(at, control, run, display)
     finally:
         if display is not None:
             display.close()

@@ -15,7 +15,10 @@ import pyarrow.compute as pc
 from connectors.outputs import SinkSpec
 from connectors.splits import SourceSpec
 from rayorch.code_hash import code_hash
+from rayorch.core.facts import RunSubmitted
+from rayorch.core.values import RetryLimits, StageShape
 from rayorch.errors import SpecError, near_miss
+from rayorch.ids import RunId
 from rayorch.program import (
     ExchangeEdge,
     ExchangeProgram,
@@ -331,3 +334,31 @@ def pipeline_version(spec: PipelineSpec, program: Program) -> str:
     predicates = [code_hash(stage.predicate) for stage in program.stages]
     content = json.dumps([values, codes, predicates], sort_keys=True)
     return hashlib.blake2b(content.encode(), digest_size=8, usedforsecurity=False).hexdigest()
+
+
+def submission(run: RunId, spec: PipelineSpec, program: Program, version: str) -> RunSubmitted:
+    """Return what the control host is told of a run."""
+    retry = spec.retry
+    return RunSubmitted(
+        run=run,
+        pipeline=spec.name,
+        version=version,
+        stages=tuple(
+            StageShape(
+                name=stage.name,
+                cores=stage.resources.cores,
+                memory_bytes=stage.resources.memory_bytes,
+                timeout_s=retry.timeout_s or 0.0,
+                sinks=tuple(edge.sink for edge in stage.sinks),
+                after=program.after(stage.index),
+            )
+            for stage in program.stages
+        ),
+        sinks=tuple(sink.url for sink in program.sinks),
+        owner=spec.owner,
+        retry=RetryLimits(
+            attempts_max=retry.attempts_max,
+            backoff_s=retry.backoff_s,
+            backoff_s_max=retry.backoff_s_max,
+        ),
+    )

@@ -5,6 +5,7 @@ RayorchError
 │   └── PipelineFileError      fix     the file that holds the pipeline cannot be loaded
 ├── SettingsError              fix     an environment variable or option cannot be understood
 ├── PoolsError                 fix     a file of pools cannot be used as it stands
+├── SolverProcessError         retry   the solver's process died, took too long or said nonsense
 ├── InvalidTransitionError     report  an event that cannot happen in this state
 ├── UnknownRunError            fix     no such run under this home
 ├── FencedError                stop    a newer control actor owns the journal
@@ -138,6 +139,20 @@ class PoolsError(RayorchError):
     def __str__(self) -> str:
         named = (("pools", self.file), ("field", self.field), ("value", self.value))
         return f"{self.problem}. {', '.join(f'{key}={text}' for key, text in named if text)}"
+
+
+class SolverProcessError(RayorchError):
+    """The solver's process gave no plan: it died, took too long, or said what is no answer."""
+
+    remedy: ClassVar[Remedy] = "retry"
+
+    def __init__(self, problem: str, detail: str) -> None:
+        super().__init__(problem, detail)
+        self.problem = problem
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.problem}. {self.detail}" if self.detail else self.problem
 
 
 def near_miss(word: str, known: "Iterable[str]") -> str:

@@ -11,6 +11,8 @@ runs/<run>/stage-<n>.msgpack   how a stage that reads an exchange is divided
 runs/<run>/stage-<n>-<revision>.msgpack   where the bytes are that it reads
 runs/<run>/exchange/<n>/…  exchange files that stage n reads, until it has
 runs/<run>/reproduce.json  versions, parameters and input files: what it takes to do it again
+runs/<run>/pools.json      what it was asked to keep to: pools, an objective; only if it was
+runs/<run>/placement-<n>.json  what was weighed for each placement
 runs/<run>/estimate.json   what the run was expected to take
 runs/<run>/calibration.json and what it took
 runs/<run>/log/…           structured log, one JSON object a line
@@ -32,6 +34,7 @@ RUNS: Final = "runs/"
 REQUESTS: Final = "requests/"
 ESTIMATES: Final = "estimates/"
 EXCHANGE: Final = "exchange/"
+ASKED: Final = "pools"
 IDENTITY: Final = "home.json"
 UNSURE_TRIES_MAX: Final = 5
 
@@ -176,6 +179,17 @@ class Home:
         """Return a small document of a run. Raises: ObjectMissingError."""
         found: dict[str, Any] = msgspec.json.decode(self.store.get(f"{RUNS}{run}/{name}.json"))
         return found
+
+    def put_asked(self, run: RunId, asked: Mapping[str, Any]) -> None:
+        """Keep what a run is asked to keep to (`plan.asking`), before it is submitted."""
+        self.put_json(run, ASKED, asked)
+
+    def get_asked(self, run: RunId) -> dict[str, Any] | None:
+        """Return what a run was asked to keep to; None: nothing."""
+        try:
+            return self.get_json(run, ASKED)
+        except ObjectMissingError:
+            return None
 
     def put_estimates(self, version: str, data: bytes) -> None:
         """Keep what was measured of one version of a stage."""

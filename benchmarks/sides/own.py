@@ -12,6 +12,7 @@ import pyarrow as pa
 import rayorch as ro
 from benchmarks.driver import Told, serve
 from benchmarks.jobs import QTY_BELOW, Job, pareto_turns, scan_map, spin, tiny_map
+from benchmarks.keyed.own import keyed_pipeline
 from rayorch import client
 from rayorch.host.ray_control import RayControl
 from rayorch.observe.view import RunView
@@ -42,7 +43,7 @@ def pipeline(job: Job) -> ro.Pipeline:
         case "submit":
             _numbers(made, job.tasks).map(brief, output="out").discard()
         case _:
-            raise ValueError(job.kind)
+            keyed_pipeline(made, job)
     return made
 
 
@@ -79,7 +80,14 @@ def prepare(job: Job) -> Callable[[], Told]:
     control = client.open_control(at)
     assert isinstance(control, RayControl)
     warm_tasks = WARM_TASKS if job.kind == "noop" else 4
-    warm = Job(job.kind, job.warm_source, job.warm_target, format=job.format, tasks=warm_tasks)
+    warm = Job(
+        job.kind,
+        job.warm_source,
+        job.warm_target,
+        format=job.format,
+        tasks=warm_tasks,
+        other=job.warm_other,
+    )
     _done(at, control, warm)
     if job.kind == "submit":
         return lambda: _submits(at, control, job)

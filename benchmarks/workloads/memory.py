@@ -9,7 +9,7 @@ from benchmarks.driver import Measured, SideFailedError
 from benchmarks.figures import Check
 from benchmarks.processes import load, memory_bytes
 from benchmarks.results import FailureLine, RunLine
-from benchmarks.session import RUN_S_MAX, Session, Side, own, peer_sides
+from benchmarks.session import RUN_S_MAX, Session, Side, Work, own, peer_sides
 
 LIMIT_BYTES: Final = 1.2e9
 IDLE_S: Final = 5.0
@@ -50,7 +50,8 @@ def _weighed(session: Session, side: Side) -> Measured:
     roots = session.roots(side)
     time.sleep(IDLE_S if roots else 0.0)
     idle_bytes = memory_bytes(roots)
-    job = session.job(side, made(SCAN, session.cache), made(WARM, session.cache))
+    work = Work(name="memory", source=made(SCAN, session.cache), warm=made(WARM, session.cache))
+    job = session.job(side, work)
     try:
         with session.driver(side, job) as driver:
             measured = driver.weighed(roots, RUN_S_MAX)

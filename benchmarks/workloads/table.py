@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Final
 
+from benchmarks.keyed.jobs import KEYED
 from benchmarks.session import Session
 from benchmarks.workloads.core import core
 from benchmarks.workloads.files import scan, tiny
+from benchmarks.workloads.keyed import keyed
 from benchmarks.workloads.memory import memory
 from benchmarks.workloads.tasks import noop, pareto, startup, submit
 
@@ -17,5 +19,6 @@ WORKLOADS: Final[dict[str, Callable[[Session], None]]] = {
     "pareto": pareto,
     "scan": scan,
     "tiny": tiny,
+    **{kind: keyed(kind) for kind in KEYED},
     "memory": memory,
 }

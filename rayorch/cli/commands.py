@@ -38,6 +38,24 @@ _SET = click.Option(
 )
 
 
+_DEADLINE = click.Option(
+    ["--deadline"],
+    metavar="TIME",
+    help="Find the cheapest plan that ends within this: 90s, 30m, 1h30m.",
+)
+_BUDGET = click.Option(
+    ["--budget"],
+    type=click.FloatRange(0, min_open=True),
+    metavar="USD",
+    help="Find the earliest plan that costs no more; a limit when --deadline is given.",
+)
+_POOLS = click.Option(
+    ["--pools"],
+    metavar="FILE",
+    help="Machines that may be used and their prices, YAML or JSON; else those that are there.",
+)
+
+
 def _run_argument() -> click.Argument:
     return click.Argument(["run"], metavar="RUN")
 
@@ -62,9 +80,21 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             ("rayorch run etl.py:hourly", "one of several"),
             ("rayorch run nightly.py --set day=2026-11-22", "with a parameter"),
             ("rayorch run nightly.py --executor in-process", "without Ray, in this process"),
+            ("rayorch run nightly.py --pools pools.yaml --deadline 30m", "where it is cheapest"),
             ("rayorch run nightly.py --json > report.json", "the report as a document"),
         ),
-        params=[_file_argument(), _SET, _HOME, _EXECUTOR, _SLOTS, _TAKEOVER, _JSON],
+        params=[
+            _file_argument(),
+            _POOLS,
+            _DEADLINE,
+            _BUDGET,
+            _SET,
+            _HOME,
+            _EXECUTOR,
+            _SLOTS,
+            _TAKEOVER,
+            _JSON,
+        ],
     ),
     LazyCommand(
         "plan",
@@ -81,22 +111,9 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
         ),
         params=[
             _file_argument(),
-            click.Option(
-                ["--deadline"],
-                metavar="TIME",
-                help="Find the cheapest plan that ends within this: 90s, 30m, 1h30m.",
-            ),
-            click.Option(
-                ["--budget"],
-                type=click.FloatRange(0, min_open=True),
-                metavar="USD",
-                help="Find the earliest plan that costs no more; a limit when --deadline is given.",
-            ),
-            click.Option(
-                ["--pools"],
-                metavar="FILE",
-                help="Machines that may be used, YAML or JSON; else this one.",
-            ),
+            _DEADLINE,
+            _BUDGET,
+            _POOLS,
             click.Option(
                 ["--plot"],
                 metavar="FILE",

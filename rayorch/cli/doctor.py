@@ -27,12 +27,10 @@ from connectors.errors import (
 from connectors.probe import probe_exclusive_create
 from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document
-from rayorch.cli.reading import HomeReader
+from rayorch.cli.reading import HomeReader, find_leader, metrics_text
 from rayorch.client import Connection, connection, usable_cores
 from rayorch.core.run import ACTIVE
-from rayorch.errors import HomeBusyError, RayorchError
-from rayorch.host.leader import check_free
-from rayorch.host.local import this_process
+from rayorch.errors import RayorchError
 from rayorch.host.ray_cluster import (
     STORE_BYTES,
     import_ray,
@@ -214,12 +212,16 @@ def _journal(at: Connection) -> Findings:
         runs = HomeReader(at).look().runs.values()
         active = sum(run.state in ACTIVE for run in runs)
         yield Finding("journal", "ok", f"{counted(len(runs), 'run')}, {active} active")
-        check_free(at.home, this_process("doctor"), at.clock.now_s())
-    except HomeBusyError as busy:
-        yield Finding("leader", "ok", f"{busy.leader} is at work on {busy.run}")
+        leader = find_leader(at)
     except (RayorchError, ConnectorError) as error:
-        fix = "keep a copy of the home, then start with another one: --home"
+        fix = "copy the whole home somewhere safe, then work with another one: --home URL"
         yield Finding("journal", "fail", str(error), fix)
+        return
+    if leader is not None:
+        said = f"{leader.name}, pid {leader.pid} on {leader.machine} is at work on {leader.run}"
+        yield Finding("leader", "ok", said)
+        if metrics := metrics_text(leader):
+            yield Finding("metrics", "ok", metrics)
 
 
 # --- disk and memory ----------------------------------------------------------------------------

@@ -17,7 +17,8 @@ Failure = RayorchError | ConnectorError
 ADVICE: Final[Mapping[str, str]] = {
     "retry": "this may pass: try again",
     "check": "it may have happened all the same: `rayorch runs` shows what stands",
-    "repair": "stored state is damaged: keep a copy of the home before anything else",
+    "repair": "copy the whole home somewhere safe, then work with another: --home URL; "
+    "outputs that were published are whole, and `rayorch doctor` looks at the damaged home again",
     "report": "this looks like a bug of rayorch: please report it, with the output of the same "
     "command under RAYORCH_TRACEBACK=1",
 }

@@ -8,11 +8,11 @@ from rayorch.cli.estimates import calibration_documents, calibration_lines
 from rayorch.cli.finding import commands_of, find_run, read_origin
 from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document, print_table
+from rayorch.cli.reading import find_leader, metrics_text, read_deadline
 from rayorch.client import Connection, connection
-from rayorch.errors import HomeBusyError
-from rayorch.host.leader import check_free
-from rayorch.host.local import this_process
-from rayorch.observe.figures import count_text, counted, seconds_text
+from rayorch.observe.bill import bill_lines, bill_table
+from rayorch.observe.cost import RunCost
+from rayorch.observe.figures import count_text, counted, seconds_text, usd_text
 from rayorch.observe.report import LABEL_CHARS, report_data, report_of
 from rayorch.observe.view import RunView, view_of
 from rayorch.reading import read_machine
@@ -32,10 +32,13 @@ def runs(options: Options) -> int:
         click.echo(f"no runs yet under {at.home.url}", err=True)
         return Exit.OK
     led = is_led(at)
-    print_table(
-        ("run", "state", "tasks>", "rows out>", "began", "took>"),
-        [_row(view, led=led) for view in views],
-    )
+    columns = ["run", "state", "tasks>", "rows out>", "began", "took>"]
+    rows = [list(_row(view, led=led)) for view in views]
+    if any(view.cost is not None and view.cost.known_usd for view in views):
+        columns.append("cost>")
+        for row, view in zip(rows, views, strict=True):
+            row.append(usd_text(view.cost.usd) if view.cost is not None else "")
+    print_table(columns, rows)
     if len(newest) > len(views):
         click.echo(f"and {counted(len(newest) - len(views), 'older run')}: --limit N", err=True)
     return Exit.OK
@@ -59,21 +62,41 @@ def show(options: Options) -> int:
     machine = read_machine(at.home, at.clock)
     run = find_run(at, machine, options.run)
     view = view_of(run, machine, at.clock.now_s())
-    led = is_led(at)
+    leader = find_leader(at)
     commands = commands_of(options, read_origin(at, run).file)
+    deadline_s = read_deadline(at, run.id)
     if options.as_json:
-        estimates = calibration_documents(at.home, run.id)
-        print_document({**report_data(view, commands), "led": led, "estimates": estimates})
+        document = {
+            **report_data(view, commands, deadline_s),
+            "led": leader is not None,
+            "metrics_url": (leader.metrics_url or None) if leader is not None else None,
+            "estimates": calibration_documents(at.home, run.id),
+        }
+        print_document(document)
         return Exit.OK
-    click.echo(report_of(view, commands).text())
+    click.echo(report_of(view, commands, deadline_s).text())
     for stage, text in calibration_lines(at.home, run.id):
         click.echo(f"  {'estimate':<{LABEL_CHARS}}{stage}, {text}")
-    if view.is_active and not led:
+    metrics = metrics_text(leader) if view.is_active else ""
+    if metrics:
+        click.echo(f"  {'metrics':<{LABEL_CHARS}}{metrics}")
+    if view.is_active and leader is None:
         click.echo(
-            f"  {'note':<10}nobody leads this home, so nothing happens by itself; "
+            f"  {'note':<{LABEL_CHARS}}nobody leads this home, so nothing happens by itself; "
             f"{commands.resume(view.run)} goes on"
         )
+    if view.cost is not None:
+        print_bill(view.cost, has_deadline=deadline_s is not None)
     return Exit.OK
+
+
+def print_bill(cost: RunCost, *, has_deadline: bool) -> None:
+    """Print what a run cost, by stage and pool."""
+    click.echo("\ncost by stage and pool" if cost.lines else "\ncost")
+    if cost.lines:
+        print_table(*bill_table(cost), indent="  ")
+    for label, text in bill_lines(cost, has_deadline=has_deadline):
+        click.echo(f"  {label:<{LABEL_CHARS}}{text}")
 
 
 def shown_state(view: RunView, *, led: bool) -> str:
@@ -83,8 +106,4 @@ def shown_state(view: RunView, *, led: bool) -> str:
 
 def is_led(at: Connection) -> bool:
     """Say whether some process is at work on a home, by its own account."""
-    try:
-        check_free(at.home, this_process("look"), at.clock.now_s())
-    except HomeBusyError:
-        return True
-    return False
+    return find_leader(at) is not None

@@ -1,30 +1,25 @@
-"""The placement of a plan, as `rayorch plan` prints it: where, when, for how much, what lost."""
+"""The placement of a plan, for `rayorch plan`: decided, printed, drawn."""
 
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
-import click
 import msgspec
 
 from placement import PlacementError
+from rayorch.cli.decisions import decision_lines, print_choices, print_frontier
 from rayorch.cli.options import Exit, Options
-from rayorch.cli.printing import print_table
+from rayorch.cli.printing import print_section
 from rayorch.cli.wanting import Wanted
 from rayorch.client import connection
 from rayorch.errors import PoolsError
-from rayorch.observe.figures import bytes_text, counted, seconds_text
-from rayorch.plan.deciding import Decision, Lost, PoolUse, StageChoice, decide
-from rayorch.plan.estimate import GB, History, estimate_of
+from rayorch.observe.figures import counted
+from rayorch.plan.deciding import Decision, decide
+from rayorch.plan.estimate import History, estimate_of
 from rayorch.plan.history import load_histories
 from rayorch.plan.planner import Plan
 from rayorch.plan.problem import problem_of
 from rayorch.program import Program
 
-UNKNOWN: Final = "unknown"
-LOST_SHOWN_MAX: Final = 5
-LABEL: Final = 11
-
-Lines = Iterator[tuple[str, str]]
+LABEL = 11
 
 
 def place(
@@ -94,65 +89,13 @@ def _estimates(histories: tuple[History, ...]) -> list[dict[str, Any]]:
     return found
 
 
-# --- for people -----------------------------------------------------------------------------------
-
-
 def _print(decision: Decision, histories: tuple[History, ...], later: str) -> None:
-    click.echo("")
-    click.echo("placement")
-    for label, text in _head_lines(decision, histories):
-        click.echo(f"  {label:<{LABEL}}{text}".rstrip())
+    lines = [*decision_lines(decision), ("rests on", _basis(histories))]
     if later:
-        click.echo(f"  {'covers':<{LABEL}}{later}")
-    for stage in decision.stages:
-        click.echo("")
-        click.echo(f"stage {stage.name} goes to")
-        for label, text in _stage_lines(stage):
-            click.echo(f"  {label:<{LABEL}}{text}".rstrip())
-    if decision.candidates:
-        click.echo("")
-        click.echo("plans that lost")
-        for each in decision.candidates[:LOST_SHOWN_MAX]:
-            click.echo(f"  {_lost_text(each)}")
-        more = len(decision.candidates) - LOST_SHOWN_MAX
-        if more > 0:
-            click.echo(f"  and {more} more: --json has them all")
-    if decision.frontier:
-        click.echo("")
-        click.echo("cost against finish time, from the fastest to the cheapest")
-        _print_frontier(decision)
-
-
-def _head_lines(decision: Decision, histories: tuple[History, ...]) -> Lines:
-    yield "objective", decision.objective
-    if decision.refused:
-        yield "not kept", decision.refused
-        yield "nearest", decision.nearest
-    if decision.stages:
-        usual, late = seconds_text(decision.p50_s), seconds_text(decision.p95_s)
-        yield "ends", f"{usual} usually, {late} in 95 % of runs"
-        if "ends within" in decision.objective:
-            low = f"at least {decision.hit_low:.1%} for sure; {decision.scenarios} simulated runs"
-            yield "deadline", f"kept with a probability of {decision.hit:.1%} ({low})"
-        yield "costs", _cost_text(decision)
-        yield "found by", decision.method
-    yield "rests on", _basis(histories)
-
-
-def _cost_text(decision: Decision) -> str:
-    if decision.usd is None:
-        hours = f"; {decision.core_hours:.3g} core hours" if decision.core_hours else ""
-        return f"{UNKNOWN}: no price is known for the pools{hours}"
-    parts = ", ".join(
-        f"{name} {usd_text(usd)}"
-        for name, usd in (
-            ("compute", decision.compute_usd),
-            ("egress", decision.egress_usd),
-            ("requests", decision.request_usd),
-        )
-    )
-    gap = "" if decision.gap is None else f"; at most {decision.gap:.0%} above the least possible"
-    return f"{usd_text(decision.usd)} ({parts}){gap}"
+        lines.append(("covers", later))
+    print_section("placement", lines, LABEL)
+    print_choices(decision)
+    print_frontier(decision)
 
 
 def _basis(histories: tuple[History, ...]) -> str:
@@ -162,70 +105,3 @@ def _basis(histories: tuple[History, ...]) -> str:
     text = ", ".join(f"{counted(each.attempts, 'attempt')} of {each.stage}" for each in some)
     rest = [each.stage for each in histories if not each.attempts]
     return f"{text}; {', '.join(rest)} not measured yet" if rest else text
-
-
-def _stage_lines(stage: StageChoice) -> Lines:
-    label = "chosen"
-    for use in stage.chosen:
-        nodes = counted(use.nodes, "node")
-        yield label, f"{use.pool}: {use.tasks:.0f} of {counted(stage.tasks, 'task')} on {nodes}"
-        label = ""
-    yield "when", f"{_at(stage.start_s)} to {_at(stage.finish_s)}"
-    dollars = (
-        ("compute", stage.compute_usd),
-        ("egress", stage.egress_usd),
-        ("requests", stage.request_usd),
-    )
-    yield "dollars", ", ".join(f"{name} {usd_text(usd)}" for name, usd in dollars)
-    yield "moves", f"{bytes_text(stage.moved_gb * GB)} between locations"
-    label = "lost"
-    for use in stage.lost[:LOST_SHOWN_MAX]:
-        yield label, _option_text(use)
-        label = ""
-    more = len(stage.lost) - LOST_SHOWN_MAX
-    if more > 0:
-        yield "", f"and {counted(more, 'pool')} more: --json has them all"
-
-
-def _at(at_s: float) -> str:
-    return f"+{seconds_text(max(0.0, at_s))}"
-
-
-def _option_text(use: PoolUse) -> str:
-    if not use.task_s:
-        return f"{use.pool}: {use.reason}"
-    parts = [f"{seconds_text(use.task_s)} a task"]
-    if use.usd is not None:
-        parts.append(f"{usd_text(use.usd + (use.egress_usd or 0.0))} in all")
-    if use.loss > 0.0:
-        parts.append(f"{use.loss:.0%} chance to be taken back")
-    return f"{use.pool}: {use.reason} ({', '.join(parts)})"
-
-
-def _lost_text(each: Lost) -> str:
-    cost = f"{each.above:+.1%}" if each.usd is None else f"{usd_text(each.usd)} ({each.above:+.1%})"
-    kept = "" if each.is_kept else f", objective not kept ({each.hit:.0%})"
-    if each.is_kept and each.above < 0.0:
-        kept = ", as it was searched; not confirmed on fresh luck"
-    return f"{each.name}: {cost}, ends by {seconds_text(each.p95_s)}{kept}"
-
-
-def _print_frontier(decision: Decision) -> None:
-    cost = "USD>" if decision.is_priced else "core hours>"
-    rows = [
-        (
-            "",
-            seconds_text(point.p95_s),
-            f"{point.cost:.4g}",
-            ", ".join(f"{count} x {pool}" for pool, count in point.pools.items()),
-        )
-        for point in decision.frontier
-    ]
-    print_table(("", "ends by>", cost, "nodes"), rows)
-
-
-def usd_text(usd: float | None) -> str:
-    """Return dollars: `12.34 USD`, `0.0042 USD`, `unknown`."""
-    if usd is None:
-        return UNKNOWN
-    return f"{usd:.2f} USD" if usd >= 1.0 or usd == 0.0 else f"{usd:.3g} USD"

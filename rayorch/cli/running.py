@@ -16,6 +16,7 @@ from rayorch.cli.finding import (
 )
 from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document
+from rayorch.cli.reading import read_deadline
 from rayorch.client import (
     Connection,
     Control,
@@ -45,12 +46,18 @@ def run(options: Options) -> int:
     """Run the pipeline of a file."""
     # What is wrong with it is said before anything starts.
     pipeline = pipeline_of(options)
+    asked = None
+    if options.is_placing:
+        # Placement takes numpy, a solver and a part of a second: only who asks for it pays.
+        from rayorch.cli.wanting import asked_of  # noqa: PLC0415
+
+        asked = asked_of(options, pipeline.spec().objective)
     at = connection(options.home, options.executor)
     commands = commands_of(options)
     display = auto_display(sys.stderr, commands, reports=not options.as_json)
 
     def begin(control: Control) -> RunId:
-        return submit_run(at, control, pipeline, **origin_of(options))
+        return submit_run(at, control, pipeline, asked=asked, **origin_of(options))
 
     return _followed(at, options, display, commands, begin)
 
@@ -80,18 +87,20 @@ def _followed(
         display.starting(_starting(at))
         with _opened(at, options) as control:
             run = begin(control)
+            deadline_s = read_deadline(at, run)
+            display.expect(deadline_s)
             view = watch(at, control, run, display)
     except KeyboardInterrupt:
         display.close()
         if run is None:
-            click.echo("stopped before the run began", err=True)
+            click.echo("stopped before the run began: there is nothing to resume", err=True)
         else:
             click.echo(f"stopped at once; `{commands.resume(run)}` goes on", err=True)
         return Exit.INTERRUPTED
     finally:
         display.close()
     if options.as_json:
-        print_document(report_data(view, commands))
+        print_document(report_data(view, commands, deadline_s))
     return exit_of_run(view)
 
 

@@ -1,4 +1,4 @@
-"""What a plan is asked for: an objective and pools, from options and the pipeline."""
+"""What a plan or a run is asked for: an objective and pools, from options and the pipeline."""
 
 import math
 import os
@@ -10,8 +10,8 @@ from typing import Final
 
 from rayorch.cli.errors import OptionError
 from rayorch.cli.options import Options
-from rayorch.errors import PoolsError
-from rayorch.plan.pools import PoolsSpec, local_pools, parse_pools
+from rayorch.plan.asking import Asked
+from rayorch.plan.pools import PoolsSpec, local_pools, read_pools
 from rayorch.spec.objective import Budget, Deadline, Objective
 
 PLOTS: Final = (".png", ".svg")
@@ -41,18 +41,33 @@ def wanted_of(options: Options, objective: Objective | None, slots: int) -> Want
     if options.plot is not None and Path(options.plot).suffix.lower() not in PLOTS:
         raise OptionError("a picture is .png or .svg", "--plot", options.plot)
     pools = read_pools(options.pools) if options.pools else this_machine(slots)
-    if options.budget is not None and not math.isfinite(options.budget):
-        raise OptionError("a budget is a finite number of dollars", "--budget", str(options.budget))
-    asked_usd = options.budget
-    if asked_usd is not None and not pools.is_priced:
+    objective, budget_usd = _objective(options, objective, is_priced=pools.is_priced)
+    return Wanted(objective=objective, pools=pools, budget_usd=budget_usd)
+
+
+def asked_of(options: Options, objective: Objective | None) -> Asked | None:
+    """Return what a run is to keep to; None when nothing asks for it. As `wanted_of`."""
+    if objective is None and not options.is_placing:
+        return None
+    pools = read_pools(options.pools) if options.pools else None
+    is_priced = pools is not None and pools.is_priced
+    objective, budget_usd = _objective(options, objective, is_priced=is_priced)
+    return Asked(pools=pools, file=options.pools or "", objective=objective, budget_usd=budget_usd)
+
+
+def _objective(
+    options: Options, objective: Objective | None, *, is_priced: bool
+) -> tuple[Objective | None, float | None]:
+    """Return the objective, and the budget on top of a deadline. Raises: OptionError."""
+    budget_usd = options.budget
+    if budget_usd is not None and not math.isfinite(budget_usd):
+        raise OptionError("a budget is a finite number of dollars", "--budget", str(budget_usd))
+    if budget_usd is not None and not is_priced:
         problem = "a budget needs the price of every pool: `usd_h` in the file of --pools"
-        raise OptionError(problem, "--budget", f"{asked_usd:g}")
+        raise OptionError(problem, "--budget", f"{budget_usd:g}")
     if options.deadline is not None:
-        within = timedelta(seconds=parsed_s(options.deadline))
-        return Wanted(objective=Deadline(within), pools=pools, budget_usd=asked_usd)
-    if asked_usd is not None:
-        return Wanted(objective=Budget(asked_usd), pools=pools)
-    return Wanted(objective=objective, pools=pools)
+        return Deadline(timedelta(seconds=parsed_s(options.deadline))), budget_usd
+    return (objective, None) if budget_usd is None else (Budget(budget_usd), None)
 
 
 def parsed_s(text: str) -> float:
@@ -64,16 +79,6 @@ def parsed_s(text: str) -> float:
     if not 0.0 < seconds <= DEADLINE_S_MAX:
         raise OptionError("a deadline is above 0 and within a year", "--deadline", repr(text))
     return seconds
-
-
-def read_pools(file: str) -> PoolsSpec:
-    """Return the pools of a file. Raises: PoolsError."""
-    try:
-        text = Path(file).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise PoolsError(f"the file cannot be read: {reason.lower()}", file, "", "") from None
-    return parse_pools(text, file)
 
 
 def this_machine(slots: int) -> PoolsSpec:

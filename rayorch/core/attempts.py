@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterable
 from typing import Final
 
-from rayorch.core import ledger, placing, settling, staging
+from rayorch.core import ledger, placing, settling, staging, straggling
 from rayorch.core.book import Book, ensure_runners
 from rayorch.core.commands import (
     Command,
@@ -53,6 +53,7 @@ def attempt_finished(book: Book, fact: AttemptFinished, event: Event) -> Iterabl
             ledger.charge(run, fact, useful=False)
         yield from settle(book, run, event.id, event.at_s)
         return
+    yield from straggling.let_go(book, run, task.id, fact.runner, event.id)
     yield from _recall(book, run, task, fact, event)
     run.committed += 1
     # One that began and ended within one report says so once.
@@ -254,7 +255,7 @@ def _recall(
     lease = slot.queue.get((run.id, task.id)) if slot is not None else None
     if slot is not None and lease is not None and (run.id, task.id) not in slot.revoking:
         slot.revoking.add((run.id, task.id))
-        yield RevokeLeases(event.id, slot.id, (lease,))
+        yield RevokeLeases(event.id, slot.id, (lease,), halt=True)
 
 
 def _lost(lease: Lease, fact: RunnerLost, slot: RunnerSlot, at_s: float) -> AttemptLost:

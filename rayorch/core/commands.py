@@ -82,10 +82,14 @@ class SendLeases(Command, frozen=True):
 
 
 class RevokeLeases(Command, frozen=True):
-    """Take back leases that have not started; answer `LeaseReturned` for each that comes back."""
+    """Take back leases that have not started; answer `LeaseReturned` for each that comes back.
+
+    With `halt`, one that has started comes back, too, at its next batch boundary.
+    """
 
     runner: RunnerId
     leases: tuple[Lease, ...]
+    halt: bool = False
 
 
 class KillRunner(Command, frozen=True):

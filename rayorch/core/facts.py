@@ -68,6 +68,17 @@ class StagePlanned(Wire, frozen=True):
     notes: tuple[str, ...] = ()
 
 
+class SecondTry(Wire, frozen=True):
+    """A task far behind its estimate was leased once more, to another runner."""
+
+    run: RunId
+    task: TaskId
+    attempt: int
+    runner: RunnerId
+    taken_s: float  # so far, by the first
+    usual_s: float  # of the stage's attempts
+
+
 class PlacementReady(Wire, frozen=True):
     """Where the run's tasks go from now on. `revision` counts from 1; only a newer one is news.
 
@@ -290,6 +301,7 @@ Fact = (
     | PlanReady
     | PlanFailed
     | StagePlanned
+    | SecondTry
     | PlacementReady
     | PlacementFailed
     | PlacementKept

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
-from rayorch.core import leasing, placing, settling
+from rayorch.core import leasing, placing, settling, straggling
 from rayorch.core.book import Book
 from rayorch.core.commands import Command, Lease, SendLeases
 from rayorch.core.facts import Event, Ticked
@@ -35,6 +35,7 @@ def tick(book: Book, _fact: Ticked, event: Event) -> Iterable[Command]:
         run = running[(book.turn + i) % len(running)]
         yield from placing.review(book, run, event)
         yield from _grant(book, run, event)
+        yield from straggling.second_tries(book, run, event)
     if running:
         slots = list(book.runners.values())
         revoke = leasing.steal(slots, event.id, lambda slot, lease: _may_take(book, slot, lease))

@@ -17,6 +17,7 @@ from rayorch.core.facts import (
     RunStopRequested,
     RunSubmitted,
     RunSwept,
+    SecondTry,
     SinkPublished,
 )
 from rayorch.core.run import ACTIVE, ENDED, RESUMABLE, Flow, Run, RunState
@@ -143,6 +144,12 @@ def resume(book: Book, fact: RunResumed, event: Event) -> Iterable[Command]:
     if run.committed < len(run.tasks):
         yield from ensure_runners(run, book.flows[run.id], event.id, event.at_s)
     yield from settle(book, run, event.id, event.at_s)
+
+
+def second_try(book: Book, fact: SecondTry, _event: Event) -> Iterable[Command]:
+    """Count a second try, and let its story be told."""
+    book.run(fact).totals.second_tries += 1
+    return ()
 
 
 def sink_published(book: Book, fact: SinkPublished, event: Event) -> Iterable[Command]:

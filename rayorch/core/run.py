@@ -31,6 +31,7 @@ from rayorch.core.facts import (
     RunResumed,
     RunStopRequested,
     RunSwept,
+    SecondTry,
     SinkPublished,
     StagePlanned,
 )
@@ -38,7 +39,7 @@ from rayorch.core.placed import Charged, Spent
 from rayorch.core.queues import ReadyQueue, Routes
 from rayorch.core.task import Task, TaskState
 from rayorch.core.values import ErrorInfo, ExchangeResult, RetryLimits, SinkResult, StageShape
-from rayorch.ids import EventId, RunId, TaskId
+from rayorch.ids import EventId, RunId, RunnerId, TaskId
 
 FAILURES_KEPT_MAX: Final = 100
 """Failures that a run remembers with their text; the rest are counted."""
@@ -117,7 +118,14 @@ _RUN_TABLE: Final[dict[type, dict[RunState, set[RunState]]]] = {
     # Tasks to come, advice and accounts: welcome in every state, and none changes it.
     **{
         kind: {s: {s} for s in R}
-        for kind in (StagePlanned, PlacementReady, PlacementFailed, PlacementKept, PoolIdled)
+        for kind in (
+            StagePlanned,
+            SecondTry,
+            PlacementReady,
+            PlacementFailed,
+            PlacementKept,
+            PoolIdled,
+        )
     },
     PublishFailed: {R.PUBLISHING: {R.PUBLISHING}, **{s: {s} for s in RESUMABLE | ENDED}},
     RunSwept: {s: {s} for s in ENDED},
@@ -147,6 +155,7 @@ class Flow:
         "ready",
         "review_due_s",
         "routes",
+        "second",
         "seconds",
         "seen",
         "solving",
@@ -168,6 +177,7 @@ class Flow:
         self.waiting: list[tuple[float, TaskId]] = []  # heap of (until_s, task)
         self.held = 0  # tasks leased or running
         self.seconds: dict[int, float] = {}  # stage -> moving average of an attempt's seconds
+        self.second: dict[TaskId, tuple[RunnerId, RunnerId]] = {}  # stragglers -> who runs them
         self.draining_since_s = 0.0
         self.publishing: set[int] = set()
         self.publish_due_s: dict[int, float] = {}
@@ -197,6 +207,7 @@ class Totals(msgspec.Struct):
     wait_s: float = 0.0
     cpu_s: float = 0.0
     memory_bytes_max: int = 0
+    second_tries: int = 0  # of tasks far behind
     duplicates: int = 0  # reports of a task that was committed already
     failures: dict[str, int] = {}  # by kind
 

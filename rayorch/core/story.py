@@ -26,6 +26,7 @@ from rayorch.core.facts import (
     RunStopRequested,
     RunSubmitted,
     RunSwept,
+    SecondTry,
     SinkPublished,
     StagePlanned,
 )
@@ -73,6 +74,8 @@ def story(events: Iterable[Event], run: RunId, task: TaskId | None = None) -> li
         if isinstance(fact, _REPORTS):
             if fact.task == task or (task is None and not isinstance(fact, AttemptFinished)):
                 lines.append(_attempt_line(event, fact, after, old))
+        elif isinstance(fact, SecondTry) and task not in {None, fact.task}:
+            continue  # Another task's.
         elif what := _said(fact, after, state):
             lines.append(Line(event.at_s, what, event.id, message=_message(fact)))
         lines.extend(_turns(event, after, state))
@@ -140,6 +143,10 @@ _SAID: Final[Mapping[type[Fact], Callable[[Any, Run], str]]] = {
         f"stage {run.stages[fact.stage].name!r} cut into {fact.tasks} tasks"
         + (", again: some of its input was lost" if fact.revision > 1 else "")
         + "".join(f"; {note}" for note in fact.notes)
+    ),
+    SecondTry: lambda fact, _: (
+        f"task {fact.task} tried a second time on {fact.runner}: the first had taken "
+        f"{fact.taken_s:.1f} s, usual are {fact.usual_s:.1f} s"
     ),
     PlacementReady: lambda fact, _: _placed(fact),
     PlacementFailed: lambda _, __: "placement failed: the plan before it serves on",

@@ -309,6 +309,8 @@ TRANSITIONS: Final[Mapping[tuple[TaskState, type[TaskEvent]], Row]] = dict(
         _row(S.LEASED, AttemptLost, _AFTER_FAILURE | {S.LEASED}, _fail),
         _row(S.LEASED, TaskCancelled, {S.CANCELLED}, _cancel),
         _row(S.LEASED, TaskReopened, {S.LEASED}, _forgive),
+        # A second try of a task that is far behind: what is expected of it now is of that one.
+        _row(S.RUNNING, TaskLeased, {S.LEASED}, _lease),
         _row(S.RUNNING, AttemptStarted, {S.RUNNING}, _ignore),
         _row(S.RUNNING, LeaseReturned, {S.RUNNING, S.READY}, _give_back),
         _row(S.RUNNING, RunnerGone, {S.READY}, _gone),

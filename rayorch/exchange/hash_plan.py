@@ -10,7 +10,7 @@ from rayorch.exchange.index import SideIndex
 from rayorch.exchange.packing import Pour, Sizes, groups_of, poured
 from rayorch.exchange.sizing import Drawn, DrawnTask, PlanLimits, Reason
 from rayorch.exchange.splits import Buckets, HotRows, Take
-from rayorch.relational import AggregateCode, JoinCode, OperatorCode
+from rayorch.relational import AggregateCode, AsofCode, JoinCode, OperatorCode
 
 HOT_SHARE: Final = 0.25
 """A heavy key of this share of a task's mean is cut, or given to whom has room for it."""
@@ -59,7 +59,7 @@ def hash_tasks(
     for key in hot:
         sizes[key.bucket] -= key.raw_bytes
     sizes = np.maximum(sizes, 0.0)
-    groups = groups_of(sizes, tasks)
+    groups = groups_of(sizes, tasks, mean if hot else 0.0)
     loads = [sum(float(sizes[low:high].sum()) for low, high in group) for group in groups]
     loads += [0.0] * (tasks - len(loads))
     groups += [[] for _ in range(tasks - len(groups))]
@@ -87,7 +87,8 @@ def _measured(side: SideIndex, buckets: int) -> _Side:
 
 def _side_to_cut(code: OperatorCode, sides: Sequence[SideIndex]) -> tuple[int | None, str]:
     """Return the side of which a key's rows may be divided, or why there is none."""
-    if isinstance(code, AggregateCode):
+    if isinstance(code, AggregateCode | AsofCode):
+        # Each left row of an as-of join looks for its match alone.
         return 0, ""
     if not isinstance(code, JoinCode):
         return None, f"{code.kind} needs all rows of a key in one task"

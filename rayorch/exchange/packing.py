@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heapify, heapreplace
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 
 Sizes = NDArray[np.float64]
 
-# Ranges of neighbours are read in one request each; scattered buckets have to earn theirs.
-_SCATTER_GAIN: Final = 1.05
+# Ranges of neighbours are read in one request each; dealt buckets have to earn theirs.
+_DEALING_GAIN: Final = 1.05
+_LARGE: Final = 0.25
 _EVEN: Final = 1.1
 _SEARCH_STEPS: Final = 40
 
@@ -26,17 +28,19 @@ class Pour:
     high: float
 
 
-def groups_of(sizes: Sizes, tasks: int) -> list[list[tuple[int, int]]]:
+def groups_of(sizes: Sizes, tasks: int, level: float = 0.0) -> list[list[tuple[int, int]]]:
     """Return ranges of neighbouring items for each task, at most `tasks` of them, none empty.
 
     Items larger than what is left for a task have one to themselves. The others are ranges, but
-    where those are not even enough: then the largest goes first to whoever has least.
+    where those are not even enough: then large items are dealt out before the ranges are cut.
+    level: what tasks are filled to later, so that it need not be more even than that.
     """
+    level = max(level, float(sizes.sum()) / tasks, float(sizes.max(initial=0.0)))
     alone = _larger_than_a_task(sizes, tasks)
     others = np.setdiff1d(np.arange(len(sizes)), alone)
     groups = [[(item, item + 1)] for item in alone]
     if len(others):
-        ranges = _even_groups(sizes[others], tasks - len(alone))
+        ranges = _even_groups(sizes[others], tasks - len(alone), level)
         groups += [_as_ranges(others[group].tolist()) for group in ranges]
     return sorted(groups)
 
@@ -52,15 +56,15 @@ def _larger_than_a_task(sizes: Sizes, tasks: int) -> list[int]:
     return sorted(found)
 
 
-def _even_groups(sizes: Sizes, tasks: int) -> list[NDArray[np.intp]]:
+def _even_groups(sizes: Sizes, tasks: int, level: float) -> list[NDArray[np.intp]]:
     items = np.arange(len(sizes))
     neighbours = [items[low:high] for low, high in neighbour_ranges(sizes, tasks)]
     most = max(float(sizes[group].sum()) for group in neighbours)
-    if most <= _EVEN * float(sizes.sum()) / tasks:
+    if most <= _EVEN * level:
         return neighbours
-    scattered = _largest_first(sizes, tasks)
-    most_scattered = max(float(sizes[group].sum()) for group in scattered)
-    return neighbours if most_scattered * _SCATTER_GAIN >= most else scattered
+    dealt = _large_dealt(sizes, tasks)
+    most_dealt = max(float(sizes[group].sum()) for group in dealt)
+    return neighbours if most_dealt * _DEALING_GAIN >= most else dealt
 
 
 def neighbour_ranges(sizes: Sizes, tasks: int) -> list[tuple[int, int]]:
@@ -111,15 +115,26 @@ def _evened(ends: Sizes, tasks: int, most: float) -> list[tuple[int, int]]:
     return ranges
 
 
-def _largest_first(sizes: Sizes, tasks: int) -> list[NDArray[np.intp]]:
-    groups: list[list[int]] = [[] for _ in range(min(tasks, len(sizes)))]
-    loads = [(0.0, task) for task in range(len(groups))]
-    heapify(loads)
+def _large_dealt(sizes: Sizes, tasks: int) -> list[NDArray[np.intp]]:
+    """Deal large items to whoever has least, then cut the others into ranges that fill up."""
+    mean = float(sizes.sum()) / tasks
+    is_large = sizes > _LARGE * mean
+    groups: list[list[int]] = [[] for _ in range(tasks)]
+    heap = [(0.0, task) for task in range(tasks)]
+    heapify(heap)
     # Equal sizes in the order of items: the same sizes have one answer.
-    for item in np.argsort(-sizes, kind="stable"):
-        load, task = loads[0]
+    for item in np.argsort(-sizes, kind="stable")[: int(is_large.sum())]:
+        load, task = heap[0]
         groups[task].append(int(item))
-        heapreplace(loads, (load + float(sizes[item]), task))
+        heapreplace(heap, (load + float(sizes[item]), task))
+    small = np.flatnonzero(~is_large)
+    if small.size:
+        room = np.maximum([mean - load for load, _ in sorted(heap, key=itemgetter(1))], 0.0)
+        aims = np.cumsum(room) * (float(sizes[small].sum()) / max(float(room.sum()), 1.0))
+        middles = np.cumsum(sizes[small]) - sizes[small] / 2
+        owners = np.minimum(np.searchsorted(aims, middles), tasks - 1)
+        for item, owner in zip(small.tolist(), owners.tolist(), strict=True):
+            groups[owner].append(item)
     return [np.array(sorted(group), dtype=np.intp) for group in groups if group]
 
 

@@ -39,9 +39,9 @@ MAP_SIDES: Final = 2
 class ExchangePlan(msgspec.Struct, frozen=True):
     """The reduce tasks of an exchange.
 
-    before: tasks that come first: each merges a piece of a hot key's partial states to few, and
-    writes them as one more part of the side, with the side's own keying and buckets. `splits` are
-    then of an index whose side ends with those parts.
+    before: tasks that come first, of an aggregate whose hot keys were cut: each merges the partial
+    states that it takes to one a key, and writes them as one more part of the side, with the side's
+    own keying and buckets. `splits` are then of an index whose side ends with those parts.
     """
 
     splits: tuple[ReduceSplit, ...]

@@ -1,5 +1,6 @@
 """The one place that names Ray's decorators: plain classes become actors here."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import ray
@@ -12,8 +13,8 @@ ORDERS: Final = "orders"
 GUARD: Final = "guard"
 
 
-def runner_actor(plain: type, runner: RunnerId, cores: float) -> Any:  # noqa: ANN401 - untyped in Ray.
-    """Return what starts a runner by `.remote(spec)`.
+def runner_actor(plain: type, runner: RunnerId, cores: float, selector: Mapping[str, str]) -> Any:  # noqa: ANN401 - untyped in Ray.
+    """Return what starts a runner by `.remote(spec)`, on a node whose labels the selector names.
 
     Detached, or it would die with the control actor. Never restarted by Ray: where a new one
     belongs is a decision of the plan.
@@ -23,6 +24,7 @@ def runner_actor(plain: type, runner: RunnerId, cores: float) -> Any:  # noqa: A
         name=runner,
         lifetime="detached",
         num_cpus=cores,
+        label_selector=dict(selector) or None,
         max_restarts=0,
         max_task_retries=0,
         enable_task_events=False,

@@ -1,4 +1,4 @@
-"""Slow work that the machine asks for: plan, publish, compare schemas, sweep.
+"""Slow work that the machine asks for: plan, place, publish, compare schemas, sweep.
 
 Each runs on a thread of a small pool and comes back as a fact. What it needs of a run is copied
 in the host's thread before it starts, because the run goes on changing.
@@ -7,7 +7,7 @@ in the host's thread before it starts, because the run goes on changing.
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import pyarrow as pa
@@ -24,10 +24,12 @@ from rayorch.core.commands import (
     MakePlan,
     PlanStage,
     PublishSink,
+    SolvePlacement,
     SweepRun,
 )
 from rayorch.core.facts import (
     Fact,
+    PlacementReady,
     PlanFailed,
     PlanReady,
     PublishFailed,
@@ -36,15 +38,23 @@ from rayorch.core.facts import (
     SinkPublished,
     StagePlanned,
 )
+from rayorch.core.placed import PoolPrice
 from rayorch.core.run import Run
-from rayorch.core.values import ErrorInfo, ExchangeResult, FailureKind, WrittenBy
+from rayorch.core.task import TaskState
+from rayorch.core.values import ExchangeResult, WrittenBy
 from rayorch.errors import OutputsDisagreeError, RayorchError
 from rayorch.failpoints import failpoint
 from rayorch.home import Home
+from rayorch.host.executor import Room
+from rayorch.host.failing import error_info
 from rayorch.ids import RunId
 from rayorch.plan.history import expected_of, load_histories, put_expected
 from rayorch.plan.planner import make_plan
+from rayorch.plan.unplaced import Unplaced, unplaced
 from rayorch.program import Program, load_program
+
+if TYPE_CHECKING:
+    from rayorch.host.placer import Placer
 
 THREADS: Final = 4
 PUBLISH_TRIES_MAX: Final = 8
@@ -52,19 +62,18 @@ PUBLISH_TRIES_MAX: Final = 8
 PUBLISH_PAUSE_S: Final = 1.0
 PUBLISH_PAUSE_S_MAX: Final = 60.0
 
-Effect = MakePlan | PlanStage | CollectExchange | CompareSchemas | PublishSink | SweepRun
+Effect = (
+    MakePlan
+    | PlanStage
+    | CollectExchange
+    | SolvePlacement
+    | CompareSchemas
+    | PublishSink
+    | SweepRun
+)
 logger = logging.getLogger(__name__)
 
 Offer = Callable[[Sequence[Fact]], object]
-
-_KINDS: Final[dict[str, FailureKind]] = {
-    "retry": "transient",
-    "check": "transient",
-    "fix": "refused",
-    "stop": "refused",
-    "repair": "refused",
-}
-"""What an error's remedy makes of the run that it ends; other errors are bugs and have no kind."""
 
 _SINK_OUTPUT: Final = msgspec.json.Decoder(SinkOutput)
 
@@ -72,14 +81,18 @@ _SINK_OUTPUT: Final = msgspec.json.Decoder(SinkOutput)
 class Effects:
     """Carries out the commands that take long and need no runner."""
 
-    def __init__(self, home: Home, slots: int, offer: Offer, clock: Clock) -> None:
+    def __init__(self, home: Home, room: Room, offer: Offer, clock: Clock) -> None:
         self._home = home
-        self._slots = slots
+        self._room = room
         self._offer = offer
         self._clock = clock
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="rayorch-effect")
         self._tries: dict[tuple[RunId, int], int] = {}
         self._planning: set[RunId] = set()
+        # One thread: a search takes a core for seconds, and must not keep publications waiting.
+        self._searches = ThreadPoolExecutor(1, thread_name_prefix="rayorch-placement")
+        self._placer: Placer | None = None
+        self._placing: set[RunId] = set()
 
     def start(self, command: Effect, run: Run) -> None:
         """Begin; the answer comes through `offer`. Host thread only."""
@@ -90,15 +103,11 @@ class Effects:
                 if run.id in self._planning:
                     return
                 self._planning.add(run.id)
-                self._submit(run.id, self._plan, run.id, run.version)
-            case PlanStage(stage=stage):
-                before = run.stages[stage].after
-                written = [
-                    (WrittenBy(task.id, task.attempt, task.epoch), part)
-                    for task in run.tasks
-                    if task.stage in before
-                    for part in run.parts.get(task.id, ())
-                ]
+                self._submit(run.id, self._plan, run.id, run.version, run.submitted_s)
+            case SolvePlacement():
+                self._start_look(command, run)
+            case PlanStage():
+                written = _written(run, run.stages[command.stage].after)
                 self._submit(run.id, self._plan_stage, command, run.version, written)
             case CollectExchange(stage=stage):
                 self._submit(run.id, self._collect, run.id, stage)
@@ -111,11 +120,27 @@ class Effects:
                 outputs = _outputs_of(by_task, command.sink)
                 self._submit(run.id, self._publish, command, run.version, outputs)
             case SweepRun():
+                if self._placer is not None:
+                    self._placer.forget(run.id)
                 self._submit(run.id, self._sweep, run.id, run.version, tuple(run.outputs.values()))
+
+    def _start_look(self, command: SolvePlacement, run: Run) -> None:
+        # One at a time: the answer to the first serves.
+        if run.id in self._placing:
+            return
+        self._placing.add(run.id)
+        done: tuple[int, ...] = ()
+        if self._placer is None or not self._placer.knows(run.id):
+            # The leader before this one had it in mind: what is left is told by the run.
+            done = tuple(t.id for t in run.tasks if t.state is TaskState.COMMITTED)
+        self._searches.submit(self._look, command, run.version, done)
 
     def close(self) -> None:
         """Let what runs end; start nothing more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._searches.shutdown(wait=False, cancel_futures=True)
+        if self._placer is not None:
+            self._placer.close()
 
     def _submit(
         self,
@@ -138,19 +163,24 @@ class Effects:
 
     # --- each in a thread of its own -----------------------------------------------------------
 
-    def _plan(self, run: RunId, version: str) -> Iterable[Fact]:
+    def _plan(self, run: RunId, version: str, submitted_s: float) -> Iterable[Fact]:
         try:
             program = self._program(run, version)
-            plan = make_plan(program, self._slots)
+            plan = make_plan(program, self._room.slots)
             kept = self._home.put_plan(run, plan.run_plan)
-            put_expected(self._home, run, expected_of(load_histories(self._home, program), kept))
+            histories = load_histories(self._home, program)
+            expected = expected_of(histories, kept)
+            put_expected(self._home, run, expected)
             self._home.put_json(run, "inputs", _inputs(kept.stages))
+            placed = self._placed(Unplaced(run, submitted_s, program, kept, histories, expected))
         except Exception as error:  # Whatever it is, the run must hear of it.
             self._planning.discard(run)
             yield PlanFailed(run=run, error=error_info(error))
             return
         self._planning.discard(run)
         failpoint("host.after_plan")
+        # The placement first: the first runners that are asked for are of its pools.
+        yield from placed
         yield PlanReady(
             run=run, task_counts=kept.task_counts, size_bytes=kept.size_bytes, files=kept.files
         )
@@ -168,7 +198,7 @@ class Effects:
         assert found.exchange is not None
         mine = [each for each in written if each[1].exchange == found.exchange]
         limits = PlanLimits(
-            slots=self._slots, memory_bytes=found.resources.memory_bytes, merges_first=False
+            slots=self._room.slots, memory_bytes=found.resources.memory_bytes, merges_first=False
         )
         plan = cut_stage(self._home, run, program.exchanges[found.exchange], revision, mine, limits)
         failpoint("host.after_plan_stage")
@@ -181,6 +211,40 @@ class Effects:
             # The sweep at the end of the run deletes what is left.
             logger.warning("exchange files stay for now. run=%s, reason=%s", run, error)
         return ()
+
+    def _placed(self, work: Unplaced) -> tuple[Fact, ...]:
+        """Return the first placement. Raises: PoolsError, PlacementError."""
+        asked, there = self._home.get_asked(work.run), self._room.pools
+        if asked is None and len(there) <= 1:
+            return (unplaced(work, self._room.slots, tuple(PoolPrice(pool) for pool in there)),)
+        placer = self._placer_made()
+        facts = placer.first(work, asked or {}, there)
+        if any(isinstance(fact, PlacementReady) and not fact.is_final for fact in facts):
+            self._searches.submit(placer.tell_first, work.run)
+        return facts
+
+    def _placer_made(self) -> "Placer":
+        # Placement takes numpy, a solver and a part of a second: only runs with a choice pay.
+        from rayorch.host.placer import Placer  # noqa: PLC0415
+        from rayorch.host.solving import SolverProcess  # noqa: PLC0415
+
+        if self._placer is None:
+            self._placer = Placer(self._home, self._clock, SolverProcess())
+        return self._placer
+
+    def _look(self, command: SolvePlacement, version: str, done: Sequence[int]) -> None:
+        placer, run, there = self._placer_made(), command.run, self._room.pools
+
+        def unplaced_work() -> Unplaced:
+            program, kept = self._program(run, version), self._home.get_plan(run)
+            histories = load_histories(self._home, program)
+            submitted_s = command.observed.submitted_s
+            expected = expected_of(histories, kept)
+            return Unplaced(run, submitted_s, program, kept, histories, expected, tuple(done))
+
+        facts = tuple(placer.look(command, there, unplaced_work, self._home.get_asked))
+        self._placing.discard(run)
+        self._offer(facts)
 
     def _compare(
         self, run: RunId, version: str, sink: int, outputs: Sequence[str]
@@ -255,14 +319,14 @@ class Effects:
         yield RunSwept(run=run, files=swept)
 
 
-def error_info(error: Exception) -> ErrorInfo:
-    """Return an error of ours, or of a library that we called, as a person should read it."""
-    return ErrorInfo(
-        message=str(error) or type(error).__name__,
-        error_type=type(error).__name__,
-        remedy=str(getattr(error, "fix", "") or ""),
-        kind=_KINDS.get(getattr(error, "remedy", "")),
-    )
+def _written(run: Run, stages: Sequence[int]) -> list[tuple[WrittenBy, ExchangeResult]]:
+    """Return the exchange files that some stages have committed, and who wrote them."""
+    return [
+        (WrittenBy(task.id, task.attempt, task.epoch), part)
+        for task in run.tasks
+        if task.stage in stages
+        for part in run.parts.get(task.id, ())
+    ]
 
 
 def _outputs_of(results: Iterable[Iterable[Any]], sink: int) -> list[str]:

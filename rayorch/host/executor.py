@@ -5,7 +5,7 @@ An executor decides nothing. It starts and ends runners, carries leases to them,
 what becomes of them: `RunnerJoined`, `RunnerLost`, and whatever the runners report.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from rayorch.core.commands import (
@@ -33,13 +33,22 @@ class HostPort(Protocol):
         ...
 
 
-class Executor(Protocol):
-    """Where runners live."""
+class Room(Protocol):
+    """How much room there is for runners."""
 
     @property
     def slots(self) -> int:
         """How many runners of one core fit; what sources are cut for."""
         ...
+
+    @property
+    def pools(self) -> Mapping[str, int]:
+        """How many runners of one core fit in each pool that has a machine now. Any thread."""
+        ...
+
+
+class Executor(Room, Protocol):
+    """Where runners live."""
 
     def attach(self, host: HostPort) -> None:
         """Meet the host; tell it, as `RunnerJoined`, of runners that live already."""

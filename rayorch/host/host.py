@@ -31,6 +31,7 @@ from rayorch.core.commands import (
     Record,
     RevokeLeases,
     SendLeases,
+    SolvePlacement,
     SweepRun,
 )
 from rayorch.core.facts import (
@@ -49,8 +50,9 @@ from rayorch.core.values import ErrorInfo
 from rayorch.errors import FencedError, InvalidTransitionError, UnknownRunError
 from rayorch.failpoints import failpoint
 from rayorch.home import Home, encode_split
-from rayorch.host.effects import Effects, error_info
+from rayorch.host.effects import Effects
 from rayorch.host.executor import Executor
+from rayorch.host.failing import error_info
 from rayorch.host.inbox import Inbox, Ticket
 from rayorch.host.leader import SIGN_S, Leader, check_free, sign, unsign
 from rayorch.host.requests import RequestBox
@@ -110,7 +112,7 @@ class ControlHost:
         self._journal_observers = [o for o in observers if isinstance(o, JournalObserver)]
         self._machine = Machine()
         self._inbox = Inbox()
-        self._effects = Effects(home, executor.slots, self.offer, clock)
+        self._effects = Effects(home, executor, self.offer, clock)
         self._requests = RequestBox(home, clock)
         self._lock = threading.Lock()
         self._leader = leader
@@ -354,6 +356,7 @@ class ControlHost:
                     MakePlan()
                     | PlanStage()
                     | CollectExchange()
+                    | SolvePlacement()
                     | CompareSchemas()
                     | PublishSink()
                     | SweepRun()

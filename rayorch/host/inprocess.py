@@ -1,12 +1,15 @@
 """The in-process executor: runner engines on threads of this process. No Ray, no start-up.
 
+Threads may be told apart by pools, so that what goes where can be tried without machines.
+
 For unit tests, small local runs and places where Ray cannot be. The same core, journal and commit;
 what it cannot do is outlive user code that takes the process down, or end a thread: a runner that
 is killed here is abandoned, and whatever it still says is not listened to.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from rayorch.clock import Clock
@@ -30,6 +33,19 @@ CLOSE_S_MAX: Final = 5.0
 REPORT: Final = ReportSettings(linger_s=0.001)
 
 
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """Where a runner is, and how large."""
+
+    pool: str
+    cores: float
+    memory_bytes: int
+
+    def holds(self, asked: "_Size") -> bool:
+        """Whether it is large enough for what is asked."""
+        return self.cores >= asked.cores and self.memory_bytes >= asked.memory_bytes
+
+
 class InProcessExecutor:
     """Runners as threads."""
 
@@ -37,17 +53,18 @@ class InProcessExecutor:
         self,
         home: Home,
         clock: Clock,
-        slots: int,
+        pools: Mapping[str, int],
         log: Callable[[list[LogLine]], None] | None = None,
     ) -> None:
-        assert slots > 0
+        assert pools
+        assert all(slots > 0 for slots in pools.values())
         self._home = home
         self._clock = clock
-        self._slots = slots
+        self._pools = dict(pools)
         self._log = log
         self._host: HostPort | None = None
         self._engines: dict[RunnerId, RunnerEngine] = {}
-        self._sizes: dict[RunnerId, tuple[float, int]] = {}
+        self._sizes: dict[RunnerId, _Size] = {}
         self._tee: TeeLoan | None = None
         self._made = 0
         self._lock = threading.Lock()
@@ -55,7 +72,12 @@ class InProcessExecutor:
     @property
     def slots(self) -> int:
         """How many runners of one core fit."""
-        return self._slots
+        return sum(self._pools.values())
+
+    @property
+    def pools(self) -> Mapping[str, int]:
+        """How many runners of one core fit in each pool."""
+        return self._pools
 
     def attach(self, host: HostPort) -> None:
         """Meet the host. Nothing lives here before it."""
@@ -74,10 +96,10 @@ class InProcessExecutor:
                     assert self._host is not None
                     split_of = self._host.split_of
                     engine.enqueue([(lease, split_of(lease.run, lease.task)) for lease in leases])
-            case RevokeLeases(runner=runner, leases=leases):
+            case RevokeLeases(runner=runner, leases=leases, halt=halt):
                 engine = self._engines.get(runner)
                 if engine is not None:
-                    engine.revoke(leases)
+                    engine.revoke(leases, halt=halt)
             case KillRunner(runner=runner, reason=reason):
                 self._abandon(runner, reason)
 
@@ -99,26 +121,34 @@ class InProcessExecutor:
             self._tee.end()
 
     def _ensure(self, command: EnsureRunners) -> None:
-        fit = max(1, int(self._slots // max(command.cores, 1.0)))
-        wanted = min(fit, command.count_max)
-        asked = (command.cores, command.memory_bytes)
-        small = [runner for runner in self._engines if not _fits(self._sizes[runner], asked)]
-        missing = wanted - (len(self._engines) - len(small))
+        left = command.count_max
+        for pool in [command.pool] if command.pool else self._pools:
+            fit = int(self._pools.get(pool, 0) // max(command.cores, 1.0))
+            # Where nothing says which pool, work that is too large for any has to go somewhere.
+            wanted = min(max(fit, not command.pool), left)
+            self._ensure_in(pool, wanted, command)
+            left -= wanted
+
+    def _ensure_in(self, pool: str, wanted: int, command: EnsureRunners) -> None:
+        asked = _Size(pool, command.cores, command.memory_bytes)
+        own = [runner for runner in self._engines if self._sizes[runner].pool == pool]
+        small = [runner for runner in own if not self._sizes[runner].holds(asked)]
+        missing = wanted - (len(own) - len(small))
         if missing > 0:
             # They hold the slots that larger runners need.
             for runner in small:
                 self._abandon(runner, "a larger runner needs its place")
         for _ in range(missing):
-            self._make(command)
+            self._make(asked)
 
-    def _make(self, command: EnsureRunners) -> None:
+    def _make(self, size: _Size) -> None:
         assert self._host is not None
         self._made += 1
         runner = RunnerId(f"local-{self._made}")
         settings = RunnerSettings(
-            memory_bytes=command.memory_bytes, cores=command.cores, pool=POOL, report=REPORT
+            memory_bytes=size.memory_bytes, cores=size.cores, pool=size.pool, report=REPORT
         )
-        self._sizes[runner] = (command.cores, command.memory_bytes)
+        self._sizes[runner] = size
         self._engines[runner] = RunnerEngine(
             runner,
             self._home,
@@ -127,7 +157,7 @@ class InProcessExecutor:
             settings=settings,
             log=self._log,
         )
-        self._host.offer([RunnerJoined(runner, POOL, command.cores, command.memory_bytes)])
+        self._host.offer([RunnerJoined(runner, size.pool, size.cores, size.memory_bytes)])
 
     def _offer(self, runner: RunnerId, facts: Sequence[Fact]) -> None:
         if not facts or self._host is None:
@@ -150,7 +180,3 @@ class InProcessExecutor:
         engine.close(wait_s=threading.TIMEOUT_MAX)
         assert self._host is not None
         self._host.offer([RunnerLost(runner, "preempted", "its last attempt has ended")])
-
-
-def _fits(size: tuple[float, int], asked: tuple[float, int]) -> bool:
-    return size[0] >= asked[0] and size[1] >= asked[1]

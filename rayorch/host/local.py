@@ -3,7 +3,7 @@
 import os
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from rayorch.clock import Clock
@@ -22,7 +22,7 @@ from rayorch.core.machine import Machine
 from rayorch.home import Home
 from rayorch.host.estimating import EstimateKeeper
 from rayorch.host.host import ControlHost, Observer
-from rayorch.host.inprocess import InProcessExecutor
+from rayorch.host.inprocess import POOL, InProcessExecutor
 from rayorch.host.leader import Leader
 from rayorch.ids import new_nonce
 from rayorch.journal.log import Journal
@@ -60,14 +60,19 @@ class News:
 
 
 def local_host(
-    home: Home, clock: Clock, slots: int, *observers: Observer
+    home: Home, clock: Clock, pools: int | Mapping[str, int], *observers: Observer
 ) -> tuple[ControlHost, tuple[RunLogs, EstimateKeeper]]:
-    """Return a host that is not started yet, and what is to be closed after it."""
+    """Return a host that is not started yet, and what is to be closed after it.
+
+    `pools` says how many runners of one core fit, in each pool or in the only one.
+    """
     logs = RunLogs(home, clock)
     estimates = EstimateKeeper(home)
     host = ControlHost(
         home,
-        InProcessExecutor(home, clock, slots, logs.add),
+        InProcessExecutor(
+            home, clock, {POOL: pools} if isinstance(pools, int) else pools, logs.add
+        ),
         Journal(home.store, clock, new_nonce),
         clock,
         observers=(logs, estimates, *observers),

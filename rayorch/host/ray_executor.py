@@ -5,7 +5,7 @@ ways to learn that a runner is gone: its `guard` call ends (it died), its heartb
 hangs, or its node is cut off), or Ray refuses to place it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import ray
@@ -23,10 +23,13 @@ from rayorch.host.actors import GUARD, ORDERS, runner_actor
 from rayorch.host.executor import HostPort, RunnerCommand
 from rayorch.host.runner_actor import (
     ENCODER,
+    LOCAL,
+    POOL_LABEL,
     Hello,
     RunnerActor,
     RunnerSpec,
     encode_leases,
+    pool_of_labels,
 )
 from rayorch.ids import RunnerId
 
@@ -39,14 +42,24 @@ RECOVER_S_MAX: Final = 10.0
 class _Runner:
     """A runner as the executor knows it."""
 
-    __slots__ = ("cores", "enqueue", "handle", "heard_s", "joined", "memory_bytes", "revoke")
+    __slots__ = (
+        "cores",
+        "enqueue",
+        "handle",
+        "heard_s",
+        "joined",
+        "memory_bytes",
+        "pool",
+        "revoke",
+    )
 
-    def __init__(self, handle: Any, cores: float, memory_bytes: int, heard_s: float) -> None:  # noqa: ANN401
+    def __init__(self, handle: Any, spec: RunnerSpec, heard_s: float) -> None:  # noqa: ANN401
         self.handle = handle
+        self.pool = spec.pool
         self.enqueue = handle.enqueue.options(concurrency_group=ORDERS)
         self.revoke = handle.revoke.options(concurrency_group=ORDERS)
-        self.cores = cores
-        self.memory_bytes = memory_bytes
+        self.cores = spec.cores
+        self.memory_bytes = spec.memory_bytes
         self.heard_s = heard_s
         self.joined = False
 
@@ -76,6 +89,18 @@ class RayExecutor:
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         return max(1, int(resources.get("CPU", 1)))
 
+    @property
+    def pools(self) -> Mapping[str, int]:
+        """The cores of the nodes that live, by their label `pool`."""
+        cores: dict[str, float] = {}
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        for node in nodes:
+            if node["Alive"]:
+                pool = pool_of_labels(node["Labels"])
+                cores[pool] = cores.get(pool, 0.0) + node["Resources"].get("CPU", 0.0)
+        # A head without cores of its own is a machine that no runner fits on.
+        return {pool: int(count) for pool, count in sorted(cores.items()) if count >= 1.0}
+
     def attach(self, host: HostPort) -> None:
         """Meet the host, and find the runners that an earlier control actor left."""
         self._host = host
@@ -95,10 +120,10 @@ class RayExecutor:
                     split_of = self._host.split_of
                     pairs = [(lease, split_of(lease.run, lease.task)) for lease in leases]
                     known.enqueue.remote(encode_leases(pairs))
-            case RevokeLeases(runner=runner, leases=leases):
+            case RevokeLeases(runner=runner, leases=leases, halt=halt):
                 known = self._runners.get(runner)
                 if known is not None:
-                    known.revoke.remote(ENCODER.encode(leases))
+                    known.revoke.remote(ENCODER.encode(leases), halt)
             case KillRunner(runner=runner, reason=reason):
                 known = self._runners.get(runner)
                 if known is not None:
@@ -136,23 +161,24 @@ class RayExecutor:
     # --- runners ---------------------------------------------------------------------------------
 
     def _ensure(self, command: EnsureRunners) -> None:
-        fit = max(1, int(self.slots // max(command.cores, 1.0)))
-        wanted = min(fit, command.count_max)
-        fits = [
-            known
-            for known in self._runners.values()
-            if known.cores >= command.cores and known.memory_bytes >= command.memory_bytes
-        ]
+        pools = self.pools
+        room = pools.get(command.pool, 0) if command.pool else sum(pools.values())
+        fit = int(room // max(command.cores, 1.0))
+        # Where nothing says which pool, the autoscaler may know of machines that are larger.
+        wanted = min(max(fit, not command.pool), command.count_max)
+        own = [known for known in self._runners.values() if command.pool in {"", known.pool}]
+        fits = [known for known in own if _holds(known, command)]
         if len(fits) < wanted:
             self._make_room(command)
             self._ask_others()
+        selector = _selector(command.pool, pools)
         for _ in range(wanted - len(fits)):
-            self._make(command)
+            self._make(command, selector)
 
     def _make_room(self, command: EnsureRunners) -> None:
         """End runners that are too small: they hold the cores that larger ones need."""
         for runner, known in list(self._runners.items()):
-            if known.cores < command.cores or known.memory_bytes < command.memory_bytes:
+            if command.pool in {"", known.pool} and not _holds(known, command):
                 self._lost(runner, "preempted", "a larger runner needs its place")
                 ray.kill(known.handle, no_restart=True)
 
@@ -165,18 +191,18 @@ class RayExecutor:
                 except ValueError:
                     continue  # It has just ended.
 
-    def _make(self, command: EnsureRunners) -> None:
+    def _make(self, command: EnsureRunners, selector: Mapping[str, str]) -> None:
         runner = RunnerId(f"{self._prefix}{self._new_nonce()[:8]}")
         spec = RunnerSpec(
             runner=runner,
             home_url=self._home_url,
             control=self._control,
-            pool="local",
+            pool=command.pool,
             cores=command.cores,
             memory_bytes=command.memory_bytes,
         )
-        handle = runner_actor(RunnerActor, runner, command.cores).remote(spec)
-        self._adopt(runner, handle, command.cores, command.memory_bytes)
+        handle = runner_actor(RunnerActor, runner, command.cores, selector).remote(spec)
+        self._adopt(handle, spec)
 
     def _find(self, runner: RunnerId) -> None:
         get: Any = ray.get  # Its annotations say that an untyped reference has no value.
@@ -186,18 +212,16 @@ class RayExecutor:
         except (ValueError, ray.exceptions.RayError):
             # Dead, or hanging: its leases are ready again as far as we know.
             return
-        spec = hello.spec
-        self._adopt(runner, handle, spec.cores, spec.memory_bytes, hello)
+        self._adopt(handle, hello.spec, hello)
 
     def _adopt(
         self,
-        runner: RunnerId,
         handle: Any,  # noqa: ANN401 - Ray's handles have no type.
-        cores: float,
-        memory_bytes: int,
+        spec: RunnerSpec,
         hello: Hello | None = None,
     ) -> None:
-        self._runners[runner] = _Runner(handle, cores, memory_bytes, self._clock.monotonic_s())
+        runner = spec.runner
+        self._runners[runner] = _Runner(handle, spec, self._clock.monotonic_s())
         if hello is not None:
             self._joined(runner, hello)
         else:
@@ -218,6 +242,7 @@ class RayExecutor:
         known.joined = True
         known.heard_s = self._clock.monotonic_s()
         spec = hello.spec
+        known.pool = spec.pool
         self._host.offer(
             [RunnerJoined(runner, spec.pool, spec.cores, spec.memory_bytes, hello.held)]
         )
@@ -236,6 +261,19 @@ class RayExecutor:
         # Also for one that is not ours any more: the core may wait for its end.
         if self._host is not None:
             self._host.offer([RunnerLost(runner, kind, reason, silent)])
+
+
+def _holds(known: _Runner, asked: EnsureRunners) -> bool:
+    return known.cores >= asked.cores and known.memory_bytes >= asked.memory_bytes
+
+
+def _selector(pool: str, pools: Mapping[str, int]) -> dict[str, str]:
+    """Return what a node's labels must be for it to be of a pool."""
+    if pool != LOCAL:
+        return {POOL_LABEL: pool} if pool else {}
+    # Nodes without the label are of this pool, too.
+    others = [name for name in pools if name != LOCAL]
+    return {POOL_LABEL: f"!in({','.join(others)})"} if others else {}
 
 
 def _kind_of(error: BaseException | None) -> FailureKind:

@@ -9,7 +9,7 @@ called for long, ends by itself.
 import os
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -29,6 +29,10 @@ from rayorch.runner.process import tune_process
 ORPHAN_S_MAX: Final = 300.0
 """How long a runner works on without a control actor before it ends."""
 OFFER_S_MAX: Final = 60.0
+POOL_LABEL: Final = "pool"
+"""The label of a node that names its pool."""
+LOCAL: Final = "local"
+"""The pool of nodes without that label."""
 UNSPEAKABLE: Final = 70
 """Exit status of a runner whose report cannot be encoded."""
 
@@ -45,7 +49,7 @@ class RunnerSpec(msgspec.Struct, frozen=True):
     runner: RunnerId
     home_url: str
     control: str  # the name of the control actor
-    pool: str
+    pool: str  # "": that of the node it starts on
     cores: float
     memory_bytes: int
 
@@ -64,6 +68,8 @@ class RunnerActor:
 
     def __init__(self, spec: RunnerSpec) -> None:
         tune_process(spec.cores)
+        # Where nobody said which pool, the node says it.
+        spec = spec if spec.pool else msgspec.structs.replace(spec, pool=_pool_here())
         self._spec = spec
         self._clock = SystemClock()
         self._control: Any = None
@@ -92,9 +98,9 @@ class RunnerActor:
         """Queue leases; returns at once."""
         self._engine.enqueue(LEASES.decode(leases))
 
-    def revoke(self, leases: bytes) -> None:
-        """Give back what has not started; returns at once."""
-        self._engine.revoke(REVOKED.decode(leases))
+    def revoke(self, leases: bytes, halt: bool) -> None:
+        """Give back what has not started, or `halt` what has; returns at once."""
+        self._engine.revoke(REVOKED.decode(leases), halt=halt)
 
     def end(self) -> None:
         """Let this process end when what runs has ended."""
@@ -140,6 +146,17 @@ class RunnerActor:
         if self._control is None:
             self._control = ray.get_actor(self._spec.control)
         return self._control
+
+
+def _pool_here() -> str:
+    # Its annotation says lists; the labels are text.
+    labels: Any = ray.get_runtime_context().get_node_labels()
+    return pool_of_labels(labels)
+
+
+def pool_of_labels(labels: Mapping[str, str]) -> str:
+    """Return the pool of a node with these labels."""
+    return labels.get(POOL_LABEL, LOCAL)
 
 
 def encode_leases(leases: Sequence[tuple[Lease, bytes]]) -> bytes:

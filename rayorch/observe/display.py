@@ -50,6 +50,10 @@ class RunDisplay(Protocol):
         """Show where the run stands."""
         ...
 
+    def expect(self, deadline_s: float | None) -> None:
+        """Judge the run by a deadline, in seconds after its submission, in the report."""
+        ...
+
     def stopping(self, view: RunView) -> None:
         """Show that it is being stopped, and that a second Ctrl-C stops at once."""
         ...
@@ -159,6 +163,7 @@ class PlainDisplay:
         self._stream = stream
         self._commands = commands
         self._reports = reports
+        self._deadline_s: float | None = None
         self._pace = Pace()
         self._state = ""
         self._said_s = 0.0
@@ -166,6 +171,10 @@ class PlainDisplay:
     def starting(self, what: str) -> None:
         """Say what is being waited for."""
         self._say(what)
+
+    def expect(self, deadline_s: float | None) -> None:
+        """Judge the run by a deadline in the report."""
+        self._deadline_s = deadline_s
 
     def update(self, view: RunView) -> None:
         """Say where the run stands, if it is news."""
@@ -190,7 +199,7 @@ class PlainDisplay:
     def finish(self, view: RunView) -> None:
         """Print the report."""
         if self._reports:
-            self._say(report_of(view, self._commands).text())
+            self._say(report_of(view, self._commands, self._deadline_s).text())
 
     def close(self) -> None:
         """Nothing was taken."""
@@ -212,6 +221,7 @@ class LiveDisplay:
         self._console = console
         self._commands = commands
         self._reports = reports
+        self._deadline_s: float | None = None
         self._pace = Pace()
         self._drawn_s = 0.0
         self._stopping = False
@@ -221,6 +231,10 @@ class LiveDisplay:
     def starting(self, what: str) -> None:
         """Show what is being waited for."""
         self._draw(Text(what, style="dim"))
+
+    def expect(self, deadline_s: float | None) -> None:
+        """Judge the run by a deadline in the report."""
+        self._deadline_s = deadline_s
 
     def update(self, view: RunView) -> None:
         """Draw where the run stands."""
@@ -238,7 +252,7 @@ class LiveDisplay:
         """Put the report in the picture's place."""
         self.close()
         if self._reports:
-            print_report(self._console, report_of(view, self._commands))
+            print_report(self._console, report_of(view, self._commands, self._deadline_s))
 
     def close(self) -> None:
         """Give the terminal back."""

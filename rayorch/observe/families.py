@@ -11,7 +11,7 @@ from prometheus_client.core import (
 )
 
 from rayorch.core.task import TaskState
-from rayorch.observe.tallies import SUMS, Gauges, Histogram, StageTally, Sums
+from rayorch.observe.tallies import SUMS, CostTally, Gauges, Histogram, StageTally, Sums
 
 _SUM_TEXTS: Final[Mapping[str, str]] = {
     "rows_in": "Rows read by committed tasks.",
@@ -91,6 +91,38 @@ def sum_families(sums: Mapping[str, Sums]) -> Iterator[Metric]:
         for state, seconds in of.ended.items():
             seconds.put(runs, (pipeline, state))
     yield from (publications, runs)
+
+
+def cost_families(costs: CostTally) -> Iterator[Metric]:
+    """Yield what runs were charged, by pool, and what became of placements, by pipeline."""
+    usd = CounterMetricFamily(
+        "rayorch_cost_usd",
+        "US dollars charged to runs, of pools whose price is known; the kinds add up.",
+        labels=("pool", "kind"),
+    )
+    core_s = CounterMetricFamily(
+        "rayorch_core_seconds",
+        "Core seconds charged to runs: useful, wasted, idle.",
+        labels=("pool", "kind"),
+    )
+    revisions = CounterMetricFamily(
+        "rayorch_placement_revisions",
+        "Placements that were decided, the first of a run among them.",
+        labels=("pipeline",),
+    )
+    failures = CounterMetricFamily(
+        "rayorch_solver_failures",
+        "Solvers that crashed or took too long; the placement before served on.",
+        labels=("pipeline",),
+    )
+    for family, amounts in ((usd, costs.usd), (core_s, costs.core_s)):
+        for labels, amount in amounts.items():
+            family.add_metric(labels, amount)
+        yield family
+    for family, counts in ((revisions, costs.revisions), (failures, costs.failures)):
+        for pipeline, count in counts.items():
+            family.add_metric((pipeline,), count)
+        yield family
 
 
 def journal_families(flushes: Histogram, events: int) -> Iterator[Metric]:

@@ -1,11 +1,17 @@
 """Numbers as people read them."""
 
+import math
 from typing import Final
 
 _STEP: Final = 1024
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _PLAIN_SECONDS_MAX: Final = 100
 _MINUTES_MAX: Final = 120
+_TIMES_MIN: Final = 3.0
+_AMOUNT_DIGITS_MAX: Final = 9
+_CORE_HOURS_MIN: Final = 0.01
+_AMOUNT_CHARS_MIN: Final = len("0.00")
+UNKNOWN: Final = "unknown"
 # Below a limit, so many digits after the point: three that count.
 _DIGITS: Final = ((9.995, 2), (99.95, 1))
 
@@ -35,6 +41,40 @@ def seconds_text(duration_s: float, *, whole: bool = False) -> str:
     if minutes < _MINUTES_MAX:
         return f"{minutes} min {seconds:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def usd_text(usd: float | None) -> str:
+    """Return dollars: `12.34 USD`, `0.0042 USD`, `unknown`."""
+    return UNKNOWN if usd is None else f"{amount_text(usd)} USD"
+
+
+def amount_text(amount: float) -> str:
+    """Return an amount of money or of core hours with what counts of it: `12.34`, `0.0042`."""
+    text = f"{amount:,.{amount_digits(amount)}f}"
+    return text if amount >= 1.0 else text.rstrip("0").ljust(_AMOUNT_CHARS_MIN, "0")
+
+
+def core_hours_text(core_hours: float) -> str:
+    """Return an amount of work: `2.50 core hours`, `16.0 core seconds`."""
+    if core_hours < _CORE_HOURS_MIN:
+        return f"{_three_digits(core_hours * 3600.0)} core seconds"
+    return f"{amount_text(core_hours)} core hours"
+
+
+def amount_digits(amount: float) -> int:
+    """Return how many digits after the point an amount needs, for three that count.
+
+    There is never a power of ten instead: people compare these.
+    """
+    if amount >= 1.0 or amount <= 0.0:
+        return 2
+    return min(2 - math.floor(math.log10(amount)), _AMOUNT_DIGITS_MAX)
+
+
+def change_text(actual: float, expected: float) -> str:
+    """Return how far a number is from what was expected of it: `+5 %`, `x 12`."""
+    ratio = actual / expected
+    return f"x {ratio:.3g}" if ratio >= _TIMES_MIN else f"{ratio - 1.0:+.0%}".replace("%", " %")
 
 
 def counted(count: int, noun: str) -> str:

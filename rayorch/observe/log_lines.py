@@ -26,6 +26,7 @@ from rayorch.core.facts import (
     RunStopRequested,
     RunSubmitted,
     RunSwept,
+    SecondTry,
     SinkPublished,
     StagePlanned,
 )
@@ -172,6 +173,10 @@ SAYINGS: Final[Mapping[type[Fact], Callable[[Any], Said]]] = {
     RunSubmitted: _submitted,
     PlanReady: _planned,
     PlanFailed: lambda fact: ("error", fact.error.message),
+    SecondTry: lambda fact: (
+        "info",
+        f"second try on {fact.runner}: {fact.taken_s:.1f} s so far, usual {fact.usual_s:.1f} s",
+    ),
     StagePlanned: lambda fact: ("info", f"stage {fact.stage} has {fact.tasks} tasks"),
     PlacementReady: _placed,
     PlacementFailed: _placement_failed,

@@ -25,6 +25,8 @@ from rayorch.core.facts import (
     Event,
     Fact,
     Led,
+    PlacementFailed,
+    PlacementReady,
     PublishFailed,
     RunResumed,
     RunSubmitted,
@@ -34,13 +36,15 @@ from rayorch.core.machine import Machine
 from rayorch.core.run import ACTIVE, RUN_KINDS, Run, RunState
 from rayorch.core.task import TaskState
 from rayorch.ids import RunId
+from rayorch.observe.cost import charges_of
 from rayorch.observe.families import (
+    cost_families,
     gauge_families,
     journal_families,
     stage_families,
     sum_families,
 )
-from rayorch.observe.tallies import SUMS, Gauges, Histogram, LabelCap, StageTally, Sums
+from rayorch.observe.tallies import SUMS, CostTally, Gauges, Histogram, LabelCap, StageTally, Sums
 
 LOOPBACK: Final = "127.0.0.1"
 REFRESH_S: Final = 0.2
@@ -61,7 +65,7 @@ logger = logging.getLogger(__name__)
 class _Watched:
     """One run, as far as it was looked at."""
 
-    __slots__ = ("active", "began_s", "pipeline", "seen", "stages")
+    __slots__ = ("active", "began_s", "charged", "pipeline", "seen", "stages")
 
     def __init__(self, run: Run, pipeline: str, stages: list[StageTally]) -> None:
         self.pipeline = pipeline
@@ -69,6 +73,8 @@ class _Watched:
         self.active = run.state in ACTIVE
         self.began_s = run.submitted_s
         self.seen = [getattr(run.totals, name) for name in SUMS]
+        # The most that was charged so far, by pool and kind: core seconds and USD.
+        self.charged = {(pool, kind): (core_s, usd) for pool, kind, core_s, usd in _charges(run)}
 
 
 class Metrics(Collector):
@@ -83,6 +89,7 @@ class Metrics(Collector):
         self._newest: dict[str, RunId] = {}  # pipeline -> its newest run, kept when ended
         self._stages: dict[tuple[str, str], StageTally] = {}
         self._sums: dict[str, Sums] = {}
+        self._costs = CostTally()
         self._gauges = Gauges()
         self._refreshed_s = float("-inf")
         self._flushes = Histogram(FLUSH_BOUNDS_S)
@@ -97,6 +104,8 @@ class Metrics(Collector):
             Led: self._lead,
             SinkPublished: self._publish,
             PublishFailed: self._publish,
+            PlacementReady: self._place,
+            PlacementFailed: self._place,
         }
         # Its own registry: a process that uses prometheus_client itself keeps its metrics.
         self.registry = CollectorRegistry()
@@ -213,11 +222,24 @@ class Metrics(Collector):
             value = getattr(run.totals, name)
             sums.values[i] += value - watched.seen[i]
             watched.seen[i] = value
+        self._charge(run, watched)
         active = run.state in ACTIVE
         if watched.active and not active and run.finished_s:
             ended = sums.ended.setdefault(run.state.value, Histogram(RUN_BOUNDS_S))
             ended.add(max(0.0, run.finished_s - watched.began_s))
         watched.active = active
+
+    def _charge(self, run: Run, watched: _Watched) -> None:
+        """Add what a run was charged since the last look."""
+        costs = self._costs
+        for pool, kind, core_s, usd in _charges(run):
+            before_s, before_usd = watched.charged.get((pool, kind), (0.0, 0.0))
+            watched.charged[pool, kind] = (max(core_s, before_s), max(usd, before_usd))
+            key = (self._pools.capped(pool), kind)
+            if core_s > before_s:
+                costs.core_s[key] = costs.core_s.get(key, 0.0) + core_s - before_s
+            if usd > before_usd:
+                costs.usd[key] = costs.usd.get(key, 0.0) + usd - before_usd
 
     # --- being scraped: any thread ------------------------------------------------------------
 
@@ -227,10 +249,12 @@ class Metrics(Collector):
             gauges = self._gauges
             stages = {labels: tally.copied() for labels, tally in self._stages.items()}
             sums = {pipeline: old.copied() for pipeline, old in self._sums.items()}
+            costs = self._costs.copied()
             flushes, flushed_events = self._flushes.copied(), self._flushed_events
         yield from gauge_families(gauges)
         yield from stage_families(stages)
         yield from sum_families(sums)
+        yield from cost_families(costs)
         yield from journal_families(flushes, flushed_events)
 
     # --- facts by kind -------------------------------------------------------------------------
@@ -268,6 +292,24 @@ class Metrics(Collector):
         outcome = "published" if isinstance(fact, SinkPublished) else "failed"
         publications = self._sums_of(watched.pipeline).publications
         publications[outcome] = publications.get(outcome, 0) + 1
+
+    def _place(self, fact: PlacementReady | PlacementFailed, _at_s: float, runs: Runs) -> None:
+        run = runs.get(fact.run)
+        if run is None:
+            return
+        watched = self._watched.get(fact.run) or self._watch(run)
+        is_ready = isinstance(fact, PlacementReady)
+        counts = self._costs.revisions if is_ready else self._costs.failures
+        counts[watched.pipeline] = counts.get(watched.pipeline, 0) + 1
+
+
+def _charges(run: Run) -> list[tuple[str, str, float, float]]:
+    """Return what a run was charged so far, the stages of each pool and kind added up."""
+    sums: dict[tuple[str, str], tuple[float, float]] = {}
+    for pool, kind, core_s, usd in charges_of(run):
+        before_s, before_usd = sums.get((pool, kind), (0.0, 0.0))
+        sums[pool, kind] = (before_s + core_s, before_usd + usd)
+    return [(pool, kind, core_s, usd) for (pool, kind), (core_s, usd) in sums.items()]
 
 
 def _running_by_run(machine: Machine) -> Counter[RunId]:

@@ -11,6 +11,7 @@ from rayorch.core.facts import SinkPublished
 from rayorch.core.run import Totals
 from rayorch.core.values import ErrorInfo
 from rayorch.ids import RunId
+from rayorch.observe.bill import cost_data, cost_text, deadline_data, deadline_text
 from rayorch.observe.figures import bytes_text, count_text, counted, seconds_text
 from rayorch.observe.view import RunView
 
@@ -71,12 +72,15 @@ class Commands:
         return f"rayorch logs {run}{self.home}"
 
 
-def report_of(view: RunView, commands: Commands | None = None) -> Report:
-    """Return what there is to say of a run."""
+def report_of(
+    view: RunView, commands: Commands | None = None, deadline_s: float | None = None
+) -> Report:
+    """Return what there is to say of a run; the deadline is in seconds after its submission."""
     said = commands or Commands()
     lines: list[tuple[str, str]] = []
     lines += error_lines(view.error) if view.error is not None else []
     lines += _work_lines(view)
+    lines += _objective_lines(view, deadline_s)
     for done in view.published:
         lines += _output_lines(view, done)
     lines += _next_lines(view, said)
@@ -134,6 +138,16 @@ def _work_lines(view: RunView) -> list[tuple[str, str]]:
     return lines
 
 
+def _objective_lines(view: RunView, deadline_s: float | None) -> list[tuple[str, str]]:
+    """Return what it cost, and whether it was in time."""
+    lines = []
+    if view.cost is not None and view.cost.lines:
+        lines.append(("cost", cost_text(view.cost)))
+    if deadline_s is not None:
+        lines.append(("deadline", deadline_text(view, deadline_s)))
+    return lines
+
+
 def _tasks_text(view: RunView) -> str:
     parts = [f"{count_text(view.committed)} of {count_text(view.tasks)} committed"]
     if view.failed:
@@ -179,7 +193,9 @@ def _next_lines(view: RunView, commands: Commands) -> list[tuple[str, str]]:
     return lines
 
 
-def report_data(view: RunView, commands: Commands | None = None) -> dict[str, Any]:
+def report_data(
+    view: RunView, commands: Commands | None = None, deadline_s: float | None = None
+) -> dict[str, Any]:
     """Return the report as a document for programs. Units: bytes, seconds, epoch seconds."""
     said = commands or Commands()
     totals = view.totals
@@ -206,6 +222,8 @@ def report_data(view: RunView, commands: Commands | None = None) -> dict[str, An
         "failed_attempts": dict(totals.failures),
         "resumed": view.resumed,
         "stages": [_stage_data(view, index) for index in range(len(view.stages))],
+        "cost": None if view.cost is None else cost_data(view.cost),
+        "deadline": deadline_data(view, deadline_s),
         "outputs": [_output_data(view, done) for done in view.published],
         "error": None if view.error is None else _error_data(view.error),
         "resume": said.resume(view.run) if view.is_resumable else None,

@@ -108,6 +108,29 @@ class Sums(msgspec.Struct):
         return Sums(self.values.copy(), dict(self.publications), ended)
 
 
+class CostTally:
+    """What runs were charged, by pool and kind, as counters that never fall.
+
+    The ledger itself may: an attempt that was presumed lost and charged as waste reports after all.
+    What it fell by is then not counted again until the run's waste has come as far once more.
+    """
+
+    __slots__ = ("core_s", "failures", "revisions", "usd")
+
+    def __init__(self) -> None:
+        self.usd: dict[tuple[str, str], float] = {}  # (pool, kind)
+        self.core_s: dict[tuple[str, str], float] = {}  # (pool, kind)
+        self.revisions: dict[str, int] = {}  # by pipeline
+        self.failures: dict[str, int] = {}  # by pipeline
+
+    def copied(self) -> "CostTally":
+        """Return one that changes no more."""
+        copy = CostTally()
+        copy.usd, copy.core_s = dict(self.usd), dict(self.core_s)
+        copy.revisions, copy.failures = dict(self.revisions), dict(self.failures)
+        return copy
+
+
 class Gauges(msgspec.Struct, frozen=True):
     """What is so at one moment."""
 

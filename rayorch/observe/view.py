@@ -8,6 +8,7 @@ from rayorch.core.run import ACTIVE, ENDED, RESUMABLE, Failure, Flow, Run, RunSt
 from rayorch.core.task import TaskState
 from rayorch.core.values import ErrorInfo
 from rayorch.ids import RunId
+from rayorch.observe.cost import RunCost, cost_of
 
 
 class StageView(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -51,6 +52,7 @@ class RunView(msgspec.Struct, frozen=True, omit_defaults=True):
     runners: int = 0
     epoch: int = 0
     swept: bool = False
+    cost: RunCost | None = None
 
     @property
     def is_active(self) -> bool:
@@ -112,6 +114,7 @@ def view_of(run: Run, machine: Machine, now_s: float) -> RunView:
         runners=len(machine.runners),
         epoch=machine.epoch,
         swept=run.swept,
+        cost=cost_of(run),
     )
 
 

@@ -4,7 +4,7 @@ Dollars are None where a pool's price is not known: placement then saves core ho
 told that they are money.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -13,15 +13,12 @@ import numpy as np
 
 import placement
 from placement import ClassChoice, InfeasibleError, Plan, Point, Problem, TaskClass
-from placement.frontier import undominated
+from placement.frontier import point_of, undominated
 
 SOLVE_S: Final = 0.8
 """Seconds of search, counted on a reference machine, so that the same question has one answer."""
 POINT_S: Final = 0.12
 POINTS: Final = 6
-STRETCH: Final = 8.0
-"""The frontier goes from the fastest plan to this many times as long."""
-AT_ONCE_USD_H: Final = 1e9
 SHARE_MIN: Final = 1e-6
 BUDGET_MARGIN: Final = 1.05
 """A budget that is named as enough must be, on other luck too."""
@@ -115,19 +112,27 @@ def decide(
 
     `budget_usd` is checked on top of a deadline: the cheapest plan that keeps it may cost more.
     """
+    return solved(problem, is_priced=is_priced, budget_usd=budget_usd, points=points)[0]
+
+
+def solved(
+    problem: Problem, *, is_priced: bool, budget_usd: float | None = None, points: int = POINTS
+) -> tuple[Decision, Plan | None]:
+    """Decide, and return the plan that is to be followed too; None where there is none."""
     objective = _objective_text(problem)
     try:
         plan = placement.solve(problem, time_limit_s=SOLVE_S)
     except InfeasibleError as error:
         found = _frontier(problem, points)
-        return Decision(
+        refusal = Decision(
             objective=objective,
             is_priced=is_priced,
             refused=error.reason,
             nearest=_nearest(problem, found, is_priced=is_priced) or error.nearest,
             frontier=tuple(_point(problem, each, is_priced=is_priced) for each in found),
         )
-    found = undominated([*_frontier(problem, points), _as_point(plan)]) if points else ()
+        return refusal, None
+    found = undominated([*_frontier(problem, points), point_of(plan)]) if points else ()
     plan = _within_budget(problem, plan, found)
     refused, nearest = plan.shortfall, ""
     if refused:
@@ -136,13 +141,13 @@ def decide(
     elif budget_usd is not None and plan.forecast.usd > budget_usd:
         refused = f"the cheapest plan found for the deadline costs {plan.forecast.usd:.4g} USD"
         nearest = f"--budget {plan.forecast.usd:.4g}"
-    told = _told(problem, plan, objective, is_priced=is_priced)
-    return msgspec.structs.replace(
-        told,
+    decision = msgspec.structs.replace(
+        told(problem, plan, is_priced=is_priced),
         frontier=tuple(_point(problem, each, is_priced=is_priced) for each in found),
         refused=refused,
         nearest=nearest,
     )
+    return decision, plan
 
 
 def _within_budget(problem: Problem, plan: Plan, found: Sequence[Point]) -> Plan:
@@ -159,21 +164,18 @@ def _within_budget(problem: Problem, plan: Plan, found: Sequence[Point]) -> Plan
     return plan
 
 
-def _told(problem: Problem, plan: Plan, objective: str, *, is_priced: bool) -> Decision:
+def told(problem: Problem, plan: Plan, *, is_priced: bool) -> Decision:
+    """Tell of a plan: where each stage goes, what it comes to, and what was considered."""
     forecast = plan.forecast
     stages = _stages(problem, plan, is_priced=is_priced)
-    compute, egress, asked = (
-        sum(getattr(stage, f"{name}_usd") for stage in stages) if is_priced else None
-        for name in ("compute", "egress", "request")
-    )
     return Decision(
-        objective=objective,
+        objective=_objective_text(problem),
         is_priced=is_priced,
         stages=stages,
         usd=forecast.usd if is_priced else None,
-        compute_usd=compute,
-        egress_usd=egress,
-        request_usd=asked,
+        compute_usd=forecast.compute_usd if is_priced else None,
+        egress_usd=forecast.egress_usd if is_priced else None,
+        request_usd=forecast.request_usd if is_priced else None,
         core_hours=None if is_priced else forecast.usd,
         p50_s=forecast.p50_s,
         p95_s=forecast.p95_s,
@@ -216,10 +218,12 @@ def _stages(problem: Problem, plan: Plan, *, is_priced: bool) -> tuple[StageChoi
     packed = {stage: _summed(own, "usd") for stage, own in by_stage.items()}
     egress = {stage: _summed(own, "egress_usd") for stage, own in by_stage.items()}
     asked = {stage: _asked_usd(problem, own) for stage, own in by_stage.items()}
-    # What nodes cost while they start, wait and work again is shared out by the work done.
-    moved_usd = sum(egress.values()) + sum(asked.values())
-    compute_usd = max(0.0, plan.forecast.usd - problem.spent_usd - moved_usd)
-    whole_usd = max(sum(packed.values()), 1e-12)
+    # What nodes cost while they start, wait and work again is shared out by the work done, and
+    # what is read again after a reclaim by what is read.
+    forecast = plan.forecast
+    compute_usd = _shared(forecast.compute_usd, packed, packed)
+    egress_usd = _shared(forecast.egress_usd, egress, packed)
+    request_usd = _shared(forecast.request_usd, asked, packed)
     made = []
     for stage, own in by_stage.items():
         uses = _uses(problem, plan, stage, own, is_priced=is_priced)
@@ -229,15 +233,24 @@ def _stages(problem: Problem, plan: Plan, *, is_priced: bool) -> tuple[StageChoi
                 tasks=sum(cls.count for cls, _ in own),
                 start_s=min(choice.start_s for _, choice in own),
                 finish_s=max(choice.finish_s for _, choice in own),
-                compute_usd=compute_usd * packed[stage] / whole_usd if is_priced else None,
-                egress_usd=egress[stage] if is_priced else None,
-                request_usd=asked[stage] if is_priced else None,
+                compute_usd=compute_usd[stage] if is_priced else None,
+                egress_usd=egress_usd[stage] if is_priced else None,
+                request_usd=request_usd[stage] if is_priced else None,
                 moved_gb=_summed(own, "moved_gb"),
                 chosen=tuple(use for use in uses if use.tasks > SHARE_MIN),
                 lost=tuple(use for use in uses if use.tasks <= SHARE_MIN),
             )
         )
     return tuple(made)
+
+
+def _shared(
+    usd: float, weights: Mapping[str, float], otherwise: Mapping[str, float]
+) -> dict[str, float]:
+    """Share out dollars among stages by weights, or by others where these are all zero."""
+    some = weights if sum(weights.values()) > 0.0 else otherwise
+    whole, even = sum(some.values()), 1.0 / max(1, len(some))
+    return {stage: usd * (w / whole if whole > 0.0 else even) for stage, w in some.items()}
 
 
 def _asked_usd(problem: Problem, own: Sequence[tuple[TaskClass, ClassChoice]]) -> float:
@@ -315,36 +328,11 @@ def _nodes(problem: Problem, plan: Plan, stage: str, pool: str) -> int:
 
 
 def _frontier(problem: Problem, points: int) -> tuple[Point, ...]:
-    """Return plans from the fastest to the cheapest that no other beats in cost and finish.
-
-    The scale is the fastest plan's own finish: the bound on it may be far below what can be done.
-    """
-    if points <= 0:
+    try:
+        return placement.frontier(problem, points=points, time_limit_s=points * POINT_S)
+    except InfeasibleError:
+        # A class that fits nowhere: the refusal of the plan itself names it.
         return ()
-    now_s = problem.now_s
-    confidence = _confidence(problem)
-    hurry = replace(problem, objective=placement.Weighted(usd_per_h=AT_ONCE_USD_H))
-    found = [_as_point(placement.solve(hurry, time_limit_s=POINT_S))]
-    # Quantiles are of samples: the fastest plan itself must have a chance to keep the first point.
-    span_s = (found[0].p95_s - now_s) * 1.02
-    for factor in np.geomspace(1.0, STRETCH, points):
-        deadline = placement.Deadline(at_s=now_s + span_s * float(factor), confidence=confidence)
-        try:
-            plan = placement.solve(replace(problem, objective=deadline), time_limit_s=POINT_S)
-        except InfeasibleError:
-            continue
-        found.append(_as_point(plan))
-    return undominated(found)
-
-
-def _as_point(plan: Plan) -> Point:
-    forecast = plan.forecast
-    return Point(deadline_s=forecast.p95_s, usd=forecast.usd, p95_s=forecast.p95_s, plan=plan)
-
-
-def _confidence(problem: Problem) -> float:
-    objective = problem.objective
-    return objective.confidence if isinstance(objective, placement.Deadline) else 0.95
 
 
 def _point(problem: Problem, point: Point, *, is_priced: bool) -> FrontierPoint:

@@ -44,6 +44,11 @@ PRIOR_RATIO_CV: Final = 1.0
 RATIO_ATTEMPTS: Final = 0.25
 SECONDS_MIN: Final = 1e-4
 _ZEROS: Final = (0.0, 0.0, 0.0)
+_NO_PAIRS: Final = (0.0, 0.0, 0.0, 0.0, 0.0)
+MEMORY_SPREAD: Final = 1.0
+"""Squared logarithms of size that hold the growth of memory at none: tasks must differ in size."""
+MEMORY_GROWTH_MIN: Final = 0.05
+"""Less growth of memory with size than this power is taken to be noise."""
 
 
 class Work(msgspec.Struct, frozen=True, gc=False):
@@ -67,7 +72,8 @@ class Sums(msgspec.Struct, frozen=True, omit_defaults=True):
     """All that is kept of the attempts of one stage version on one pool.
 
     `gram` and `moment` are of the shares that a, b and c have in the prior seconds, and of
-    measured over prior seconds; `logs` are sums of the logarithm of the latter.
+    measured over prior seconds; `logs` are sums of the logarithm of the latter. `memory_pairs` are
+    attempts, and sums over the logarithms of size and memory: x, y, xx and xy.
     """
 
     attempts: int = 0
@@ -78,6 +84,8 @@ class Sums(msgspec.Struct, frozen=True, omit_defaults=True):
     memory_bytes_max: int = 0
     memory_logs: float = 0.0
     memory_log_squares: float = 0.0
+    memory_size_bytes_max: int = 0
+    memory_pairs: tuple[float, float, float, float, float] = _NO_PAIRS
     in_bytes: float = 0.0
     out_bytes: float = 0.0
     ratios: float = 0.0
@@ -117,6 +125,7 @@ def _added(before: Sums, some: list[Measured]) -> Sums:
     gram = np.array(before.gram) + shares.T @ shares
     moment = np.array(before.moment) + shares.T @ ratio
     memory = [math.log(each.memory_bytes) for each in some if each.memory_bytes > 0]
+    sized = [each.work.size_bytes for each in some if each.memory_bytes > 0]
     outs = [(each.work.size_bytes, each.out_bytes) for each in some if each.work.size_bytes > 0]
     out_ratios = [out / into for into, out in outs]
     return Sums(
@@ -128,11 +137,29 @@ def _added(before: Sums, some: list[Measured]) -> Sums:
         memory_bytes_max=max([before.memory_bytes_max, *(each.memory_bytes for each in some)]),
         memory_logs=before.memory_logs + sum(memory),
         memory_log_squares=before.memory_log_squares + sum(log * log for log in memory),
+        memory_size_bytes_max=max([before.memory_size_bytes_max, *sized]),
+        memory_pairs=_pairs(before.memory_pairs, some),
         in_bytes=before.in_bytes + sum(into for into, _ in outs),
         out_bytes=before.out_bytes + sum(out for _, out in outs),
         ratios=before.ratios + sum(out_ratios),
         ratio_squares=before.ratio_squares + sum(each * each for each in out_ratios),
         ratio_attempts=before.ratio_attempts + len(out_ratios),
+    )
+
+
+def _pairs(
+    before: tuple[float, float, float, float, float], some: list[Measured]
+) -> tuple[float, float, float, float, float]:
+    both = [e for e in some if e.memory_bytes > 0 and e.work.size_bytes > 0]
+    x = np.log([e.work.size_bytes for e in both]) if both else np.zeros(0)
+    y = np.log([e.memory_bytes for e in both]) if both else np.zeros(0)
+    count, x_sum, y_sum, xx, xy = before
+    return (
+        count + len(both),
+        x_sum + float(x.sum()),
+        y_sum + float(y.sum()),
+        xx + float(x @ x),
+        xy + float(x @ y),
     )
 
 
@@ -163,7 +190,9 @@ class Estimate:
     `factors` has, for each pool that was measured, seconds over what its speed promises.
     `scale_cv` is how sure the line is, by pool and by "" for pools that were not measured.
     `memory` is the high-water mark of an attempt, None before the first measurement, and
-    `memory_bytes_max` the highest that was seen; `ratio` is bytes out over bytes in.
+    `memory_bytes_max` the highest that was seen, in tasks of up to `memory_size_bytes_max`, beyond
+    which it grows with a power of size, `memory_growth` (0: not at all, 1: as size does); `ratio`
+    is bytes out over bytes in.
     """
 
     attempts: int
@@ -174,14 +203,27 @@ class Estimate:
     memory: Spread | None
     memory_bytes_max: int
     ratio: Spread
+    memory_size_bytes_max: int = 0
+    memory_growth: float = 0.0
+
+    def mean_s(self, work: Work) -> float:
+        """Return the mean seconds of one task at speed 1; for many tasks, this is all it takes."""
+        overhead_s, gb_s, mrow_s = self.line_s
+        return overhead_s + gb_s * work.size_bytes / GB + mrow_s * work.rows / 1e6
 
     def seconds(self, work: Work, pool: str = "", speed: float = 1.0) -> Spread:
         """Return the seconds of one task on a pool, its own spread and the line's together."""
-        overhead_s, gb_s, mrow_s = self.line_s
-        mean = overhead_s + gb_s * work.size_bytes / GB + mrow_s * work.rows / 1e6
+        mean = self.mean_s(work)
         scale_cv = self.scale_cv.get(pool, self.scale_cv[""])
         cv = math.sqrt((1.0 + self.cv**2) * (1.0 + scale_cv**2) - 1.0)
         return Spread(mean=mean * self.factors.get(pool, 1.0) / speed, cv=cv)
+
+    def memory_bytes_at(self, size_bytes: int) -> int:
+        """Return the memory that a task of this size may take: never less than what was seen."""
+        larger = size_bytes / max(1, self.memory_size_bytes_max)
+        if not self.memory_growth or not self.memory_size_bytes_max or larger <= 1.0:
+            return self.memory_bytes_max
+        return math.ceil(self.memory_bytes_max * math.pow(larger, self.memory_growth))
 
 
 def estimate_of(history: History, speeds: Mapping[str, float] | None = None) -> Estimate:
@@ -211,6 +253,8 @@ def estimate_of(history: History, speeds: Mapping[str, float] | None = None) -> 
         memory=_memory(everything),
         memory_bytes_max=max((sums.memory_bytes_max for sums in everything), default=0),
         ratio=_ratio(everything),
+        memory_size_bytes_max=max((sums.memory_size_bytes_max for sums in everything), default=0),
+        memory_growth=_memory_growth(everything),
     )
 
 
@@ -274,6 +318,16 @@ def _memory(everything: Iterable[Sums]) -> Spread | None:
     square = sum(sums.memory_log_squares for sums in some) / count
     var = max(0.0, square - mean * mean)
     return Spread(mean=math.exp(mean + var / 2.0), cv=math.sqrt(math.expm1(var)))
+
+
+def _memory_growth(everything: Iterable[Sums]) -> float:
+    """Return the power of size that memory grows with: a regression of logarithms, held to none."""
+    pairs = np.array([sums.memory_pairs for sums in everything]).reshape(-1, 5).sum(axis=0)
+    count, x, y, xx, xy = (float(each) for each in pairs)
+    if not count:
+        return 0.0
+    power = (xy - x * y / count) / (max(0.0, xx - x * x / count) + MEMORY_SPREAD)
+    return min(power, 1.0) if power >= MEMORY_GROWTH_MIN else 0.0
 
 
 def _ratio(everything: Iterable[Sums]) -> Spread:

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 import pyarrow as pa
+import xxhash
 
 from rayorch.core.values import ExchangeResult, WrittenBy
 from rayorch.exchange import (
@@ -41,7 +42,9 @@ class ReducePlan(msgspec.Struct, frozen=True):
 
     splits: tuple[bytes, ...]
     schemas: tuple[bytes, ...]  # by side
-    rows: tuple[tuple[int, ...], ...]  # by side, of each part: what must not change
+    # By side, of each part: what must not change, or rows would be left out or read twice.
+    rows: tuple[tuple[int, ...], ...]
+    layouts: tuple[tuple[str, ...], ...]
     rows_schema: bytes = b""  # of the rows whose partial states the files hold
     notes: tuple[str, ...] = ()
     task_bytes: tuple[int, ...] = ()
@@ -83,7 +86,7 @@ def cut_stage(
     )
     kept = home.put_stage(run, exchange.consumer, _ENCODER.encode(made))
     plan = msgspec.msgpack.decode(kept, type=ReducePlan)
-    if plan.rows != made.rows:
+    if (plan.rows, plan.layouts) != (made.rows, made.layouts):
         raise ExchangeChangedError(exchange.name, _changed(plan, made, writers))
     found = ReduceInput(ExchangeIndex(sides).dump(), tuple(tuple(each) for each in writers))
     home.put_stage_input(run, exchange.consumer, revision, _ENCODER.encode(found))
@@ -112,9 +115,19 @@ def _divided(
         splits=tuple(dump_split(split) for split in splits),
         schemas=tuple(schema.serialize().to_pybytes() for schema in schemas),
         rows=tuple(tuple(part.rows for part in parts) for parts in sides),
+        layouts=tuple(tuple(_layout(part) for part in parts) for parts in sides),
         notes=tuple(str(reason) for reason in plan.reasons),
         task_bytes=tuple(sum(split.raw_bytes) for split in splits),
     )
+
+
+def _layout(part: ExchangePart) -> str:
+    """Return a digest of where a part's keys lie: how many rows each bucket has, and samples.
+
+    Not of the bytes: what stands in the place of a null may differ each time.
+    """
+    lies = [(each.rows, each.bucket_rows, each.heavy, each.samples) for each in part.segments]
+    return xxhash.xxh3_64_hexdigest(_ENCODER.encode(lies))
 
 
 def _nothing(sides: int) -> ReduceSplit:
@@ -190,8 +203,12 @@ def _family(type_: pa.DataType) -> str:
 
 
 def _changed(plan: ReducePlan, made: ReducePlan, writers: Sequence[Sequence[WrittenBy]]) -> str:
-    for side, (before, after) in enumerate(zip(plan.rows, made.rows, strict=True)):
-        for part, (old, new) in enumerate(zip(before, after, strict=False)):
+    for side, parts in enumerate(writers):
+        before = zip(plan.rows[side], plan.layouts[side], strict=True)
+        after = zip(made.rows[side], made.layouts[side], strict=True)
+        for writer, old, new in zip(parts, before, after, strict=False):
+            if old[0] != new[0]:
+                return f"task {writer.task} made {old[0]} rows, and then {new[0]}"
             if old != new:
-                return f"task {writers[side][part].task} made {old} rows, and then {new}"
+                return f"task {writer.task} made {new[0]} rows again, but with other keys"
     return "other tasks made rows"

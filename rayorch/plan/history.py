@@ -136,7 +136,7 @@ def expected_of(histories: Sequence[History], plan: RunPlan) -> Expected:
                 name=history.stage,
                 version=history.version,
                 tasks=len(works),
-                seconds=sum(estimate.seconds(work).mean for work in works),
+                seconds=sum(map(estimate.mean_s, works)),
                 cv=_cv(estimate),
                 measured_before=estimate.attempts,
             )

@@ -44,6 +44,7 @@ class PlannedStage(msgspec.Struct, frozen=True):
     operator: str = ""  # what it does with the rows of the exchange that it reads
     inputs: tuple[str, ...] = ()  # the stages that fill that exchange
     feeds: tuple[str, ...] = ()  # the stages whose exchanges it fills
+    labels: dict[str, str] = {}
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -126,4 +127,5 @@ def _shown(program: Program, stage: StageProgram, discovery: Discovery) -> Plann
         feeds=tuple(
             dict.fromkeys(program.exchanges[edge.exchange].name for edge in stage.exchanges)
         ),
+        labels=dict(stage.resources.labels),
     )

@@ -10,10 +10,12 @@ pools:
     location: us-east-1
     max_nodes: 48
     spot: {reclaims_per_h: 0.03, outage_s: 1200}
+    labels: {disk: nvme}          # what a transform may ask for
 """
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
 import yaml
@@ -26,6 +28,8 @@ from rayorch.spec.fields import Bytes, Name, shown
 GB: Final = 1e9
 POOLS_MAX: Final = 1_000
 LOCAL: Final = "local"
+UNKNOWN_BYTES: Final = 1 << 50
+"""The memory of machines that nobody described: their executor refuses what they cannot hold."""
 LOCAL_GBPS: Final = 1e6
 """What is measured on this machine has its reading and writing in it: they are not added again."""
 
@@ -50,7 +54,8 @@ class PoolSpec(_Given):
 
     Units: `provision_s` from request to running, unbilled; `boot_s` from running to working,
     billed; `bill_s` and `min_bill_s` seconds that are billed at once and at least; `speed` of one
-    vCPU, where 1 is the machine that estimates are stated for.
+    vCPU, where 1 is the machine that estimates are stated for. Transforms that ask for `labels`
+    only go to pools that have them; None is a machine that takes whatever comes.
     """
 
     name: Name
@@ -67,6 +72,7 @@ class PoolSpec(_Given):
     max_nodes: int = Field(default=48, ge=1)
     location: str = ""
     net_gbps: Positive = 10.0
+    labels: dict[str, str] | None = Field(default_factory=dict)
 
 
 class PoolsSpec(_Given):
@@ -136,6 +142,7 @@ def pool_of(spec: PoolSpec, speed: Mapping[str, float], *, speed_cv: float, usd_
         if spot is None
         else Spot(reclaims_per_h=spot.reclaims_per_h, outage_s=spot.outage_s),
         speed_cv=speed_cv,
+        labels=spec.labels or {},
     )
 
 
@@ -150,8 +157,73 @@ def local_pools(slots: int, memory_bytes: int) -> PoolsSpec:
         boot_s=0.0,
         min_bill_s=0.0,
         net_gbps=LOCAL_GBPS,
+        labels=None,
     )
     return PoolsSpec(pools=[here])
+
+
+def pools_there(there: Mapping[str, int], cores_least: float = 1.0) -> PoolsSpec:
+    """Return the pools of an executor that no file describes: one machine each, no prices.
+
+    `there` has how many one-core slots each pool has now.
+    """
+    return PoolsSpec(
+        pools=[
+            local_pools(1, UNKNOWN_BYTES)
+            .pools[0]
+            .model_copy(update={"name": name, "vcpu": max(float(slots), cores_least)})
+            for name, slots in there.items()
+        ]
+    )
+
+
+def usable_pools(
+    pools: PoolsSpec, there: Mapping[str, int], file: str
+) -> tuple[PoolsSpec, tuple[str, ...]]:
+    """Return those pools of a file that an executor has, and the names of the others.
+
+    Their machines run already: they take no start-up, no more can be had than there are, and
+    a run is charged what it uses of them, as the ledger does, and no least time.
+    Raises: PoolsError, naming both lists, when no pool of the file is there.
+    """
+    own = [_as_there(pool, there[pool.name]) for pool in pools.pools if there.get(pool.name)]
+    if not own:
+        named, found = (
+            ", ".join(sorted(names)) for names in ({p.name for p in pools.pools}, there)
+        )
+        problem = f"none of the pools is in the cluster: the file has {named}; there are {found}"
+        raise PoolsError(problem, file, "", "")
+    # Without it, data lies where the first pool is; that one may not be among those that are left.
+    kept = pools.model_copy(update={"pools": own, "data_location": pools.source})
+    return kept, tuple(pool.name for pool in pools.pools if not there.get(pool.name))
+
+
+def _as_there(pool: PoolSpec, slots: int) -> PoolSpec:
+    nodes = int(slots // pool.vcpu)
+    changes: dict[str, object] = {
+        "provision_s": 0.0,
+        "boot_s": 0.0,
+        "min_bill_s": 0.0,
+        "bill_s": 1.0,
+    }
+    if nodes:
+        changes["max_nodes"] = min(pool.max_nodes, nodes)
+    else:
+        # A part of one machine: it has a part of its price.
+        part = slots / pool.vcpu
+        usd_h = None if pool.usd_h is None else pool.usd_h * part
+        changes |= {"vcpu": float(slots), "max_nodes": 1, "usd_h": usd_h}
+    return pool.model_copy(update=changes)
+
+
+def read_pools(file: str) -> PoolsSpec:
+    """Return the pools of a file. Raises: PoolsError."""
+    try:
+        text = Path(file).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise PoolsError(f"the file cannot be read: {reason.lower()}", file, "", "") from None
+    return parse_pools(text, file)
 
 
 def parse_pools(text: str, file: str) -> PoolsSpec:

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 import placement
-from placement import Pool, Problem, TaskClass, bounds_of, tables_of
+from placement import InfeasibleError, Pool, Problem, TaskClass, bounds_of, tables_of
 from rayorch.errors import PoolsError
 from rayorch.home import decode_split
 from rayorch.plan.estimate import GB, Estimate, Floats, History, estimate_of
@@ -52,6 +52,16 @@ def problem_of(
 
     Raises: PoolsError, when a budget is asked for and a price is not known.
     """
+    return classified(plan, histories, pools, objective)[0]
+
+
+def classified(
+    plan: Plan, histories: Sequence[History], pools: PoolsSpec, objective: Objective | None
+) -> tuple[Problem, list[int]]:
+    """Return the placement problem of a plan, and the number of each task's class in it.
+
+    Raises: PoolsError, when a budget is asked for and a price is not known.
+    """
     if isinstance(objective, Budget) and not pools.is_priced:
         raise PoolsError("a budget needs the price of every pool", "", "usd_h", "")
     speeds = {pool.name: pool.speed for pool in pools.pools}
@@ -61,22 +71,23 @@ def problem_of(
         _tasks(stage.splits, each)
         for stage, each in zip(plan.run_plan.stages, estimates, strict=True)
     ]
-    classes = tuple(
-        made
-        for (stage, estimate), some in zip(stages, tasks, strict=True)
-        for made in _classes(stage, estimate, some, pools)
-    )
+    classes: list[TaskClass] = []
+    numbers: list[int] = []
+    for (stage, estimate), some in zip(stages, tasks, strict=True):
+        made, of_task = _classes(stage, estimate, some, pools)
+        numbers += [len(classes) + number for number in of_task]
+        classes += made
     means_gb = {
         stage.name: sum(task.size_bytes for task in some) / GB / max(1, len(some))
         for stage, some in zip(plan.stages, tasks, strict=True)
     }
     problem = Problem(
-        classes=classes,
+        classes=tuple(classes),
         pools=tuple(_pool(pool, stages, means_gb) for pool in pools.pools),
         objective=placement.Weighted(usd_per_h=0.0),
         network=pools.network(),
     )
-    return replace(problem, objective=_objective(problem, objective))
+    return replace(problem, objective=_objective(problem, objective)), numbers
 
 
 def _renamed(history: History, pools: PoolsSpec) -> History:
@@ -95,26 +106,28 @@ def _tasks(splits: Sequence[bytes], estimate: Estimate) -> list[_Task]:
     found = []
     for data in splits:
         split = decode_split(data)
-        mean_s = estimate.seconds(work_of(split)).mean
+        mean_s = estimate.mean_s(work_of(split))
         found.append(_Task(split.size_bytes, mean_s, len(split.parts)))
     return found
 
 
 def _classes(
     stage: PlannedStage, estimate: Estimate, tasks: list[_Task], pools: PoolsSpec
-) -> list[TaskClass]:
+) -> tuple[list[TaskClass], list[int]]:
+    """Return a stage's classes, and the place in them of each task's own."""
     # What reads an exchange has no tasks before that was measured: it is placed then.
     if not tasks:
-        return []
+        return [], []
     seconds = np.maximum([task.mean_s for task in tasks], WORK_S_MIN)
-    sizes_gb = np.array([task.size_bytes for task in tasks]) / GB
+    sizes = np.array([task.size_bytes for task in tasks])
     gets = np.array([task.gets for task in tasks], dtype=float)
     of_bucket = _buckets(seconds)
     made = []
-    buckets = np.unique(of_bucket)
+    buckets, of_task = np.unique(of_bucket, return_inverse=True)
     for number, bucket in enumerate(buckets, 1):
         own = of_bucket == bucket
-        mean_s, in_gb = float(seconds[own].mean()), float(sizes_gb[own].mean())
+        mean_s, in_gb = float(seconds[own].mean()), float(sizes[own].mean()) / GB
+        memory_bytes = estimate.memory_bytes_at(int(sizes[own].max()))
         between = float(seconds[own].var()) / mean_s**2
         made.append(
             TaskClass(
@@ -125,7 +138,8 @@ def _classes(
                 kind=stage.name,
                 stage=stage.name,
                 slots=max(stage.cores, SLOTS_MIN),
-                mem_gb=max(stage.memory_bytes, estimate.memory_bytes_max) / GB,
+                mem_gb=max(stage.memory_bytes, memory_bytes) / GB,
+                labels=stage.labels,
                 in_gb=in_gb,
                 source=pools.source,
                 out_gb=in_gb * estimate.ratio.mean,
@@ -133,7 +147,7 @@ def _classes(
                 puts=float(len(stage.sinks)),
             )
         )
-    return made
+    return made, [int(number) for number in of_task]
 
 
 def _buckets(seconds: Floats) -> Floats:
@@ -152,7 +166,11 @@ def _pool(
     speed = {stage.name: _speed(spec, stage, each, means_gb[stage.name]) for stage, each in stages}
     unsure = max(each.scale_cv.get(spec.name, each.scale_cv[""]) for _, each in stages)
     usd_h = spec.vcpu * CORE_HOUR if spec.usd_h is None else spec.usd_h
-    return pool_of(spec, speed, speed_cv=unsure, usd_h=usd_h)
+    pool = pool_of(spec, speed, speed_cv=unsure, usd_h=usd_h)
+    if spec.labels is not None:
+        return pool
+    asked = {key: value for stage, _ in stages for key, value in stage.labels.items()}
+    return replace(pool, labels=asked)
 
 
 def _speed(spec: PoolSpec, stage: PlannedStage, estimate: Estimate, in_gb: float) -> float:
@@ -182,7 +200,11 @@ def _objective(problem: Problem, objective: Objective | None) -> placement.model
 
 def _weighted(problem: Problem, weight: float) -> placement.Weighted:
     """Trade the least cost against the earliest finish, each in units of its own bound."""
-    bounds = bounds_of(problem, tables_of(problem))
+    try:
+        bounds = bounds_of(problem, tables_of(problem))
+    except InfeasibleError:
+        # What fits nowhere is refused when it is solved, whatever the objective.
+        return placement.Weighted(usd_per_h=0.0)
     hours = max(bounds.finish_s, 1.0) / 3600.0
     ratio = min(weight / (1.0 - weight), FASTEST) if weight < 1.0 else FASTEST
     return placement.Weighted(usd_per_h=ratio * max(bounds.usd, 1e-9) / hours)

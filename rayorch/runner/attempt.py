@@ -8,9 +8,8 @@ what is made of it. Nothing that an attempt writes is visible: it ends with a sm
 files, and the journal decides whether they count.
 """
 
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -92,7 +91,7 @@ class Attempt:
         loaded: LoadedStage,
         clock: Clock,
         spent: Spent,
-        halted: threading.Event,
+        halted: Callable[[], bool],
     ) -> None:
         self._lease = lease
         self._split = split
@@ -161,7 +160,7 @@ class Attempt:
             self._doing = "read", self._loaded.stage.name
             table = next(batches, None)
             self._spent.wait_s += clock.monotonic_s() - asked_s
-            if self._halted.is_set():
+            if self._halted():
                 raise AttemptHaltedError
             if table is None:
                 break
@@ -174,9 +173,18 @@ class Attempt:
             self._batch_rows = 0
             del table
         if not self.progress.rows:
-            self._flow(None, self._loaded.reader.schema.empty_table())
+            self._flow_nothing()
         while self._untried:
             self._try_on_no_rows(*self._untried.popitem()[1])
+
+    def _flow_nothing(self) -> None:
+        """Let everybody below know the columns of the rows that there are none of."""
+        try:
+            schema = self._loaded.reader.schema
+        except AttemptError:
+            # A group's function made nothing of nothing, and nothing is missing but a schema.
+            return
+        self._flow(None, schema.empty_table())
 
     def _flow(self, point: StepId | None, table: pa.Table) -> None:
         """Write one batch to the sinks at this point of the tree, and send it down its branches."""

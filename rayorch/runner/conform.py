@@ -72,6 +72,9 @@ def _refuse_other_names(schema: pa.Schema, wanted: pa.Schema, whose: str) -> Non
 
 
 def _cast(column: pa.ChunkedArray, field: pa.Field, whose: str) -> pa.ChunkedArray:
+    if column.null_count == len(column):
+        # Nothing but nulls can be of any type: pandas has them as floats, whatever they stand for.
+        return pa.chunked_array([pa.nulls(len(column), field.type)])
     problem = f"column {field.name!r} is {column.type}, and {whose} has {field.type}"
     fix = "declare the result's schema, or cast the column in the function"
     if not may_cast(column.type, field.type):

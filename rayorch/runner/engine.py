@@ -63,6 +63,7 @@ class RunnerEngine:
         self._epoch = Epoch(0)  # the newest that leases came from
         self._is_logged = log is not None
         self._halted = threading.Event()
+        self._let_go: set[LeaseKey] = set()  # started, and of no use any more
         self._programs = Programs(home, settings.memory_bytes)
         self._desk = Desk(BATCHES_AHEAD * batch_bytes_of(settings.memory_bytes))
         self._reporter = Reporter(runner, offer, log, clock, settings.report)
@@ -89,10 +90,17 @@ class RunnerEngine:
         if refused:
             self._reporter.returned([ticket.lease for ticket in refused])
 
-    def revoke(self, leases: Sequence[Lease]) -> None:
-        """Give back those of the leases that have not started, and report each."""
-        given = self._desk.give_back([key_of(lease) for lease in leases])
+    def revoke(self, leases: Sequence[Lease], *, halt: bool = False) -> None:
+        """Give back those of the leases that have not started, and report each.
+
+        With `halt`, the one that runs is given back at its next batch boundary, too.
+        """
+        keys = [key_of(lease) for lease in leases]
+        given = self._desk.give_back(keys)
         self._reporter.returned([ticket.lease for ticket in given])
+        running, _ = self._desk.held()
+        if halt and running is not None and key_of(running) in keys:
+            self._let_go.add(key_of(running))
 
     def inventory(self) -> tuple[Held, ...]:
         """Say what is held: ended and not yet reported, then running, then queued."""
@@ -156,6 +164,9 @@ class RunnerEngine:
         try:
             fact: AttemptFinished | AttemptFailed = self._finished(ticket)
         except AttemptHaltedError:
+            if not self._halted.is_set():
+                self._reporter.returned([lease])
+                self._desk.finish(ticket)
             return
         except AttemptError as error:
             fact = AttemptFailed(
@@ -173,12 +184,15 @@ class RunnerEngine:
         # Reported before it is forgotten: an inventory taken between sees it twice, never not.
         self._reporter.ended(fact, urgent=self._desk.is_idle)
         self._desk.finish(ticket)
+        self._let_go.discard(key_of(lease))
 
     def _finished(self, ticket: Ticket) -> AttemptFinished:
         lease = ticket.lease
         spent = Spent()
         loaded = self._loaded(lease)
-        attempt = Attempt(lease, ticket.split, loaded, self._clock, spent, self._halted)
+        attempt = Attempt(
+            lease, ticket.split, loaded, self._clock, spent, lambda: self._is_halted(lease)
+        )
         self._reporter.started(lease, attempt.progress)
         if self._is_logged:
             key = (lease.run, lease.stage, lease.task, lease.attempt)
@@ -195,6 +209,9 @@ class RunnerEngine:
         return AttemptFinished(
             lease.run, lease.task, lease.attempt, lease.epoch, self.runner, output, self._pool
         )
+
+    def _is_halted(self, lease: Lease) -> bool:
+        return self._halted.is_set() or key_of(lease) in self._let_go
 
     def _loaded(self, lease: Lease) -> LoadedStage:
         try:

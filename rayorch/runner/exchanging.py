@@ -23,6 +23,7 @@ from rayorch.exchange import (
     ExchangeIndex,
     ExchangeLostError,
     ExchangeWriter,
+    carried_schema,
     codec_for,
     dump_part,
     load_split,
@@ -32,9 +33,16 @@ from rayorch.home import Home, exchange_key
 from rayorch.ids import RunId
 from rayorch.operators import Kernel, Partial, open_kernel, open_partial
 from rayorch.plan.exchanging import BUCKETS, ReduceInput, ReducePlan, load_input, load_plan
-from rayorch.program import ExchangeEdge, ExchangeProgram
-from rayorch.relational import AggregateCode, GroupMapCode, HashKeys, Measure, OperatorCode, keying_of
-from rayorch.runner.apply import CodeLimits
+from rayorch.program import ExchangeEdge, ExchangeProgram, MapCode, Step, StepId
+from rayorch.relational import (
+    AggregateCode,
+    GroupMapCode,
+    HashKeys,
+    Measure,
+    OperatorCode,
+    keying_of,
+)
+from rayorch.runner.apply import CodeLimits, StepRun
 from rayorch.runner.conform import conformed, learnt
 from rayorch.runner.errors import AttemptError
 from rayorch.runner.failures import failure_of
@@ -82,6 +90,7 @@ class EdgeWriter:
         """Make the file visible and return the report of it; nothing, if nothing ever came."""
         if self._writer is None:
             return None
+        assert self._schema is not None
         if self._partial is not None:
             self._add(self._partial.finish())
         part = self._writer.close()
@@ -90,7 +99,7 @@ class EdgeWriter:
             side=self._edge.side,
             rows=part.rows,
             size_bytes=part.size_bytes,
-            rows_schema=b"" if self._partial is None else _dumped(self._schema),
+            rows_schema=b"" if self._partial is None else _rows_of(self._schema),
             payload=dump_part(part),
         )
 
@@ -140,8 +149,8 @@ class ExchangeReader:
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns that the operator makes."""
-        return self._kernel(self._exchange.code).schema
+        """The columns that the operator makes. Raises: AttemptError `user`, of a function."""
+        return self._kernel(guarded(self._exchange, self._limits)).schema
 
     def batches(self, split: Split, batch_bytes: int) -> Iterator[pa.Table]:
         """Yield what the operator makes of one task's rows.
@@ -212,7 +221,10 @@ def guarded(exchange: ExchangeProgram, limits: CodeLimits) -> OperatorCode:
 
     code = exchange.code
     if isinstance(code, GroupMapCode):
-        return replace(code, function=wrapped(code.function))
+        # Called as a map's function is: in its author's kind of frame, its results checked.
+        call = MapCode(function=code.function, takes=code.takes, schema=code.schema)
+        step = Step(id=StepId(0), name=exchange.name, input=None, code=call, where=exchange.where)
+        return replace(code, function=StepRun(step, limits).apply, takes="arrow")
     if isinstance(code, AggregateCode):
         return replace(code, measures=tuple(_wrapped(each, wrapped) for each in code.measures))
     return code
@@ -268,9 +280,14 @@ def _as(table: pa.Table, wanted: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=wanted)
 
 
-def _dumped(schema: pa.Schema | None) -> bytes:
-    assert schema is not None
-    data: bytes = schema.serialize().to_pybytes()
+def _rows_of(schema: pa.Schema) -> bytes:
+    """Return the columns of rows that states are made of: the same of all that can be merged.
+
+    Without dictionaries, as the file holds them; in whatever order a union's inputs have them.
+    """
+    fields = sorted(carried_schema(schema), key=lambda field: str(field.name))
+    plain = pa.schema([pa.field(field.name, field.type) for field in fields])
+    data: bytes = plain.serialize().to_pybytes()
     return data
 
 

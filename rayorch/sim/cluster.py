@@ -37,7 +37,9 @@ class SimCluster:
             case SendLeases():
                 self._tell(command.runner, lambda runner: runner.enqueue(command.leases))
             case RevokeLeases():
-                self._tell(command.runner, lambda runner: runner.revoke(command.leases))
+                self._tell(
+                    command.runner, lambda runner: runner.revoke(command.leases, halt=command.halt)
+                )
             case KillRunner():
                 self._tell(command.runner, lambda runner: self.crash(runner.id))
             case _:

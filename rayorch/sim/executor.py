@@ -4,7 +4,7 @@ Time is virtual: each `check` lets the next thing happen. So whoever drives the 
 fast the runners are, and the same seed gives the same facts in the same order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from connectors.stores.memory import MemoryStore
@@ -38,6 +38,11 @@ class SimExecutor:
     def slots(self) -> int:
         """How many runners fit."""
         return sum(pool.runners for pool in self._pools)
+
+    @property
+    def pools(self) -> Mapping[str, int]:
+        """How many runners of one core fit in each pool."""
+        return {pool.name: pool.runners * max(1, int(pool.cores)) for pool in self._pools}
 
     def attach(self, host: Listener) -> None:
         """Meet the host; tell it of runners that live already."""

@@ -67,13 +67,18 @@ class SimRunner:
             self.queue.extend(lease for lease in leases if lease.epoch == self.newest)
             self._next()
 
-    def revoke(self, leases: tuple[Lease, ...]) -> None:
-        """Give back what has not started."""
+    def revoke(self, leases: tuple[Lease, ...], *, halt: bool = False) -> None:
+        """Give back what has not started, and with `halt` what has."""
         tokens = {token_of(lease) for lease in leases}
         back = [lease for lease in self.queue if token_of(lease) in tokens]
         self.queue = [lease for lease in self.queue if token_of(lease) not in tokens]
         if self.alive and back:
             self._report(*(LeaseReturned(*self._about(lease)) for lease in back))
+        running = self.running
+        if self.alive and halt and running is not None and token_of(running) in tokens:
+            self.running = None
+            self._report(LeaseReturned(*self._about(running)))
+            self._next()
 
     def die(self) -> None:
         """Be gone, with everything that was not reported."""

@@ -38,3 +38,40 @@ def waits_for(gate: Path, passes: int = 0) -> Callable[[pa.Table], pa.Table]:
         return doubled(table)
 
     return waiting
+
+
+def kills_once(mark: Path) -> Callable[[pa.Table], pa.Table]:
+    """Return the work, which takes its runner down the first time that it is called anywhere."""
+
+    def killing(table: pa.Table) -> pa.Table:
+        try:
+            mark.touch(exist_ok=False)
+        except FileExistsError:
+            return doubled(table)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return table
+
+    return killing
+
+
+def passes_then_waits(folder: Path, passes: int) -> Callable[[pa.Table], pa.Table]:
+    """Return the work, which waits for a gate but in so many calls, wherever they are made."""
+
+    def waiting(table: pa.Table) -> pa.Table:
+        for ticket in range(passes):
+            try:
+                (folder / f"ticket-{ticket}").touch(exist_ok=False)
+            except FileExistsError:
+                continue
+            return doubled(table)
+        while not (folder / "gate").exists():
+            time.sleep(0.01)  # noqa: TID251 - users' code, which takes no Clock.
+        return doubled(table)
+
+    return waiting
+
+
+def padded(table: pa.Table) -> pa.Table:
+    """Give all rows one key, and so many bytes that no task takes them all."""
+    pad = pa.repeat("x" * 4000, table.num_rows)
+    return table.append_column("k", pa.repeat(0, table.num_rows)).append_column("pad", pad)

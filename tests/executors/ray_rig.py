@@ -2,9 +2,9 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import ray
@@ -62,7 +62,9 @@ def waits_for(gate: Path) -> Callable[[pa.Table], pa.Table]:
 
 
 class RayRig(Rig):
-    """Runners as Ray actors."""
+    """Runners as Ray actors, on the session's Ray, whose node has no label."""
+
+    pools: ClassVar[Mapping[str, int]] = {"local": 2}
 
     def __init__(self, folder: Path, address: str) -> None:
         connect(address)

@@ -6,8 +6,8 @@ A rig stands in for the host and its home; the executor and its runners are the 
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 import pyarrow as pa
 
@@ -78,6 +78,7 @@ class Rig(ABC):
     """An executor under test."""
 
     slots = 2
+    pools: ClassVar[Mapping[str, int]]  # of those slots
     outlives = True  # runners are still there for the next host
     executor: Executor
 
@@ -120,11 +121,11 @@ class Rig(ABC):
         self.host = ListeningHost(self._split_of)
         self.attach()
 
-    def ensure(self, count_max: int, gib: float = 1.0) -> None:
+    def ensure(self, count_max: int, gib: float = 1.0, pool: str = "") -> None:
         """Ask for runners."""
         memory_bytes = int(gib * GIB)
         asked = EnsureRunners(
-            CAUSE, make.RUN, cores=1.0, memory_bytes=memory_bytes, count_max=count_max
+            CAUSE, make.RUN, cores=1.0, memory_bytes=memory_bytes, count_max=count_max, pool=pool
         )
         self.executor.start(asked)
 
@@ -172,6 +173,7 @@ class InProcessRig(Rig):
     """Runners as threads."""
 
     outlives = False
+    pools: ClassVar[Mapping[str, int]] = {"a": 1, "b": 1}
 
     def __init__(self) -> None:
         gate.clear()
@@ -181,7 +183,7 @@ class InProcessRig(Rig):
         self.executor = self.restarted()
 
     def restarted(self) -> Executor:
-        self._made.append(InProcessExecutor(self._plan.home, SystemClock(), self.slots))
+        self._made.append(InProcessExecutor(self._plan.home, SystemClock(), self.pools))
         return self._made[-1]
 
     def open_gate(self) -> None:
@@ -203,9 +205,13 @@ class InProcessRig(Rig):
 class SimRig(Rig):
     """Simulated runners; attempts come to their end only while somebody lets time pass."""
 
+    # Where nobody says which pool, a simulated cluster starts so many runners in each.
+    pools: ClassVar[Mapping[str, int]] = {"simulated": 2}
+
     def __init__(self) -> None:
         super().__init__(lambda _: b"")
-        self._made = SimExecutor(seed=7, pools=(SimPool(runners=self.slots, cores=1.0),))
+        pools = tuple(SimPool(name=name, runners=n, cores=1.0) for name, n in self.pools.items())
+        self._made = SimExecutor(seed=7, pools=pools)
         self.executor = self._made
 
     def restarted(self) -> Executor:

@@ -60,6 +60,21 @@ def test_as_many_runners_as_fit_join(rig: Rig) -> None:
         assert fact.held == ()
 
 
+def test_runners_of_a_pool_are_of_that_pool_alone(rig: Rig) -> None:
+    """A plan pays for a pool: work that it sends there must run there, and nowhere else."""
+    rig.attach()
+    *_, pool = rig.pools
+
+    rig.ensure(count_max=10, pool=pool)
+    runners = rig.joined(rig.pools[pool])
+    rig.ensure(count_max=10, pool="nowhere")
+    work(rig, runners[0], 0)
+
+    assert dict(rig.executor.pools) == rig.pools
+    assert len(rig.host.of(RunnerJoined)) == rig.pools[pool]
+    assert {fact.pool for fact in rig.host.of(RunnerJoined)} == {pool}
+
+
 def test_no_more_runners_join_than_there_is_work_for(rig: Rig) -> None:
     runner = rig.runner()
 

@@ -1,8 +1,7 @@
 """Problems with every field defaulted: a test names only what it is about."""
 
+from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from placement.layout import NO_POOL, Fleet, Layout, Part
 from placement.model import Deadline, Dep, Network, Objective, Pool, Problem, TaskClass
@@ -69,11 +68,4 @@ def outage(p: Problem, name: str, gone_s: float, back_s: float) -> Scenarios:
     k = [x.name for x in p.pools].index(name)
     gone, back = calm.gone.copy(), calm.back.copy()
     gone[0, k, 0], back[0, k, 0] = gone_s, back_s
-    return Scenarios(
-        size=1,
-        noise=calm.noise,
-        gone=gone,
-        back=back,
-        slow=np.ones_like(calm.slow),
-        startup=np.ones_like(calm.startup),
-    )
+    return replace(calm, gone=gone, back=back)

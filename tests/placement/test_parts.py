@@ -1,6 +1,6 @@
 """The smaller pieces: bounds, menu, tiny schedules, luck, moves, risk, frontier, reasons."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,11 +14,13 @@ from placement.frontier import Point, frontier, undominated
 from placement.greedy import data_locations
 from placement.layout import Fleet, Part, check_layout
 from placement.menu import menu_layout
+from placement.model import Budget as UsdBudget
 from placement.model import Deadline, Network, Problem, Spot
 from placement.moves import MOVES, Surroundings, is_valid, neighbour
 from placement.risk import Goal, hit_interval
+from placement.sample import Sample
 from placement.scenarios import draw, is_random
-from placement.simulate import ClassSimulator, Sample
+from placement.simulate import ClassSimulator
 from placement.tables import tables_of
 from placement.tiny import is_tiny, tiny_layout
 from tests.placement import make
@@ -165,8 +167,8 @@ def _sample(end_s: list[float], usd: float) -> Sample:
     ends = np.array(end_s)
     zeros = np.zeros(ends.size)
     return Sample(
-        end_s=ends, usd=zeros + usd, egress_usd=zeros, ready_s=zeros, done_s=zeros,
-        tasks=np.zeros((1, 1)),
+        end_s=ends, usd=zeros + usd, egress_usd=zeros, request_usd=zeros, ready_s=zeros,
+        done_s=zeros, tasks=np.zeros((1, 1)),
     )  # fmt: skip
 
 
@@ -205,6 +207,29 @@ def test_a_frontier_falls_from_the_fastest_to_the_cheapest() -> None:
     assert costs == sorted(costs, reverse=True)
 
 
+@pytest.mark.parametrize("objective", [Deadline(at_s=40.0), UsdBudget(usd=1e-6)])
+def test_a_frontier_is_never_empty_however_far_the_bound_is_from_what_can_be_done(
+    objective: Deadline | UsdBudget,
+) -> None:
+    """Four nodes for 400 tasks: paths say 130 s, the work takes hours; nothing keeps the goal."""
+    pools = [make.pool("a", nodes_max=4), make.pool("b", nodes_max=4, usd_h=7200.0)]
+    p = make.problem([make.cls(count=400, cv=0.3)], pools, objective)
+
+    points = frontier(p, points=5, time_limit_s=0.6)
+
+    assert len(points) >= 2
+    fastest, cheapest = points[0], points[-1]
+    assert fastest.p95_s < 0.8 * cheapest.p95_s
+    assert cheapest.usd < 0.8 * fastest.usd
+    for point in points:
+        check_layout(p, tables_of(p), point.plan.layout)
+
+
+def test_a_frontier_of_one_point_or_none_is_what_it_says() -> None:
+    assert len(frontier(_mixed(), points=1, time_limit_s=0.1)) == 1
+    assert frontier(_mixed(), points=0) == ()
+
+
 def test_dominated_points_are_dropped() -> None:
     plan: Plan = frontier(_mixed(), points=2, time_limit_s=0.5)[0].plan
     raw = [(100.0, 5.0), (200.0, 6.0), (300.0, 4.0)]
@@ -226,3 +251,25 @@ def test_each_pool_is_chosen_or_has_a_reason() -> None:
     assert reasons["small"] == "too small: needs mem_gb=1, has 0.5"
     assert choice.start_s == 0.0
     assert choice.finish_s == 130.0
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"usd_h": 3600.1}, "as good, but not needed"),
+        ({"speed": {"cpu": 1.001}}, "as good, but not needed"),
+        ({"boot_s": 50}, "up 30 s later"),
+        ({"spot": Spot(reclaims_per_h=10.0, outage_s=600)}, "74% likelier to go away"),
+        ({"speed": {"cpu": 0.8}}, "dearer by 25%, slower by 25%"),
+        ({"speed": {"cpu": 2.0}, "usd_h": 9000.0}, "dearer by 25%, though quicker by 50%"),
+        ({"speed": {"cpu": 2.0}, "usd_h": 7200.0}, "quicker by 50%, but not needed"),
+        ({"speed": {}}, "no speed for kind 'cpu'"),
+        ({"nodes_max": 0}, "no nodes: nodes_max=0"),
+    ],
+)
+def test_a_reason_names_what_truly_differs(other: dict[str, Any], reason: str) -> None:
+    p = make.problem([make.cls(count=2)], [make.pool("mine"), make.pool("other", **other)])
+
+    (choice,) = explain(p, make.layout(p))
+
+    assert {o.pool: o.reason for o in choice.options}["other"] == reason

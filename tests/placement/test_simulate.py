@@ -1,13 +1,19 @@
 """The class level against hand computation, and against the event level."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from placement.confirm import forecast_of
+from placement.evaluate import sample_events
 from placement.events import EventSimulator
+from placement.fleets import deep_enough
 from placement.layout import Fleet, Layout
-from placement.model import Problem, Spot
+from placement.model import Network, Problem, Spot
+from placement.sample import Sample
 from placement.scenarios import Scenarios
-from placement.simulate import ClassSimulator, Sample, deep_enough
+from placement.simulate import ClassSimulator
 from placement.tables import tables_of
 from tests.placement import make
 
@@ -129,3 +135,29 @@ def test_egress_is_paid_for_what_crosses() -> None:
     sample = run(p, make.layout(p, Fleet(0, 1, 0.0, (0,)), Fleet(1, 1, 0.0, (1,))))
 
     assert sample.egress_usd[0] == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("by_events", [False, True])
+def test_dollars_for_nodes_egress_and_requests_are_told_apart(by_events: bool) -> None:
+    network = Network(egress_usd_gb={("A", "B"): 1.0, ("B", "A"): 1.0}, get_usd=0.5, put_usd=0.25)
+    classes = [
+        make.cls("a", 4, 10, out_gb=1.0, puts=2),
+        make.cls("b", 2, 10, gets=4, deps=make.after("a")),
+    ]
+    p = make.problem(
+        classes, [make.pool("here"), make.pool("there", loc="B")], network=network, spent_usd=7.0
+    )
+    tables, layout = tables_of(p), make.layout(p, Fleet(0, 1, 0.0, (0,)), Fleet(1, 1, 0.0, (1,)))
+    luck = make.no_luck(p)
+
+    if by_events:
+        sample = sample_events(p, tables, layout, luck, end_s=1000.0)
+    else:
+        sample = run(p, layout, luck)
+
+    forecast = forecast_of(p, tables, sample)
+    assert forecast.egress_usd == pytest.approx(4.0)
+    assert forecast.request_usd == pytest.approx(4 * 2 * 0.25 + 2 * 4 * 0.5)
+    assert forecast.spent_usd == 7.0
+    nodes = run(replace(p, network=Network(), spent_usd=0.0), layout, luck).usd[0]
+    assert forecast.compute_usd == pytest.approx(nodes, rel=0.02)

@@ -145,12 +145,29 @@ def test_prices_eight_orders_apart_are_no_trouble() -> None:
     assert {f.pool for f in plan.layout.fleets} == {1}
 
 
+def test_a_fat_tail_that_can_be_cut_ends_sooner_and_costs_no_more() -> None:
+    """Forty tasks whose longest takes many times the mean, whole and cut."""
+    pools = [make.pool(nodes_max=20)]
+    late = {}
+    for is_cut in (False, True):
+        tail = make.cls(count=40, work_s=100, cv=2.0, splittable=is_cut)
+        p = make.problem([tail], pools, Weighted(usd_per_h=1e5))
+        late[is_cut] = solve(p, time_limit_s=0.4).forecast
+
+    assert late[True].p95_s < 0.6 * late[False].p95_s
+    assert late[True].usd < 1.05 * late[False].usd
+
+
 def test_identical_pools_are_no_trouble() -> None:
     pools = [make.pool(f"p{k}") for k in range(12)]
 
     plan = solve(make.problem([make.cls(count=30)], pools), time_limit_s=1.0)
+    single = solve(make.problem([make.cls(count=30)], pools[:1]), time_limit_s=1.0)
 
     assert plan.forecast.hit == 1.0
+    # Twelve names for the same machine must not lead the search astray.
+    assert plan.forecast.usd <= 1.01 * single.forecast.usd
+    assert plan.used_s <= 1.5
 
 
 def test_disconnected_stages_are_planned_together() -> None:
@@ -198,3 +215,13 @@ def test_any_plan_runs_each_task_once_and_costs_no_less_than_the_bound(
     check_layout(problem, tables, plan.layout)
     # Run times are random and the bound is on their mean: leave room for the sample's error.
     assert plan.forecast.usd >= bounds_of(problem, tables).usd * 0.8
+
+
+def test_nothing_that_lost_was_cheaper_and_kept_its_promise() -> None:
+    """Candidates are told in the scenarios that the choice was made in, as the plan is."""
+    for seed in range(3):
+        plan = solve(_small(seed), time_limit_s=1.0, seed=seed)
+
+        kept = [each.usd for each in plan.candidates if each.is_kept]
+        assert kept
+        assert min(kept) >= plan.forecast.usd * (1 - 1e-9)

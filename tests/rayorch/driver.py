@@ -115,6 +115,14 @@ class Driver:
         assert invariants.durable_view(self.replayed()) == invariants.durable_view(self.machine)
 
 
+def started(*counts: int, runners: int = 1, **fields: object) -> Driver:
+    """A driver whose run has begun, its first leases given."""
+    driver = Driver()
+    driver.start(*counts, runners=runners, **fields)
+    driver.tick()
+    return driver
+
+
 def only(commands: list[Command], kind: type[C]) -> C:
     """The one command of a kind."""
     found = [command for command in commands if isinstance(command, kind)]

@@ -28,6 +28,7 @@ from rayorch.core.facts import (
     RunStopRequested,
     RunSubmitted,
     RunSwept,
+    SecondTry,
     SinkPublished,
     StagePlanned,
     Ticked,
@@ -192,6 +193,7 @@ def fact(kind: type[Fact]) -> Fact:
     facts_: dict[type[Fact], Fact] = {
         RunSubmitted: submitted(),
         PlanReady: planned(),
+        SecondTry: SecondTry(RUN, TaskId(0), 1, RUNNER, 9.0, 3.0),
         StagePlanned: StagePlanned(run=RUN, stage=1, revision=1, tasks=2),
         PlacementReady: placed(),
         PlacementFailed: PlacementFailed(run=RUN, revision=2, error=ErrorInfo(message="crashed")),

@@ -102,7 +102,7 @@ def steady() -> Callable[[str], str]:
 
     def plain(text: str) -> str:
         text = re.sub(r"-\d{8}-\d{6}-[0-9a-f]{4}\b", "-ID", text)
-        text = re.sub(r"[\d,.]+ (s|rows/s)\b", r"N \1", text)
+        text = re.sub(r"[\d,.]+ (s|rows/s|core seconds)\b", r"N \1", text)
         text = re.sub(r"[\d.]+ [KMG]iB\b", "N iB", text)
         text = re.sub(r"\d\d:\d\d:\d\d", "TIME", re.sub(r"\d{4}-\d\d-\d\d", "DAY", text))
         return re.sub(r"version \w+", "version V", text)

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from rayorch.cli import doctor
+from rayorch.clock import SystemClock
+from rayorch.home import open_home
+from rayorch.host.leader import Leader, sign
 from tests.rayorch.cli.conftest import Shell
 
 
@@ -85,6 +88,19 @@ def test_a_disk_that_is_nearly_full_is_told(shell: Shell, monkeypatch: pytest.Mo
     assert found["home disk"][2] == "free some space there"
 
 
+def test_a_leader_is_named_with_where_its_metrics_are(shell: Shell) -> None:
+    home = open_home(f"file://{shell.folder}/home")
+    url = "http://127.0.0.1:9123/metrics"
+    leader = Leader("control", "elsewhere", 7, SystemClock().now_s(), "nightly-1", url)
+    sign(home, leader)
+
+    code, found = findings(shell)
+
+    assert code == 0
+    assert found["leader"][1] == "control, pid 7 on elsewhere is at work on nightly-1"
+    assert found["metrics"][1] == "http://127.0.0.1:9123/metrics (Prometheus, on elsewhere)"
+
+
 def test_a_damaged_journal_fails(shell: Shell) -> None:
     shell("run", "nightly.py")
     first = min((shell.folder / "home" / "journal" / "log").rglob("*"))
@@ -95,3 +111,17 @@ def test_a_damaged_journal_fails(shell: Shell) -> None:
     assert code == 1
     assert found["journal"][0] == "fail"
     assert "damaged" in found["journal"][1]
+    assert found["journal"][2].startswith("copy the whole home somewhere safe")
+
+
+def test_a_command_on_a_damaged_journal_says_what_to_do_next(shell: Shell) -> None:
+    shell("run", "nightly.py")
+    first = min((shell.folder / "home" / "journal" / "log").rglob("*"))
+    first.write_bytes(b"not what was written")
+
+    said = shell("runs")
+
+    assert said.code == 1
+    error, advice = said.err.splitlines()
+    assert error.startswith("error: the journal is damaged: ")
+    assert "then work with another: --home URL" in advice

@@ -8,14 +8,17 @@ from rayorch.cli.cancelling import ask_leader
 from rayorch.cli.errors import UnansweredError
 from rayorch.cli.reading import HomeReader
 from rayorch.client import Connection
-from rayorch.clock import ManualClock
+from rayorch.clock import ManualClock, SystemClock
 from rayorch.core.facts import RunCancelRequested
 from rayorch.home import open_home
 from rayorch.host.leader import Leader, sign
 from rayorch.host.requests import RequestBox
-from rayorch.ids import RunId
+from rayorch.ids import RunId, new_nonce
+from rayorch.journal.log import Journal
 from rayorch.settings import Settings
+from tests.rayorch import make
 from tests.rayorch.cli.conftest import FAILING, Shell
+from tests.rayorch.driver import Driver
 
 Steady = Callable[[str], str]
 
@@ -124,6 +127,24 @@ def test_show_names_the_file_that_a_failed_run_came_from(shell: Shell, steady: S
     assert said.code == 0
     resume = "mend it, then:  rayorch resume nightly-ID FOLDER/nightly.py"
     assert f"  go on     {resume}" in steady(said.out).splitlines()
+
+
+def test_show_tells_where_the_metrics_of_a_run_that_goes_on_are(shell: Shell) -> None:
+    """A runner elsewhere is at work on it: the address is of that machine."""
+    driver = Driver()
+    driver.lead()
+    driver.feed(make.submitted(), make.planned(4))
+    home = open_home(f"file://{shell.folder}/home")
+    journal = Journal(home.store, ManualClock(), new_nonce)
+    journal.lead(lambda _: None)
+    journal.append(driver.events)
+    url = "http://127.0.0.1:9123/metrics"
+    sign(home, Leader("control", "elsewhere", 7, SystemClock().now_s(), "nightly-1", url))
+
+    said = shell("show", "last")
+
+    assert f"  metrics   {url} (Prometheus, on elsewhere)" in said.out.splitlines()
+    assert shell("show", "last", "--json").document["metrics_url"] == url
 
 
 def test_a_home_that_was_named_is_named_in_the_commands_that_a_report_gives(

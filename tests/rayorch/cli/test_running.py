@@ -1,12 +1,13 @@
 """`run` and `resume` as a user meets them, in this process and without Ray."""
 
+import json
 from collections.abc import Callable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.rayorch.cli.conftest import FAILING, Shell
+from tests.rayorch.cli.conftest import FAILING, PIPELINE, Shell
 
 Steady = Callable[[str], str]
 
@@ -18,7 +19,12 @@ def test_a_run_ends_with_a_report_of_what_was_written_and_how_to_read_it(
 
     assert said.code == 0
     assert said.out == ""
-    assert steady(said.err).partition("nightly-ID succeeded in ")[2].splitlines() == [
+    lines = steady(said.err).partition("nightly-ID succeeded in ")[2].splitlines()
+    (cost,) = [line for line in lines if line.startswith("  cost")]
+    # Beside an estimate of the first run, which is a guess.
+    assert cost.startswith("  cost      N core seconds; ")
+    assert cost.endswith("dollars unknown: no price is known for in-process")
+    assert [line for line in lines if line != cost] == [
         "N s",
         "  rows      30 in, 30 out",
         "  bytes     240 B in, N iB out",
@@ -147,6 +153,38 @@ def test_ctrl_c_stops_the_run_and_says_how_to_go_on(
     assert "  go on     rayorch resume nightly-ID" in steady(said.err).splitlines()
 
 
+def test_ctrl_c_before_there_is_a_run_names_nothing_to_resume(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rayorch.cli.running.open_control", interrupted)
+
+    said = shell("run", "nightly.py")
+
+    assert said.code == 130
+    assert said.err.splitlines()[-1] == "stopped before the run began: there is nothing to resume"
+    assert "rayorch resume" not in said.err
+
+
+def test_the_report_says_whether_the_deadline_was_kept_and_what_it_cost(
+    shell: Shell, steady: Steady
+) -> None:
+    within = "objective=ro.Deadline(timedelta(hours=1))"
+    text = PIPELINE.replace('owner="data-platform"', within)
+    shell.write(f"from datetime import timedelta\n{text}")
+
+    said, document = shell("run", "nightly.py"), shell("run", "nightly.py", "--json").document
+
+    assert "  deadline  kept: 60 min 00 s, 60 min 00 s to spare" in said.err.splitlines()
+    unknown = "dollars unknown: no price is known for in-process"
+    assert any(unknown in line for line in steady(said.err).splitlines() if "cost" in line)
+    assert document["deadline"]["kept"] is True
+    assert document["cost"]["usd"] is None
+    assert document["cost"]["core_hours"] > 0.0
+
+
 class _InterruptedOnce:
     """Follows a run as the client does, but for a Ctrl-C at the very first look."""
 
@@ -161,3 +199,36 @@ class _InterruptedOnce:
             self._interrupted = True
             raise KeyboardInterrupt
         return self._follow(*arguments, **options)  # type: ignore[arg-type]
+
+
+POOLS = "pools:\n  - {name: NAME, vcpu: 1, memory: 8 GiB, usd_h: 1.0}\n"
+
+
+def test_a_run_on_priced_pools_keeps_what_it_was_asked_and_what_was_decided(shell: Shell) -> None:
+    (shell.folder / "pools.yaml").write_text(POOLS.replace("NAME", "in-process"))
+
+    said = shell(
+        "run", "nightly.py", "--pools", f"{shell.folder}/pools.yaml", "--deadline", "30m", "--json"
+    )
+
+    assert said.code == 0
+    (folder,) = (shell.folder / "home" / "runs").iterdir()
+    asked = json.loads((folder / "pools.json").read_text())
+    assert [pool["name"] for pool in asked["pools"]["pools"]] == ["in-process"]
+    assert asked["objective"]["kind"] == "deadline"
+
+
+def test_a_run_for_which_the_executor_has_no_pool_is_refused(shell: Shell) -> None:
+    (shell.folder / "pools.yaml").write_text(POOLS.replace("NAME", "m7i"))
+
+    said = shell("run", "nightly.py", "--pools", f"{shell.folder}/pools.yaml")
+
+    assert said.code == 3
+    assert "the file has m7i; there are in-process" in said.err
+
+
+def test_a_budget_without_prices_is_refused_before_anything_starts(shell: Shell) -> None:
+    said = shell("run", "nightly.py", "--budget", "5")
+
+    assert said.code == 2
+    assert "needs the price of every pool" in said.err

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from connectors.store import Store, open_store
-from rayorch.exchange import ExchangeIndex, ExchangePart, ExchangePlan
+from rayorch.exchange import ExchangeIndex, ExchangePart, ExchangePlan, ExchangeWriter
 from rayorch.exchange.ordering import encoded_keys, sort_order
 from rayorch.exchange.writer import Codec
 from rayorch.relational import (
@@ -21,6 +21,7 @@ from rayorch.relational import (
     RepartitionCode,
     SortCode,
     SortKey,
+    keying_of,
 )
 from tests.rayorch.exchange.rows import KINDS, bag, ids, odd_table, planned, read_back, written
 
@@ -93,6 +94,43 @@ def test_rows_of_both_sides_meet_once(store: Store, how: JoinHow, seed: int) -> 
         assert set(kept.values()) == {1}
         assert len(kept) == sum(t.num_rows for t in (right if how == "right" else left))
     assert bool(plan.hot_keys) == (how != "full" and not any(plan.broadcast))
+
+
+@pytest.mark.parametrize("hot", [0.3, 0.9, 1.0])
+def test_hot_groups_are_merged_in_pieces_and_then_with_the_rest(store: Store, hot: float) -> None:
+    """Each group comes out of one task at the end, with all its rows counted."""
+    code = AggregateCode(by=("k",), measures=())
+    tables = [
+        _keyed("k", 4000, part, hot if part else 0)
+        .select(["k"])
+        .append_column("n", pa.array([1] * 4000))
+        for part in range(5)
+    ]
+    parts = written(store, code, [tables], buckets=64)
+    plan = planned(code, parts, 6)
+    assert plan.before
+
+    merged = []
+    for number, split in enumerate(plan.before):
+        table = read_back(store, ExchangeIndex(parts), split)
+        assert table is not None
+        states = _counted(table)
+        writer = ExchangeWriter(
+            store, f"before/{number}", states.schema, keying_of(code), buckets=64
+        )
+        writer.add(states)
+        merged.append(writer.close())
+    index = _index([[*parts[0], *merged]])
+    found = [
+        _counted(table)
+        for split in plan.splits
+        if (table := read_back(store, index, split)) is not None
+    ]
+
+    groups = Counter(key for table in found for key in table["k"].to_pylist())
+    assert set(groups.values()) == {1}
+    whole = _counted(pa.concat_tables(tables))
+    assert pa.concat_tables(found).sort_by("k").equals(whole.sort_by("k"))
 
 
 def test_a_small_side_goes_to_every_task(store: Store) -> None:
@@ -184,6 +222,11 @@ def _keyed(name: str, rows: int, seed: int, hot: float) -> pa.Table:
     keys = [7 if i % 100 < hot * 100 else i * 31 % 997 for i in range(rows)]
     ids_ = range(seed * 1_000_000, seed * 1_000_000 + rows)
     return pa.table({name: pa.array(keys, pa.int64()), "id": pa.array(ids_, pa.int64())})
+
+
+def _counted(table: pa.Table) -> pa.Table:
+    counted = table.group_by("k").aggregate([("n", "sum")])
+    return counted.select(["k", "n_sum"]).rename_columns(["k", "n"])
 
 
 def _renamed(table: pa.Table, name: str) -> pa.Table:

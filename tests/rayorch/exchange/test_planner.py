@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from connectors.store import open_store
@@ -37,6 +38,7 @@ from rayorch.relational import (
 from tests.rayorch.exchange.rows import read_back, written
 
 ROWS = 400_000
+ASOF = AsofCode(left_on="v", right_on="v", left_by=("k",), right_by=("k",))
 JOIN = JoinCode(how="inner", left_on=("k",), right_on=("k",))
 AGGREGATE = AggregateCode(by=("k",), measures=())
 SORT = SortCode(keys=(SortKey(column="k"),))
@@ -66,11 +68,11 @@ def _sides(code: OperatorCode, skew: str) -> list[list[pa.Table]]:
         for _ in range(8)
     ]
     states = [pa.table({"k": np.arange(part, 1_000_000, 20)}) for part in range(4)]
-    return [facts, states] if isinstance(code, JoinCode) else [facts]
+    return [facts, states] if isinstance(code, JoinCode | AsofCode) else [facts]
 
 
 @pytest.mark.parametrize("skew", ["1.2", "1.5", "2.0", "half"])
-@pytest.mark.parametrize("code", [JOIN, AGGREGATE, SORT], ids=lambda code: code.kind)
+@pytest.mark.parametrize("code", [JOIN, ASOF, AGGREGATE, SORT], ids=lambda code: code.kind)
 def test_the_slowest_task_is_near_the_mean(code: OperatorCode, skew: str, tmp_path: Path) -> None:
     """Measured by what tasks really read, not by what the plan expects."""
     store = open_store(str(tmp_path))
@@ -143,7 +145,7 @@ def test_the_number_of_tasks_follows_size_slots_memory_and_requests(tmp_path: Pa
     parts = written(open_store(str(tmp_path)), AGGREGATE, _sides(AGGREGATE, "1.2"), buckets=256)
 
     def tasks(code: OperatorCode = AGGREGATE, **limits: int) -> tuple[int, str]:
-        plan: ExchangePlan = plan_exchange(code, parts, PlanLimits(**{"slots": 2, **limits}))
+        plan: ExchangePlan = plan_exchange(code, parts, replace(PlanLimits(slots=2), **limits))
         return len(plan.splits) + len(plan.before), str(plan.reasons[0])
 
     assert tasks()[0] == 1  # six megabytes

@@ -74,6 +74,7 @@ class ScriptedExecutor:
 
     def __init__(self, slots: int = 1) -> None:
         self.slots = slots
+        self.pools = {"scripted": slots}
         self.commands: list[RunnerCommand] = []
         self.leases: list[Lease] = []
         self.ends_at_once = True  # each lease, with rows of `schema_of` its task

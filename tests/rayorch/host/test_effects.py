@@ -19,6 +19,7 @@ from rayorch.clock import ManualClock
 from rayorch.core.commands import CompareSchemas, MakePlan, PublishSink, SweepRun
 from rayorch.core.facts import (
     Fact,
+    PlacementReady,
     PlanFailed,
     PlanReady,
     PublishFailed,
@@ -52,7 +53,7 @@ class Work:
         )
         self.answers: list[Fact] = []
         self._answered = threading.Semaphore(0)
-        self.effects = Effects(self.rig.home, 2, self._answer, self.rig.clock)
+        self.effects = Effects(self.rig.home, self.rig.executor, self._answer, self.rig.clock)
 
     def _answer(self, facts: Sequence[Fact]) -> None:
         self.answers.extend(facts)
@@ -143,7 +144,7 @@ def test_a_run_is_planned_by_one_planner_at_a_time(
     go_on.set()
     work.wait()
 
-    assert [type(fact) for fact in work.answers] == [PlanReady]
+    assert [type(fact) for fact in work.answers] == [PlacementReady, PlanReady]
     assert calls == [1]
     work.do(MakePlan(CAUSE, RUN))
     assert calls == [1, 1]

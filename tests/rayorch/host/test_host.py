@@ -12,6 +12,7 @@ from rayorch.core.facts import (
     AttemptFinished,
     LeaseReturned,
     Led,
+    PlacementReady,
     PlanReady,
     RunFailed,
     RunnerJoined,
@@ -62,7 +63,8 @@ def test_no_command_rests_on_an_event_that_is_not_stored() -> None:
         rig.watch.wait_state(RunState.SUCCEEDED)
 
     kinds = [type(event.fact) for event in rig.journaled()]
-    assert kinds[:5] == [Led, RunSubmitted, PlanReady, AttemptFinished, SinkPublished]
+    assert kinds[:3] == [Led, RunSubmitted, PlacementReady]
+    assert kinds[3:6] == [PlanReady, AttemptFinished, SinkPublished]
     # As each of these, but the first, was being stored: what had gone out to runners and readers.
     # The plan asks for runners; one that joined was sent the lease; the commit publishes.
     assert seen[:4] == [(0, False), (0, False), (2, False), (2, True)]

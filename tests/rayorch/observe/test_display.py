@@ -162,3 +162,13 @@ def test_without_reports_the_end_is_silent() -> None:
     PlainDisplay(out, reports=False).finish(running(1001.0, 40, state="succeeded"))
 
     assert out.getvalue() == ""
+
+
+def test_a_report_judges_by_the_deadline_that_was_expected() -> None:
+    stream = io.StringIO()
+    display = PlainDisplay(stream)
+
+    display.expect(20.0)
+    display.finish(view(state="succeeded", finished_s=1012.0))
+
+    assert "  deadline  kept: 20.0 s, 8.00 s to spare\n" in stream.getvalue()

@@ -4,10 +4,23 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
-from rayorch.core.facts import Event, Led, PublishFailed, RunCancelRequested, RunResumed, Ticked
-from rayorch.core.values import ErrorInfo
+from rayorch.core.facts import (
+    Event,
+    Led,
+    PlacementFailed,
+    PlacementReady,
+    PoolIdled,
+    PublishFailed,
+    RunCancelRequested,
+    RunResumed,
+    Ticked,
+)
+from rayorch.core.ledger import spent_usd
+from rayorch.core.placed import PoolPrice
+from rayorch.core.values import ErrorInfo, StepSeconds
 from rayorch.ids import EventId, RunId
 from rayorch.observe.metrics import PIPELINES_MAX, REFRESH_S, STAGES_MAX, Metrics
 from tests.rayorch.observe.make import (
@@ -294,6 +307,78 @@ def test_runs_that_ended_are_forgotten_but_for_the_newest(metrics: Metrics) -> N
 
     assert set(metrics._watched) == {RunId("run-49")}
     assert value(metrics, "rayorch_rows_in_total", **NIGHTLY) == 500
+
+
+PRICE = PoolPrice("spot", 3600.0, egress_usd_gb=1.0)
+
+
+def charged(metrics: Metrics, name: str) -> dict[str, float]:
+    """Return what the pool `spot` was charged, by kind."""
+    kinds = ("useful", "wasted", "idle", "egress", "requests")
+    found = {kind: value(metrics, name, pool="spot", kind=kind) for kind in kinds}
+    return {kind: amount for kind, amount in found.items() if amount is not None}
+
+
+def test_what_runs_are_charged_is_counted_by_pool_and_kind(metrics: Metrics) -> None:
+    world = World(metrics)
+    world.begin(tasks=3)
+    world.apply(PlacementReady(run=RUN, revision=1, prices=(PRICE,)))
+    done = finished(0, seconds=StepSeconds(compute_s=2.0))
+    output = replace(done.output, moved_bytes=500_000_000)
+    world.apply(replace(done, pool="spot", output=output))
+    world.apply(replace(lost(1), pool="spot", duration_s=3.0), started(2))
+    world.apply(PoolIdled(RUN, "spot", 4.0))
+    refresh(world)
+
+    assert charged(metrics, "rayorch_core_seconds_total") == pytest.approx(
+        {"useful": 2.0, "wasted": 3.0, "idle": 4.0}
+    )
+    assert charged(metrics, "rayorch_cost_usd_total") == pytest.approx(
+        {"useful": 2.0, "wasted": 3.0, "idle": 4.0, "egress": 0.5}
+    )
+    (run,) = world.machine.runs.values()
+    assert sum(charged(metrics, "rayorch_cost_usd_total").values()) == pytest.approx(spent_usd(run))
+
+
+def test_without_a_price_core_seconds_are_counted_and_no_dollars(metrics: Metrics) -> None:
+    world = World(metrics)
+    world.begin(tasks=1)
+    done = finished(0, seconds=StepSeconds(compute_s=2.0))
+    world.apply(replace(done, pool="spot"))
+    refresh(world)
+
+    assert charged(metrics, "rayorch_core_seconds_total") == {"useful": 2.0}
+    assert charged(metrics, "rayorch_cost_usd_total") == {}
+
+
+def test_a_counter_of_cost_never_falls(metrics: Metrics) -> None:
+    """An attempt presumed lost, and charged as waste, reports after all: the ledger takes it back.
+
+    A counter that falls looks to Prometheus like one that began anew.
+    """
+    world = World(metrics)
+    world.begin(tasks=1)
+    world.apply(PlacementReady(run=RUN, revision=1, prices=(PRICE,)))
+    world.apply(joined(pool="spot"), Ticked(), started(0))
+    world.apply(replace(lost(0), pool="spot", duration_s=3.0))
+    refresh(world)
+    late = replace(finished(0, seconds=StepSeconds(compute_s=5.0)), pool="spot")
+    world.apply(late)
+    refresh(world)
+
+    (run,) = world.machine.runs.values()
+    assert run.ledger[0]["spot"].wasted_core_s == pytest.approx(0.0)
+    assert charged(metrics, "rayorch_core_seconds_total") == {"useful": 5.0, "wasted": 3.0}
+
+
+def test_placements_and_failed_solvers_are_counted(metrics: Metrics) -> None:
+    world = World(metrics)
+    world.begin(tasks=1)
+    world.apply(PlacementReady(run=RUN, revision=1), PlacementReady(run=RUN, revision=2))
+    world.apply(PlacementFailed(RUN, 3, ErrorInfo(message="out of time")))
+
+    assert value(metrics, "rayorch_placement_revisions_total", **NIGHTLY) == 2
+    assert value(metrics, "rayorch_solver_failures_total", **NIGHTLY) == 1
 
 
 def test_events_of_runs_that_the_home_does_not_know_are_passed_over(metrics: Metrics) -> None:

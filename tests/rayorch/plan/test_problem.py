@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 import placement
@@ -122,6 +123,49 @@ def test_memory_is_what_is_leased_or_more_if_more_was_seen() -> None:
     assert measured().classes[0].mem_gb == 3.0
 
 
+def _memory(grows: bool, sizes_mb: list[int]) -> list[float]:
+    """Memory of the classes of tasks of these sizes, after tasks of 100 to 400 MB."""
+    some = [
+        Measured(Work(k * MB), "here", 0.1 * k, memory_bytes=(10 * k if grows else 4000) * MB)
+        for k in range(100, 401)
+    ]
+    made = problem(plan_of(lines=sizes_mb), histories=[observe(History("v-lines", "lines"), some)])
+    return [cls.mem_gb for cls in made.classes]
+
+
+def test_memory_that_grew_with_size_grows_on_for_larger_tasks() -> None:
+    """Ten times the size of a task was seen, up to 4 GB at 400 MB: 1,600 MB may take 16 GB."""
+    small, large = _memory(True, [300, 1600])
+
+    assert small == pytest.approx(4.0)
+    assert large == pytest.approx(16.0, rel=0.1)
+
+
+def test_memory_that_did_not_grow_with_size_does_not_grow() -> None:
+    assert _memory(False, [300, 1600]) == [4.0, 4.0]
+
+
+def test_a_stage_goes_only_to_pools_with_its_labels() -> None:
+    plan = plan_of(lines=[1000] * 8)
+    wants = Plan(
+        run_plan=plan.run_plan,
+        stages=tuple(msgspec.structs.replace(s, labels={"disk": "nvme"}) for s in plan.stages),
+    )
+    labelled = parse_pools(FILE.replace("usd_h: 0.6", "usd_h: 0.6, labels: {disk: nvme}"), "p")
+
+    (stage,) = decide(problem(wants, labelled), is_priced=True, points=0).stages
+    assert [use.pool for use in stage.chosen] == ["quick"]
+    assert {use.reason for use in stage.lost if use.pool != "tiny"} == {
+        "lacks the labels disk=nvme"
+    }
+    for objective in (None, Deadline(timedelta(hours=9))):
+        refused = decide(problem(wants, POOLS, objective), is_priced=True)
+        assert refused.refused == "class 'lines' fits in no pool"
+        assert refused.nearest == "a pool with the labels disk=nvme"
+    # This machine is the only one there is: nobody has said what labels it has.
+    assert problem(wants, local_pools(4, 2**34)).pools[0].labels == {"disk": "nvme"}
+
+
 def test_what_was_never_measured_is_less_sure() -> None:
     spread = {pool.name: pool.speed_cv for pool in measured().pools}
 
@@ -167,7 +211,8 @@ def test_a_deadline_is_kept_and_every_dollar_belongs_to_a_stage(placed: Decision
     assert all(use.nodes > 0 for use in stage.chosen)
     assert 0.0 <= stage.start_s < stage.finish_s <= 1200.0
     assert stage.compute_usd == pytest.approx(placed.compute_usd)
-    assert stage.request_usd == pytest.approx(100 * 5e-6)
+    assert stage.request_usd == placed.request_usd == pytest.approx(100 * 5e-6)
+    assert stage.egress_usd == pytest.approx(placed.egress_usd)
     assert placed.usd == pytest.approx(
         sum(x or 0.0 for x in (placed.compute_usd, placed.egress_usd, placed.request_usd))
     )

@@ -142,6 +142,39 @@ def test_a_revoked_lease_comes_back_and_does_not_run() -> None:
     assert returned(control.facts) == [2]
 
 
+def test_a_started_lease_comes_back_at_its_next_batch_when_it_is_of_no_use() -> None:
+    """Another try of its task was committed: what it would make is not wanted."""
+    plan = make.planned(make.stage("range://1000000?splits=1", make.chain(gated)))
+    control = make.Control()
+    (lease,) = plan.leases()
+
+    with make.engine(plan, control, memory_bytes=1 << 20) as runner:
+        runner.enqueue([lease])
+        GATE.wait_for_call()
+        runner.revoke([lease[0]], halt=True)
+        GATE.open()
+        control.wait_for(lambda facts: returned(facts) == [0])
+        assert runner.inventory() == ()
+
+    assert len(GATE.seen) == 1
+    assert not [fact for fact in control.facts if isinstance(fact, AttemptFinished)]
+
+
+def test_a_started_lease_runs_on_when_it_is_only_wanted_elsewhere() -> None:
+    plan = make.planned(make.stage("range://1000000?splits=1", make.chain(gated)))
+    control = make.Control()
+    (lease,) = plan.leases()
+
+    with make.engine(plan, control) as runner:
+        runner.enqueue([lease])
+        GATE.wait_for_call()
+        runner.revoke([lease[0]])
+        GATE.open()
+        control.ends(1)
+
+    assert returned(control.facts) == []
+
+
 def test_a_lease_is_revoked_though_its_input_is_read_already(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

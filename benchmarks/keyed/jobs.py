@@ -1,0 +1,44 @@
+"""What each keyed job is, as SQL over `input` and `other`, in the order of columns of the result.
+
+All sides write Parquet files, because that is what a result is to us; the SQL is also DuckDB's
+side of it.
+"""
+
+from typing import Final
+
+import msgspec
+
+COLUMNS: Final = ("id", "key", "item", "device", "ts", "qty", "price", "note")
+
+
+class Keyed(msgspec.Struct, frozen=True):
+    """One job."""
+
+    sql: str
+    inputs: tuple[str, ...]  # what it reads of `input`
+    order: str = ""  # the column in whose order the rows are to be
+
+
+KEYED: Final = {
+    "group": Keyed(
+        """select key, sum(price) as total, avg(price) as mean, count(*) as rows
+           from input group by key""",
+        ("key", "price"),
+    ),
+    "join": Keyed(
+        """select category, sum(price) as total, sum(cost) as costs, count(*) as rows
+           from input join other using (item) group by category""",
+        ("item", "price"),
+    ),
+    "join-wide": Keyed(
+        "select input.*, category, cost from input join other using (item)",
+        COLUMNS,
+    ),
+    "sort": Keyed("select * from input order by key", COLUMNS, order="key"),
+    "asof": Keyed(
+        """select input.id, input.device, input.ts, input.price, other.at, other.level
+           from input asof left join other
+           on input.device = other.device and input.ts >= other.at""",
+        ("id", "device", "ts", "price"),
+    ),
+}

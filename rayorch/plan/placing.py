@@ -1,0 +1,308 @@
+"""The placement of a run that goes: a first one, and what of it still holds later on.
+
+    plan, histories, pools ---first()---> Standing ---wire()---> PlacementReady, for the core
+    Standing + Observed ----look()------> reasons, the problem that is left
+    the solver's layout ----follows()---> the next Standing
+
+Pure. Times of a problem are seconds after the submission; those of facts are of the wall clock.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import placement
+from placement import InfeasibleError, Layout, Problem, TaskClass, tables_of
+from placement.confirm import forecast_of
+from placement.greedy import work_s
+from placement.plan import Forecast as PlanForecast
+from placement.replan import carried_over
+from placement.scenarios import draw
+from placement.simulate import ClassSimulator
+from rayorch.core.facts import PlacementReady
+from rayorch.core.placed import (
+    ClassPlacement,
+    Forecast,
+    PoolPrice,
+    RunnersWanted,
+    pack_classes,
+)
+from rayorch.home import RunPlan
+from rayorch.ids import RunId
+from rayorch.plan.estimate import History
+from rayorch.plan.planner import Plan, PlannedStage
+from rayorch.plan.pools import PoolsSpec
+from rayorch.plan.problem import classified
+from rayorch.program import Program
+from rayorch.spec.objective import Objective
+
+AT_ONCE_USD_H: Final = 1e9
+CARRIED: Final = "carried over"
+FORECAST_SIZE: Final = 16
+SEED: Final = 0
+HORIZON_S: Final = 86_400.0
+"""How far ahead reclaims of spot pools are drawn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What is to be placed: a run's plan, and what it is to keep to.
+
+    `done` are tasks that are committed already, `notes` what is to be told of how it was asked.
+    """
+
+    run: RunId
+    submitted_s: float
+    plan: Plan
+    histories: Sequence[History]
+    pools: PoolsSpec
+    objective: Objective | None
+    notes: tuple[str, ...] = ()
+    done: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A placement in force, and the problem that it was made for.
+
+    `classes` are all classes of the run, as it was first cut: tasks are numbered by them. `done`
+    counts, by class, what was committed when `problem` was made; `problem` holds the rest. `ran`
+    are the pools that had runners, `out` those that are left alone, and until when.
+    """
+
+    run: RunId
+    submitted_s: float
+    pools: PoolsSpec
+    cores: float
+    classes: tuple[TaskClass, ...]
+    stages: tuple[str, ...]
+    class_of: bytes
+    problem: Problem
+    layout: Layout
+    hit: float
+    revision: int = 1
+    done: Mapping[str, int]
+    placed: Mapping[str, ClassPlacement]
+    up_s: Mapping[str, float] = field(default_factory=dict)
+    ran: frozenset[str] = frozenset()
+    out: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    is_searched: bool = False  # by the solver: before that, it is what greedy gave
+
+
+def first(task: Task, now_s: float, revision: int = 1) -> tuple[Standing, placement.Plan]:
+    """Return a placement within milliseconds, for a run that begins or has lost its own.
+
+    Raises: InfeasibleError, when a task fits in no pool; PoolsError.
+    """
+    whole, numbers = classified(task.plan, task.histories, task.pools, task.objective)
+    done: dict[str, int] = {}
+    for number in (numbers[task_id] for task_id in task.done):
+        name = whole.classes[number].name
+        done[name] = done.get(name, 0) + 1
+    at_s = max(0.0, now_s - task.submitted_s)
+    begun, notes = kept_to(whole, at_s)
+    problem = placement.remaining(begun, placement.Observed(now_s=at_s, done=done)) or begun
+    try:
+        plan = placement.solve(problem, time_limit_s=0.0)
+    except InfeasibleError as error:
+        problem = replace(problem, objective=_as_near(problem))
+        plan = placement.solve(problem, time_limit_s=0.0)
+        notes = (*notes, f"not to be kept: {error.reason}; it would take {error.nearest}")
+    standing = Standing(
+        run=task.run,
+        submitted_s=task.submitted_s,
+        pools=task.pools,
+        cores=max(stage.cores for stage in task.plan.stages),
+        classes=whole.classes,
+        stages=tuple(stage.name for stage in task.plan.stages),
+        class_of=pack_classes(numbers),
+        problem=problem,
+        layout=plan.layout,
+        hit=plan.forecast.hit,
+        revision=revision,
+        done=done,
+        placed={},
+        notes=(*task.notes, *notes),
+    )
+    return replace(standing, placed=_placed(standing)), plan
+
+
+def follows(before: Standing, after: Problem, plan: placement.Plan, revision: int) -> Standing:
+    """Return the placement that takes another's place."""
+    left = {cls.name: cls.count for cls in after.classes}
+    done = {cls.name: cls.count - left.get(cls.name, 0) for cls in before.classes}
+    standing = replace(
+        before,
+        problem=after,
+        layout=plan.layout,
+        hit=plan.forecast.hit,
+        revision=revision,
+        done=done,
+    )
+    return replace(standing, placed=_placed(standing))
+
+
+def guarded(standing: Standing, after: Problem) -> tuple[Layout, Layout]:
+    """Return the layout as far as it still holds, and with what the deadline needs on top.
+
+    Milliseconds, no search: what serves when the solver does not.
+    """
+    tables = tables_of(after)
+    carried = carried_over(standing.problem, standing.layout, after, tables)
+    return carried, placement.guard(after, tables, carried)
+
+
+def unsearched(problem: Problem, layout: Layout) -> placement.Plan:
+    """Return a layout that no search has seen as a plan, with what it comes to."""
+    tables = tables_of(problem)
+    luck = draw(problem, FORECAST_SIZE, SEED, horizon_s=HORIZON_S)
+    forecast = forecast_of(problem, tables, ClassSimulator(problem, tables, luck).run(layout))
+    return placement.Plan(
+        layout=layout,
+        forecast=forecast,
+        bound_usd=problem.spent_usd,
+        method=CARRIED,
+        candidates=(),
+        evaluations=1,
+        used_s=0.0,
+    )
+
+
+def kept_to(problem: Problem, now_s: float) -> tuple[Problem, tuple[str, ...]]:
+    """Return the problem with an objective that can still be asked for, and what became of it."""
+    objective = problem.objective
+    if isinstance(objective, placement.Deadline) and objective.at_s <= now_s:
+        late = "the deadline has passed: the run is to end as soon as it can"
+        return replace(problem, objective=_as_near(problem)), (late,)
+    return problem, ()
+
+
+def _as_near(problem: Problem) -> placement.Weighted:
+    """Stand for an objective that cannot be kept: the least cost, or the earliest end."""
+    is_budget = isinstance(problem.objective, placement.Budget)
+    return placement.Weighted(usd_per_h=0.0 if is_budget else AT_ONCE_USD_H)
+
+
+def runners_a_node(vcpu: float, cores: float) -> int:
+    """Return how many runners of a run one machine holds."""
+    return max(1, int(vcpu // max(cores, 1.0)))
+
+
+# --- what the core is told ------------------------------------------------------------------------
+
+
+def wire(
+    standing: Standing, plan: placement.Plan, reasons: Sequence[str] = (), *, is_final: bool = True
+) -> PlacementReady:
+    """Return a placement as the core follows it and the journal keeps it."""
+    return PlacementReady(
+        run=standing.run,
+        revision=standing.revision,
+        classes=tuple(standing.placed[cls.name] for cls in standing.classes),
+        class_of=standing.class_of,
+        runners=_runners(standing),
+        prices=prices_of(standing.pools),
+        forecast=_forecast(standing, plan.forecast),
+        method=plan.method,
+        reasons=(*reasons, *standing.notes),
+        is_final=is_final,
+        is_reviewed=True,
+    )
+
+
+def _placed(standing: Standing) -> dict[str, ClassPlacement]:
+    """Return the pools of each class; those of classes that are done stay as they were."""
+    problem = standing.problem
+    pools_of = placement.pools_of(problem, standing.layout)
+    seconds = work_s(problem, tables_of(problem))
+    index = {pool.name: number for number, pool in enumerate(problem.pools)}
+    rows = {cls.name: number for number, cls in enumerate(problem.classes)}
+    found = {}
+    for cls in standing.classes:
+        before = standing.placed.get(cls.name)
+        pools = pools_of.get(cls.name, ())
+        expected_s = tuple(float(seconds[rows[cls.name], index[name]]) for name in pools)
+        if not pools and before is not None:
+            pools, expected_s = before.pools, before.expected_s
+        found[cls.name] = ClassPlacement(
+            name=cls.name,
+            stage=standing.stages.index(cls.stage),
+            tasks=cls.count,
+            pools=pools,
+            expected_s=expected_s,
+            cv=cls.cv,
+        )
+    return found
+
+
+def _runners(standing: Standing) -> tuple[RunnersWanted, ...]:
+    """Return when how many runners of each pool are wanted: more at each request, never fewer.
+
+    Nodes go when nothing is left for them, and that is seen as it happens, not planned.
+    """
+    problem, layout = standing.problem, standing.layout
+    now_s = problem.now_s
+    later = {fleet.at_s for fleet in layout.fleets if fleet.at_s is not None}
+    times = [now_s, *sorted(at_s for at_s in later if at_s > now_s)]
+    vcpu = {pool.name: pool.vcpu for pool in problem.pools}
+    known: dict[str, int] = {}
+    steps = []
+    for at_s in times:
+        for pool, nodes in placement.nodes_wanted(problem, layout, at_s).items():
+            count = nodes * runners_a_node(vcpu[pool], standing.cores)
+            if count > known.get(pool, 0):
+                known[pool] = count
+                steps.append(RunnersWanted(pool, standing.submitted_s + at_s, count))
+    return tuple(steps)
+
+
+def prices_of(pools: PoolsSpec) -> tuple[PoolPrice, ...]:
+    """Return what a core of each pool costs, and what it costs to bring data there."""
+    return tuple(
+        PoolPrice(
+            pool=pool.name,
+            usd_core_h=None if pool.usd_h is None else pool.usd_h / pool.vcpu,
+            egress_usd_gb=pools.egress_usd_gb.get(pools.source, {}).get(pool.location, 0.0),
+            get_usd=pools.get_usd,
+            put_usd=pools.put_usd,
+        )
+        for pool in pools.pools
+    )
+
+
+def _forecast(standing: Standing, forecast: PlanForecast) -> Forecast:
+    is_priced = standing.pools.is_priced
+    core_s = sum(cls.count * cls.work_s * cls.slots for cls in standing.classes)
+    return Forecast(
+        usd=forecast.usd if is_priced else None,
+        core_hours=core_s / 3600.0 if is_priced else forecast.usd,
+        p50_s=forecast.p50_s,
+        p95_s=forecast.p95_s,
+        hit=forecast.hit,
+    )
+
+
+def planned(program: Program, kept: RunPlan) -> Plan:
+    """Return a plan that lies under the home as placement reads it."""
+    stages = [
+        PlannedStage(
+            name=stage.name,
+            url=stage.files.urls[0] if stage.exchange is None else "",
+            format=plan.discovery.format,
+            files=len(plan.discovery.files),
+            tasks=len(plan.splits),
+            size_bytes=plan.discovery.size_bytes,
+            rows=plan.discovery.rows,
+            task_bytes_max=0,
+            steps=tuple(f"{step.kind} {step.name}" for step in stage.steps),
+            columns=stage.columns,
+            predicate="",
+            sinks=tuple(program.sinks[edge.sink].url for edge in stage.sinks),
+            cores=stage.resources.cores,
+            memory_bytes=stage.resources.memory_bytes,
+            labels=dict(stage.resources.labels),
+        )
+        for stage, plan in zip(program.stages, kept.stages, strict=True)
+    ]
+    return Plan(run_plan=kept, stages=tuple(stages))

@@ -1,0 +1,87 @@
+"""A run on priced pools: work goes where the plan says, and elsewhere when that is gone."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rayorch import client
+from rayorch.core.facts import AttemptFinished, PlacementReady
+from rayorch.ids import RunId
+from rayorch.plan.pools import parse_pools
+from tests.cluster.drill import FILES, Drill
+from tests.cluster.functions import waits_for
+from tests.cluster.raylets import Raylet, wait_for_pool
+
+pytestmark = pytest.mark.cluster
+PASSES = 4
+POOLS = parse_pools(
+    """
+pools:
+  - {name: cheap, vcpu: 1, memory: 16 GiB, usd_h: 1.0}
+  - {name: dear, vcpu: 1, memory: 16 GiB, usd_h: 1000.0, spot: {reclaims_per_h: 2}}
+  - {name: elsewhere, vcpu: 1, memory: 16 GiB, usd_h: 0.1}
+""",
+    "pools.yaml",
+)
+
+
+@pytest.fixture
+def machines(drill: Drill, tmp_path: Path) -> Iterator[dict[str, Raylet]]:
+    address = drill.at.settings.ray_address
+    assert address is not None
+    # First of all: it is to live on the head, and not to go with a machine.
+    drill.control()
+    made: dict[str, Raylet] = {}
+    try:
+        # One after the other: two that start at once may take each other's ports.
+        for pool, cores in (("cheap", 3), ("dear", 1)):
+            made[pool] = Raylet(address, pool, cores, tmp_path)
+            wait_for_pool(pool)
+        yield made
+    finally:
+        for raylet in made.values():
+            raylet.kill()
+
+
+def placed(drill: Drill, run: RunId) -> list[PlacementReady]:
+    facts = [event.fact for event in drill.events()]
+    return [fact for fact in facts if isinstance(fact, PlacementReady) and fact.run == run]
+
+
+def test_tasks_go_to_the_pool_of_the_plan_and_to_another_when_it_is_gone(
+    drill: Drill, machines: dict[str, Raylet], tmp_path: Path
+) -> None:
+    """Two priced pools, one of them a thousand times dearer; a third one is not there.
+
+    1. The first tasks commit on the cheap pool, and on no other.
+    2. Its machine is killed in the middle of a task.
+    3. The plan is made anew, for that reason, and the dear pool ends the run.
+    """
+    gate = tmp_path / "gate"
+    control = drill.control()
+    pipeline = drill.pipeline(waits_for(gate, PASSES))
+    run = client.submit_run(drill.at, control, pipeline, asked=client.asked_of(None, POOLS))
+    drill.wait_until(lambda: len(drill.committed()) == PASSES, "the first tasks committed")
+
+    machines["cheap"].kill()
+    drill.wait_until(
+        lambda: any("pool cheap is gone" in fact.reasons for fact in placed(drill, run)),
+        "a placement without the pool that is gone",
+        wait_s=60.0,
+    )
+    gate.touch()
+    view = drill.follow(control, run)
+
+    drill.check_output(view)
+    finished = [e.fact for e in drill.events() if isinstance(e.fact, AttemptFinished)]
+    assert Counter(fact.pool for fact in finished) == {"cheap": PASSES, "dear": FILES - PASSES}
+    first, *later = placed(drill, run)
+    assert "pool elsewhere is not in the cluster" in first.reasons
+    assert [each.pools for each in first.classes] == [("cheap",)]
+    assert later[-1].revision > 1
+    assert [each.pools for each in later[-1].classes] == [("dear",)]
+    kept = drill.at.home.get_json(run, f"placement-{later[-1].revision}")
+    assert "pool cheap is gone" in kept["reasons"]
+    assert [use["pool"] for use in kept["stages"][0]["chosen"]] == ["dear"]

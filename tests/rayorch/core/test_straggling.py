@@ -1,0 +1,93 @@
+"""A task far behind gets one second try, the first to commit wins, and the other lets go."""
+
+from rayorch.core.commands import Command, RevokeLeases, SendLeases
+from rayorch.core.facts import SecondTry
+from rayorch.core.run import RunState
+from rayorch.core.straggling import BEHIND_S_MIN
+from tests.rayorch import make
+from tests.rayorch.driver import Driver, only, some
+
+
+def slow(tasks: int = 3) -> Driver:
+    """The usual task takes 1 s; `slow-1` has run one for 1 s, and `quick-1` has nothing to do."""
+    driver = Driver()
+    driver.lead()
+    driver.feed(make.submitted(), make.planned(tasks))
+    driver.feed(make.joined("slow-1"))
+    driver.tick()
+    first, second = driver.queue("slow-1")
+    driver.feed(make.started(first, "slow-1"), make.finished(first, "slow-1", seconds=1.0))
+    driver.feed(make.started(second, "slow-1"))
+    driver.tick(1.0)
+    driver.feed(*(make.finished(each, "slow-1", seconds=1.0) for each in rest(driver)))
+    driver.feed(make.joined("quick-1"))
+    return driver
+
+
+def rest(driver: Driver) -> list[make.Lease]:
+    return driver.queue("slow-1")[1:]  # type: ignore[return-value]
+
+
+def tried(commands: list[Command]) -> list[tuple[str, list[int]]]:
+    sends = some(commands, SendLeases)
+    return [(each.runner, [int(lease.task) for lease in each.leases]) for each in sends]
+
+
+def test_a_straggler_is_tried_again_where_nothing_is_to_do_and_counted() -> None:
+    driver = slow()
+    assert tried(driver.tick(0.5)) == []
+    commands = driver.tick(BEHIND_S_MIN)
+    assert tried(commands) == [("quick-1", [1])]
+    (lease,) = driver.queue("quick-1")
+    assert lease.attempt == driver.queue("slow-1")[0].attempt + 1
+    second = next(e.fact for e in driver.events if isinstance(e.fact, SecondTry))
+    assert (second.task, second.runner) == (1, "quick-1")
+    assert driver.run.totals.second_tries == 1
+    driver.assert_replays()
+
+
+def test_it_is_tried_twice_and_not_three_times() -> None:
+    driver = slow()
+    driver.tick(BEHIND_S_MIN + 1.0)
+    driver.feed(make.joined("quick-2"))
+    assert tried(driver.tick(BEHIND_S_MIN + 1.0)) == []
+
+
+def test_the_second_to_begin_may_win_and_the_first_lets_go() -> None:
+    driver = slow()
+    driver.tick(BEHIND_S_MIN + 1.0)
+    (lease,) = driver.queue("quick-1")
+    commands = driver.feed(make.started(lease, "quick-1"), make.finished(lease, "quick-1"))
+    revoked = only(commands, RevokeLeases)
+    assert (revoked.runner, revoked.halt) == ("slow-1", True)
+    assert driver.state is RunState.PUBLISHING
+    driver.feed(make.returned(revoked.leases[0], "slow-1"))
+    assert driver.held() == 0
+    driver.assert_replays()
+
+
+def test_the_first_may_win_after_all() -> None:
+    driver = slow()
+    driver.tick(BEHIND_S_MIN + 1.0)
+    commands = driver.feed(make.finished(driver.head("slow-1"), "slow-1"))
+    revoked = only(commands, RevokeLeases)
+    assert (revoked.runner, revoked.halt) == ("quick-1", True)
+    driver.assert_replays()
+
+
+def test_nothing_is_tried_again_while_there_is_other_work() -> None:
+    driver = slow(tasks=30)
+    commands = driver.tick(BEHIND_S_MIN + 5.0)
+    assert not [e for e in driver.events if isinstance(e.fact, SecondTry)]
+    assert all(task != 1 for _, tasks in tried(commands) for task in tasks)
+
+
+def test_the_death_of_the_first_blames_nobody_who_is_tried_elsewhere() -> None:
+    driver = slow()
+    driver.tick(BEHIND_S_MIN + 1.0)
+    driver.feed(make.gone("slow-1"))
+    assert driver.task(1).strikes == 0
+    (lease,) = driver.queue("quick-1")
+    driver.feed(make.finished(lease, "quick-1"))
+    assert driver.state is RunState.PUBLISHING
+    driver.assert_replays()
