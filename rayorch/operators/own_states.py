@@ -204,11 +204,24 @@ def _pickled(states: Iterable[Any]) -> pa.Array:
         pickler.clear_memo()
         buffer.seek(0)
         buffer.truncate()
-        pickler.dump(state)
+        try:
+            pickler.dump(state)
+        except (TypeError, pickle.PicklingError) as error:
+            raise SpecError(
+                f"the state of an aggregate of your own cannot travel: {error}",
+                value=type(state).__qualname__,
+                fix="keep numbers, texts, lists or tables in it, no handles and no generators",
+            ) from error
         found.append(buffer.getvalue())
     return pa.array(found, pa.binary())
 
 
 def _values(values: Iterable[object], type_: pa.DataType) -> pa.Array:
-    plain = [v.cast(type_) if isinstance(v, pa.Scalar) else v for v in values]
-    return pa.array(plain, type_)
+    plain = list(values)
+    try:
+        return pa.array([v.cast(type_) if isinstance(v, pa.Scalar) else v for v in plain], type_)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise SpecError(
+            f"an aggregate of your own returned what is no {type_}: {error}",
+            fix="let `finish` return values of the type in `returns`",
+        ) from error
