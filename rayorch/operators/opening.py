@@ -6,6 +6,7 @@ from typing import assert_never
 import pyarrow as pa
 
 from rayorch.operators.aggregate import plan_of
+from rayorch.operators.checks import check_compared
 from rayorch.operators.groups import group_kernel
 from rayorch.operators.kernel import Kernel, PassKernel, Room, SqlKernel
 from rayorch.operators.own_kernel import OwnKernel
@@ -46,6 +47,7 @@ def open_kernel(  # noqa: PLR0911, PLR0913 - one return per operator; what an op
     final: False makes an aggregate of states yield states again.
     Raises: SpecError, when the operator cannot take such columns.
     """
+    check_compared(code, schemas if rows is None else (rows,))
     room = Room(memory_bytes=memory_bytes, spill_dir=spill_dir, threads=threads)
     match code:
         case AggregateCode():
@@ -70,6 +72,7 @@ def open_kernel(  # noqa: PLR0911, PLR0913 - one return per operator; what an op
 def open_partial(code: OperatorCode, schema: pa.Schema, memory_bytes: int) -> Partial | None:
     """Return the partial aggregation of an operator over such rows; None when it has none."""
     if isinstance(code, AggregateCode):
+        check_compared(code, (schema,))
         plan = plan_of(code, schema)
         return Partial(rows=schema, plan=plan, memory_bytes=memory_bytes)
     return None
