@@ -11,7 +11,7 @@ from rayorch.operators.engine import Side
 from rayorch.operators.grouping import marked_kernel
 from rayorch.operators.kernel import Room, SqlKernel
 from rayorch.operators.own_states import OwnStates
-from rayorch.operators.partial import Partial
+from rayorch.operators.partial import Partial, of_aggregate
 
 # States may be large, and a batch of them is in memory together with what is made of it.
 _BATCH_ROWS = 2_048
@@ -67,7 +67,7 @@ def _states_of(side: Side, plan: Plan, rows: pa.Schema, memory_bytes: int) -> Si
     """Return the side's rows as states."""
 
     def tables() -> Iterator[pa.Table]:
-        partial = Partial(rows=rows, plan=plan, memory_bytes=memory_bytes)
+        partial = Partial(rows=rows, plan=of_aggregate(plan), memory_bytes=memory_bytes)
         for table in side():
             yield from partial.add(table)
         yield from partial.finish()

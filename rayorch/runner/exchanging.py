@@ -99,7 +99,9 @@ class EdgeWriter:
             side=self._edge.side,
             rows=part.rows,
             size_bytes=part.size_bytes,
-            rows_schema=b"" if self._partial is None else _rows_of(self._schema),
+            rows_schema=b""
+            if not isinstance(self._code, AggregateCode)
+            else _rows_of(self._schema),
             payload=dump_part(part),
         )
 
@@ -112,7 +114,7 @@ class EdgeWriter:
         self._schema = schema
         self._partial = open_partial(self._code, schema, self._memory_bytes)
         keying = keying_of(self._code, self._edge.side)
-        if self._partial is not None:
+        if self._partial is not None and isinstance(self._code, AggregateCode):
             schema = self._partial.schema
             assert isinstance(keying, HashKeys)
             # States have their keys first, under names of their own.

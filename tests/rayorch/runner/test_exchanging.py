@@ -138,3 +138,16 @@ def test_what_an_own_aggregate_does_wrong_fails_the_run_and_says_so(
     failed = [event.fact for event in done.events if isinstance(event.fact, AttemptFailed)]
     assert {fact.attempt for fact in failed} == {0}
     assert {fact.kind for fact in failed} == {"user" if says == "mine" else "refused"}
+
+
+@pytest.mark.parametrize("skew", ["even", "half", "one", "distinct", "empty"])
+def test_dedupe_before_the_exchange_keeps_the_first_of_the_input(skew: str) -> None:
+    rows = keyed_table(np.random.default_rng(1), skew, 400)
+
+    def built(left: Dataset) -> Mapping[str, Dataset]:
+        return {"out": left.dedupe("firsts", by="k0", order="at", deterministic=True)}
+
+    found = outputs_of(built, {"left": rows}, DIVIDED)["out"]
+
+    sql = 'SELECT DISTINCT ON (k0) k0, id FROM rows ORDER BY "at", id'
+    assert rows_of(found.select(["k0", "id"])) == rows_of(asked(sql, rows=rows))
