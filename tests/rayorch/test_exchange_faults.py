@@ -83,7 +83,7 @@ def hurting(store: Store, hurt: Callable[[str], None]) -> UnsureStore:
         if name.startswith("stage-") and name.count("-") == 2:
             hurt(name.removesuffix(".msgpack").rpartition("-")[2])
 
-    return UnsureStore(store, lambda key: before_create(key))
+    return UnsureStore(store, before_create)
 
 
 def totals(t: Dataset) -> Mapping[str, Dataset]:
