@@ -117,6 +117,7 @@ class _Kept(threading.local):
     """Opening a database takes 20 ms of CPU, too much for every buffer of a map task."""
 
     connection: "duckdb.DuckDBPyConnection | None" = None
+    memory_bytes = 0  # its limit: to set it takes 2 ms of CPU
 
 
 _kept: Final = _Kept()
@@ -126,7 +127,9 @@ def this_threads_engine(memory_bytes: int) -> "duckdb.DuckDBPyConnection":
     """Return the calling thread's database that never spills: for tables that are in memory."""
     if _kept.connection is None:
         _kept.connection = _connect("", 1)
-    limit_memory(_kept.connection, memory_bytes)
+    if _kept.memory_bytes != memory_bytes:
+        limit_memory(_kept.connection, memory_bytes)
+        _kept.memory_bytes = memory_bytes
     return _kept.connection
 
 

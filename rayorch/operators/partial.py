@@ -8,12 +8,49 @@ import pyarrow as pa
 from rayorch.operators.aggregate import Plan
 from rayorch.operators.columns import carried, carried_schema, restored
 from rayorch.operators.engine import Feed, query, this_threads_engine
-from rayorch.operators.kernel import bounded
+from rayorch.operators.kernel import SqlKernel, bounded
+from rayorch.operators.own_states import OwnStates
 
 # A group of two rows saves half of the exchange; below a quarter it costs more than it saves.
 _PAYS_MAX: Final = 0.75
 _SAMPLE_ROWS: Final = 50_000
 _BUFFER_SHARE: Final = 8  # the buffer, as a part of the memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartialPlan:
+    """What is done to rows, and to what was made of them."""
+
+    states: pa.Schema
+    rows_to_states: str | None  # None: rows are their own states
+    rows_grouped: str
+    states_grouped: str
+    numbered: bool = False  # the queries ask for the column `sequence`
+    own: OwnStates | None = None
+    calls_only: bool = False  # nothing is the engine's
+
+
+def of_aggregate(plan: Plan) -> PartialPlan:
+    """Return how states are made of rows."""
+    return PartialPlan(
+        states=plan.states,
+        rows_to_states=plan.rows_to_states,
+        rows_grouped=plan.rows_grouped,
+        states_grouped=plan.states_grouped,
+        own=plan.own,
+        calls_only=plan.calls_only,
+    )
+
+
+def of_dedupe(kernel: SqlKernel) -> PartialPlan:
+    """Return how rows give way to better ones of their key: those that come earlier stay first."""
+    return PartialPlan(
+        states=kernel.schema,
+        rows_to_states=None,
+        rows_grouped=kernel.sql,
+        states_grouped=kernel.sql,
+        numbered=kernel.numbered,
+    )
 
 
 @dataclass(slots=True)
@@ -33,7 +70,7 @@ class Partial:
     """
 
     rows: pa.Schema
-    plan: Plan
+    plan: PartialPlan
     memory_bytes: int
     counts: Paid = field(default_factory=Paid)
     _buffer: list[pa.Table] = field(default_factory=list)
@@ -44,7 +81,7 @@ class Partial:
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns of the states: the keys under their own names first."""
+        """The columns of the states: of an aggregate, its keys first, under names of their own."""
         return self.plan.states
 
     @property
@@ -56,6 +93,8 @@ class Partial:
         """Take rows; return states that must leave now."""
         self.counts.rows_in += table.num_rows
         if self._pays is False:
+            if self.plan.rows_to_states is None:
+                return self._leaving([table])
             made = self._engines(self.plan.rows_to_states, [table], self.rows)
             return self._leaving(made + self._called([table]))
         self._buffer.append(table)
@@ -124,7 +163,9 @@ class Partial:
         if self.plan.calls_only:
             return []
         target = carried_schema(schema, "c")
-        feed = Feed((carried(table, target) for table in tables), target, numbered=False)
+        feed = Feed(
+            (carried(table, target) for table in tables), target, numbered=self.plan.numbered
+        )
         engine = this_threads_engine(self.memory_bytes)
         return [
             restored(table.columns, self.plan.states) for table in query(engine, sql, {"l": feed})

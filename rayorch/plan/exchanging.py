@@ -2,13 +2,9 @@
 
 A stage is divided once. When an exchange file is lost and written anew, only where its bytes are
 changes: the division stays, because some of its tasks may be committed by then.
-
-    runs/<run>/stage-<n>.msgpack              the division: `ReducePlan`
-    runs/<run>/stage-<n>-<revision>.msgpack   where the bytes are: `ReduceInput`
 """
 
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 import pyarrow as pa
@@ -23,43 +19,14 @@ from rayorch.exchange import (
     check_sides,
     dump_split,
     load_part,
-    load_split,
     plan_exchange,
 )
+from rayorch.exchange.kept import ReduceInput, ReducePlan, keep_input, keep_plan
 from rayorch.exchange.splits import RowRange
 from rayorch.home import Home
 from rayorch.ids import RunId
 from rayorch.plan.errors import ExchangeChangedError, ExchangeTypesError, NoColumnsError
 from rayorch.program import ExchangeProgram
-
-BUCKETS: Final = 1024
-"""Of a hash exchange: many more than tasks, so that they can be packed evenly."""
-_ENCODER: Final = msgspec.msgpack.Encoder()
-
-
-class ReducePlan(msgspec.Struct, frozen=True):
-    """How a stage is divided, and what its tasks were measured to read."""
-
-    splits: tuple[bytes, ...]
-    schemas: tuple[bytes, ...]  # by side
-    # By side, of each part: what must not change, or rows would be left out or read twice.
-    rows: tuple[tuple[int, ...], ...]
-    layouts: tuple[tuple[str, ...], ...]
-    rows_schema: bytes = b""  # of the rows whose partial states the files hold
-    notes: tuple[str, ...] = ()
-    task_bytes: tuple[int, ...] = ()
-
-    def split(self, number: int) -> ReduceSplit:
-        """Return what one task reads."""
-        return load_split(self.splits[number])
-
-
-class ReduceInput(msgspec.Struct, frozen=True):
-    """Where the exchange files are now, and who wrote each part of each side."""
-
-    index: bytes
-    writers: tuple[tuple[WrittenBy, ...], ...]
-
 
 Written = tuple[WrittenBy, ExchangeResult]
 
@@ -84,23 +51,13 @@ def cut_stage(
     made = msgspec.structs.replace(
         _divided(exchange, sides, limits), rows_schema=_rows_schema(exchange, written)
     )
-    kept = home.put_stage(run, exchange.consumer, _ENCODER.encode(made))
-    plan = msgspec.msgpack.decode(kept, type=ReducePlan)
+    plan = keep_plan(home, run, exchange.consumer, made)
     if (plan.rows, plan.layouts) != (made.rows, made.layouts):
         raise ExchangeChangedError(exchange.name, _changed(plan, made, writers))
-    found = ReduceInput(ExchangeIndex(sides).dump(), tuple(tuple(each) for each in writers))
-    home.put_stage_input(run, exchange.consumer, revision, _ENCODER.encode(found))
+    names = tuple(tuple((w.task, w.attempt, w.epoch) for w in each) for each in writers)
+    found = ReduceInput(ExchangeIndex(sides).dump(), names)
+    keep_input(home, run, exchange.consumer, revision, found)
     return plan
-
-
-def load_plan(home: Home, run: RunId, stage: int) -> ReducePlan:
-    """Return how a stage is divided. Raises: ObjectMissingError."""
-    return msgspec.msgpack.decode(home.get_stage(run, stage), type=ReducePlan)
-
-
-def load_input(home: Home, run: RunId, stage: int, revision: int) -> ReduceInput:
-    """Return where the bytes are that a stage reads. Raises: ObjectMissingError."""
-    return msgspec.msgpack.decode(home.get_stage_input(run, stage, revision), type=ReduceInput)
 
 
 def _divided(
@@ -127,7 +84,7 @@ def _layout(part: ExchangePart) -> str:
     Not of the bytes: what stands in the place of a null may differ each time.
     """
     lies = [(each.rows, each.bucket_rows, each.heavy, each.samples) for each in part.segments]
-    return xxhash.xxh3_64_hexdigest(_ENCODER.encode(lies))
+    return xxhash.xxh3_64_hexdigest(msgspec.msgpack.encode(lies))
 
 
 def _nothing(sides: int) -> ReduceSplit:

@@ -23,7 +23,8 @@ from rayorch.core.facts import AttemptFailed, AttemptFinished, Fact
 from rayorch.core.values import Held
 from rayorch.home import Home, decode_split
 from rayorch.ids import Epoch, RunnerId
-from rayorch.runner.attempt import Attempt, Spent, batch_bytes_of, engine_failure
+from rayorch.runner.attempt import Attempt, Spent, engine_failure
+from rayorch.runner.batches import batch_bytes_of
 from rayorch.runner.capture import AttemptCapture, LogLine, begin_capture, end_capture
 from rayorch.runner.desk import Desk, LeaseKey, Ticket, key_of
 from rayorch.runner.errors import AttemptError, AttemptHaltedError

@@ -18,11 +18,12 @@ import pyarrow as pa
 from connectors.splits import Split
 from connectors.store import Store
 from rayorch.core.commands import Lease
-from rayorch.core.values import ErrorInfo, ExchangeResult
+from rayorch.core.values import ErrorInfo, ExchangeResult, WrittenBy
 from rayorch.exchange import (
     ExchangeIndex,
     ExchangeLostError,
     ExchangeWriter,
+    bucket_ids,
     carried_schema,
     check_side,
     codec_for,
@@ -30,10 +31,10 @@ from rayorch.exchange import (
     load_split,
     open_side,
 )
+from rayorch.exchange.kept import BUCKETS, ReduceInput, ReducePlan, load_input, load_plan
 from rayorch.home import Home, exchange_key
-from rayorch.ids import RunId
+from rayorch.ids import Epoch, RunId, TaskId
 from rayorch.operators import Kernel, Partial, open_kernel, open_partial
-from rayorch.plan.exchanging import BUCKETS, ReduceInput, ReducePlan, load_input, load_plan
 from rayorch.program import ExchangeEdge, ExchangeProgram, MapCode, Step, StepId
 from rayorch.relational import (
     AggregateCode,
@@ -44,6 +45,7 @@ from rayorch.relational import (
     keying_of,
 )
 from rayorch.runner.apply import CodeLimits, StepRun
+from rayorch.runner.batches import batch_bytes_of
 from rayorch.runner.conform import conformed, learnt
 from rayorch.runner.errors import AttemptError
 from rayorch.runner.failures import failure_of
@@ -52,6 +54,8 @@ from rayorch.runner.tracebacks import message_of, traceback_of, where_of
 WRITER_SHARE: Final = 4
 """The part of its memory that an attempt gives to each of partial aggregation and its file."""
 KERNEL_SHARE: Final = 2
+PASSES_MAX: Final = 32
+"""Buckets are cut so much finer that the rows of one can be dealt out to several passes."""
 FIRST_ROWS: Final = "the schema of the first rows"
 
 
@@ -101,7 +105,9 @@ class EdgeWriter:
             side=self._edge.side,
             rows=part.rows,
             size_bytes=part.size_bytes,
-            rows_schema=b"" if self._partial is None else _rows_of(self._schema),
+            rows_schema=b""
+            if not isinstance(self._code, AggregateCode)
+            else _rows_of(self._schema),
             payload=dump_part(part),
         )
 
@@ -115,7 +121,7 @@ class EdgeWriter:
         self._schema = schema
         self._partial = open_partial(self._code, schema, self._memory_bytes)
         keying = keying_of(self._code, self._edge.side)
-        if self._partial is not None:
+        if self._partial is not None and isinstance(self._code, AggregateCode):
             schema = self._partial.schema
             assert isinstance(keying, HashKeys)
             # States have their keys first, under names of their own.
@@ -160,9 +166,17 @@ class ExchangeReader:
 
         Raises: AttemptError `upstream`, naming whose files cannot be read; `user`, of a function.
         """
-        del batch_bytes  # A kernel yields as much as it likes to, within its memory.
-        kernel = self._kernel(guarded(self._exchange, self._limits))
-        yield from kernel.run([self._side(split, side) for side in range(self._exchange.sides)])
+        code = guarded(self._exchange, self._limits)
+        # Batches are halved for each time that memory ran out; a kernel works as many parts of its
+        # keys instead, one after the other. What has no keys spills.
+        passes = max(1, batch_bytes_of(self._limits.memory_bytes) // batch_bytes)
+        if not isinstance(keying_of(code), HashKeys):
+            passes = 1
+        for number in range(passes):
+            sides = [
+                self._side(split, side, number, passes) for side in range(self._exchange.sides)
+            ]
+            yield from self._kernel(code).run(sides)
 
     def describe(self, split: Split) -> str:
         """Say what a task reads."""
@@ -178,21 +192,34 @@ class ExchangeReader:
             rows=_loaded(plan.rows_schema) if plan.rows_schema else None,
         )
 
-    def _side(self, split: Split, side: int) -> Callable[[], Iterator[pa.Table]]:
+    def _side(
+        self, split: Split, side: int, number: int, passes: int
+    ) -> Callable[[], Iterator[pa.Table]]:
         plan = self._known_plan()
         found, index = self._known_input(split.lo)
         wanted = _loaded(plan.schemas[side])
         reduce = load_split(plan.splits[split.hi])
+        keys = self._keys(side, wanted)
 
         def tables() -> Iterator[pa.Table]:
             try:
                 for table in open_side(self._home.store, index, reduce, side):
-                    yield table if table.schema.equals(wanted) else _as(table, wanted)
+                    own = table if passes == 1 else _part(table, keys, number, passes)
+                    yield own if own.schema.equals(wanted) else _as(own, wanted)
             except ExchangeLostError as error:
-                lost = tuple(found.writers[side][part] for part in error.parts)
+                lost = tuple(_writer(*found.writers[side][part]) for part in error.parts)
                 raise AttemptError("upstream", _lost_info(error, self._exchange), lost) from error
 
         return tables
+
+    def _keys(self, side: int, schema: pa.Schema) -> HashKeys:
+        """Return the columns by which a side's rows are of one key."""
+        keying = keying_of(self._exchange.code, side)
+        if not isinstance(keying, HashKeys):
+            return HashKeys(())
+        if self._known_plan().rows_schema:
+            return HashKeys(tuple(schema.names[: len(keying.columns or ())]))
+        return keying
 
     def _known_plan(self) -> ReducePlan:
         with self._lock:
@@ -207,6 +234,10 @@ class ExchangeReader:
                 found = load_input(self._home, self._run, self._exchange.consumer, revision)
                 self._inputs = {revision: (found, ExchangeIndex.load(found.index))}
             return self._inputs[revision]
+
+
+def _writer(task: int, attempt: int, epoch: int) -> WrittenBy:
+    return WrittenBy(TaskId(task), attempt, Epoch(epoch))
 
 
 def guarded(exchange: ExchangeProgram, limits: CodeLimits) -> OperatorCode:
@@ -270,6 +301,12 @@ def _lost_info(error: ExchangeLostError, exchange: ExchangeProgram) -> ErrorInfo
     return ErrorInfo(
         message=str(error), error_type=type(error).__qualname__, transform=exchange.name
     )
+
+
+def _part(table: pa.Table, keys: HashKeys, number: int, passes: int) -> pa.Table:
+    """Return the rows whose keys belong to one of several parts: finer buckets, dealt out."""
+    ids = bucket_ids(table, keys, BUCKETS * PASSES_MAX)
+    return table.filter(pa.array(ids % passes == number))
 
 
 def _as(table: pa.Table, wanted: pa.Schema) -> pa.Table:

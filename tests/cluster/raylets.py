@@ -46,11 +46,13 @@ class Raylet:
         self._log.close()
 
 
-def wait_for_pool(pool: str) -> None:
-    """Wait until the cluster has a living node of a pool. Ray is connected already."""
+def wait_for_pool(pool: str, *, there: bool = True) -> None:
+    """Wait until the cluster has a living node of a pool, or has none. Ray is connected already."""
     clock = SystemClock()
     ray = import_ray()
     begun_s = clock.monotonic_s()
-    while pool not in {node["Labels"].get("pool") for node in ray.nodes() if node["Alive"]}:
-        assert clock.monotonic_s() - begun_s < START_S_MAX, f"no raylet of {pool}"
+    while (
+        pool in {node["Labels"].get("pool") for node in ray.nodes() if node["Alive"]}
+    ) is not there:
+        assert clock.monotonic_s() - begun_s < START_S_MAX, f"raylet of {pool}: {not there}"
         clock.sleep(0.1)

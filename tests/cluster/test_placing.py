@@ -43,6 +43,9 @@ def machines(drill: Drill, tmp_path: Path) -> Iterator[dict[str, Raylet]]:
     finally:
         for raylet in made.values():
             raylet.kill()
+        # The session's Ray is shared: what comes next is to find it as it was.
+        for pool in made:
+            wait_for_pool(pool, there=False)
 
 
 def placed(drill: Drill, run: RunId) -> list[PlacementReady]:

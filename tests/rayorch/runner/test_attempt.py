@@ -19,7 +19,7 @@ from rayorch.core.facts import AttemptFailed
 from rayorch.failpoints import failpoints_of
 from rayorch.program import FilterCode, MapCode, SinkEdge, StepId
 from rayorch.runner import programs
-from rayorch.runner.attempt import BATCH_BYTES_MAX, BATCH_BYTES_MIN, batch_bytes_of
+from rayorch.runner.batches import BATCH_BYTES_MAX, BATCH_BYTES_MIN, batch_bytes_of
 from tests.rayorch.runner import make
 
 

@@ -13,7 +13,7 @@ from rayorch.core.values import Held
 from rayorch.ids import Epoch, TaskId
 from rayorch.program import MapCode
 from rayorch.runner import programs
-from rayorch.runner.attempt import BATCH_BYTES_MIN
+from rayorch.runner.batches import BATCH_BYTES_MIN
 from rayorch.runner.capture import install_tee, remove_tee
 from rayorch.runner.engine import RunnerEngine
 from tests.rayorch.runner import make
