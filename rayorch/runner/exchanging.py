@@ -168,9 +168,11 @@ class ExchangeReader:
         """
         code = guarded(self._exchange, self._limits)
         # Batches are halved for each time that memory ran out; a kernel works as many parts of its
-        # keys instead, one after the other. What has no keys spills.
+        # keys instead, one after the other.
         passes = max(1, batch_bytes_of(self._limits.memory_bytes) // batch_bytes)
-        if not isinstance(keying_of(code), HashKeys):
+        keying = keying_of(code)
+        if not isinstance(keying, HashKeys) or keying.columns == ():
+            # Without keys, every part would have a row of its own: the totals of its rows.
             passes = 1
         for number in range(passes):
             sides = [

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from tests.rayorch.exchanges import (
     lines_of,
     outputs_of,
     rows_of,
+    run_divided,
 )
 
 KINDS = (("int",), ("text", "float"), ("word", "money"), ("zoned", "flag"), ("day", "bytes"))
@@ -260,3 +262,41 @@ def test_an_operator_equals_its_query(name: str, skew: str, division: Division) 
 def test_an_operator_equals_its_query_however_it_is_divided(name: str, seed: int) -> None:
     for skew, division in itertools.product(SKEWS, DIVISIONS):
         check(name, skew, division, seed)
+
+
+@pytest.mark.parametrize("name", [*CASES, "all rows"])
+def test_a_task_that_ran_out_of_memory_does_less_at_once_and_the_same(
+    name: str, tmp_path: Path
+) -> None:
+    """Protection: the lease says how often memory ran out, and the operator takes parts of keys."""
+    case = CASES.get(name, Case(_counted, lambda _: "select count(*), sum(n)::bigint from l"))
+    by = ["k0"]
+    random = np.random.default_rng(5)
+    tables = {"l": keyed_table(random, "half", ROWS, ("text",))}
+    if case.takes_two:
+        tables["r"] = keyed_table(random, "even", 60, ("text",))
+
+    def hungry(rows: pa.Table) -> pa.Table:
+        # The first two attempts that come here die of it, whichever task they are of.
+        for number in range(2):
+            try:
+                (tmp_path / f"died-{number}").touch(exist_ok=False)
+            except FileExistsError:
+                continue
+            raise MemoryError("cannot allocate 1 GiB")
+        return rows
+
+    def build(l: Dataset, r: Dataset | None = None) -> Mapping[str, Dataset]:  # noqa: E741
+        return {"out": case.operate(by, l, l if r is None else r).map(hungry, output="hungry")}
+
+    retry = ro.RetryPolicy(backoff_s=0.01)
+    done = run_divided(build, tables, Division(splits=2), retry=retry)
+
+    assert done.view.state == "succeeded", done.view.error
+    assert done.view.totals.failures == {"oom": 2}
+    listed = lines_of if case.is_ordered else rows_of
+    assert listed(done.outputs["out"]) == listed(asked(case.sql(by), **tables))
+
+
+def _counted(_: list[str], left: Dataset, __: Dataset) -> Dataset:
+    return left.aggregate("done", rows=("*", "count"), total=("n", "sum"))
