@@ -94,8 +94,10 @@ def exchange_key(run: RunId, stage: int, name: str) -> str:
 class Home:
     """Typed access to everything under a home but the journal."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, scratch: Store | None = None) -> None:
         self.store = store
+        # The same place, for what is made again when the machine loses it: no write is waited for.
+        self.scratch = store if scratch is None else scratch
 
     @property
     def url(self) -> str:
@@ -205,4 +207,5 @@ def open_home(url: str) -> Home:
 
     Raises: BadUrlError, MissingExtraError.
     """
-    return Home(open_store(url, {"durable": "true"}))
+    store = open_store(url, {"durable": "true"})
+    return Home(store, open_store(url) if store.url.startswith("file:") else None)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from rayorch.errors import ResumeError
 from rayorch.ids import RunId
 from rayorch.program import ExchangeProgram, Program
-from rayorch.relational import AggregateCode, keying_of
+from rayorch.relational import AggregateCode, JoinCode, keying_of
 
 
 def check_same_plan(run: RunId, before: Program, after: Program) -> None:
@@ -25,8 +25,8 @@ def check_same_plan(run: RunId, before: Program, after: Program) -> None:
         if _filling(old) != _filling(new):
             raise ResumeError(
                 run,
-                f"the keys or measures of {old.name!r} have changed",
-                "start a new run: its exchange was filled by the old ones",
+                f"the keys, measures or kind of {old.name!r} have changed",
+                "start a new run: its exchange was filled, and divided, by the old ones",
             )
     if before.sinks != after.sinks:
         raise ResumeError(run, "its outputs have changed", "start a new run")
@@ -51,4 +51,9 @@ def _filling(exchange: ExchangeProgram) -> list[object]:
     keyings = [keying_of(code, side) for side in range(exchange.sides)]
     measures = code.measures if isinstance(code, AggregateCode) else ()
     plain = [replace(measure, aggregate=None) for measure in measures]
-    return [exchange.name, code.kind, keyings, plain]
+    # Exact states are other states; and what of a join is divided depends on which rows must match.
+    kinds = [
+        code.deterministic if isinstance(code, AggregateCode) else None,
+        code.how if isinstance(code, JoinCode) else None,
+    ]
+    return [exchange.name, code.kind, keyings, plain, kinds]

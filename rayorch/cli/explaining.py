@@ -7,6 +7,7 @@ import click
 
 from connectors.errors import ObjectMissingError
 from rayorch.cli.estimates import calibration_documents, calibration_lines
+from rayorch.cli.exchanges import cut_lines
 from rayorch.cli.explaining_task import explain_task
 from rayorch.cli.finding import commands_of, find_run, read_origin
 from rayorch.cli.followed import followed_document, followed_of, print_followed
@@ -85,8 +86,11 @@ def _plan(at: Connection, run: Run) -> RunPlan | None:
 
 
 def _stage_lines(run: Run, plan: RunPlan | None) -> Lines:
-    for shape, stage in zip(run.stages, plan.stages if plan else (), strict=False):
-        yield shape.name, _why(stage)
+    for index, stage in enumerate(plan.stages if plan else ()):
+        if run.stages[index].after:
+            yield from cut_lines(run, index)
+        else:
+            yield run.stages[index].name, _why(stage)
 
 
 def _why(stage: StagePlan) -> str:
@@ -117,10 +121,12 @@ def _stage_documents(run: Run, plan: RunPlan | None) -> list[dict[str, Any]]:
             "roots": list(stage.discovery.roots),
             "files": len(stage.discovery.files),
             "size_bytes": stage.discovery.size_bytes,
-            "tasks": len(stage.splits),
-            "why": _why(stage),
+            "tasks": run.task_counts[index] if run.task_counts else len(stage.splits),
+            "why": "\n".join(run.notes.get(index, ())) if shape.after else _why(stage),
         }
-        for shape, stage in zip(run.stages, plan.stages if plan else (), strict=False)
+        for index, (shape, stage) in enumerate(
+            zip(run.stages, plan.stages if plan else (), strict=False)
+        )
     ]
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from connectors.splits import Discovery, FilePart, Split
 from rayorch.cli.errors import NoTaskError
+from rayorch.cli.exchanges import find_plan, reduce_document, reduce_lines, sides_of_stage
 from rayorch.cli.followed import Followed, followed_of, why_unplaced
 from rayorch.cli.options import Options
 from rayorch.cli.printing import LABEL, print_document, print_section, print_table
@@ -41,10 +42,7 @@ def explain_task(
     if number >= count or plan is None:
         raise NoTaskError(run.id, number, count)
     stage = _stage_index(run, number)
-    splits = plan.split_of()
-    # What reads an exchange has no split of a source: its input is what other stages wrote.
-    split = decode_split(splits[number]) if number < len(splits) else None
-    discovery = plan.stages[stage].discovery if split is not None else None
+    lines, read = _task_input(at, run, plan, stage, number)
     events = reader.events
     told = [line for line in story(events, run.id, TaskId(number)) if line.task == number]
     task = run.tasks[number] if number < len(run.tasks) else None
@@ -58,8 +56,7 @@ def explain_task(
             "task": number,
             "stage": name,
             "state": _task_state(run, task),
-            "split": None if split is None else msgspec.to_builtins(split),
-            "roots": [] if discovery is None else list(discovery.roots),
+            **read,
             "failures": task.failures if task else 0,
             "strikes": task.strikes if task else 0,
             "class": None if placed is None else msgspec.to_builtins(placed),
@@ -71,8 +68,7 @@ def explain_task(
         return
     click.echo(f"task {number} of {run.id}: {_task_state(run, task)}")
     click.echo(f"  {'stage':<{LABEL}}{name}")
-    if split is not None and discovery is not None:
-        print_section("input", _input_lines(discovery, split))
+    print_section("input", lines)
     print_section("placement", _placement_lines(followed, run, name, placed))
     _print_attempts(attempts)
     print_section("what happened", story_lines(told, run.submitted_s))
@@ -165,6 +161,25 @@ def _print_attempts(attempts: Sequence[AttemptCost]) -> None:
 # --- what it read and wrote -----------------------------------------------------------------------
 
 
+def _task_input(
+    at: Connection, run: Run, plan: RunPlan, stage: int, task: int
+) -> tuple[Lines, dict[str, Any]]:
+    """Return what a task reads, as lines and as a document."""
+    read: dict[str, Any] = {"split": None, "roots": [], "exchange": None}
+    number = task - run.first_tasks.get(stage, TaskId(sum(run.task_counts[:stage])))
+    if not run.stages[stage].after:
+        discovery = plan.stages[stage].discovery
+        split = decode_split(plan.stages[stage].splits[number])
+        read |= {"split": msgspec.to_builtins(split), "roots": list(discovery.roots)}
+        return _input_lines(discovery, split), read
+    divided = find_plan(at.home, run, stage)
+    if divided is None:
+        return iter(()), read
+    taken = divided.split(number)
+    sides = sides_of_stage(run, stage, len(taken.sides))
+    return reduce_lines(taken, sides), {**read, "exchange": reduce_document(taken, sides)}
+
+
 def _commit(events: Sequence[Event], run: RunId, task: int) -> AttemptFinished | None:
     """Return the report that counts: the first one."""
     for event in events:
@@ -223,6 +238,8 @@ def _commit_lines(run: Run, fact: AttemptFinished | None) -> Lines:
     yield "rows", f"{count_text(output.rows_in)} in"
     for result in output.results:
         yield "wrote", _result_text(run, result)
+    for part in output.parts:
+        yield "exchange", f"{counted(part.rows, 'row')}, {bytes_text(part.size_bytes)} written"
     spent = (("read", took.read_s), ("compute", took.compute_s), ("write", took.write_s))
     yield "seconds", ", ".join(f"{name} {seconds_text(spent_s)}" for name, spent_s in spent)
     yield "memory", f"{bytes_text(output.memory_bytes)} at most"

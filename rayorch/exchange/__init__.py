@@ -28,7 +28,8 @@ the part as samples, ranges are planned by them, and a reader finds the very row
 Rows keep the order of parts, segments and rows, within a key as within a task's input.
 """
 
-from rayorch.exchange.errors import ExchangeLostError, KeyRefusedError
+from rayorch.exchange.checking import check_side, check_sides
+from rayorch.exchange.errors import ExchangeLostError, KeyRefusedError, KeysApartError
 from rayorch.exchange.hashing import bucket_ids
 from rayorch.exchange.index import ExchangeIndex
 from rayorch.exchange.parts import ExchangePart, carried_schema, dump_part, load_part
@@ -45,11 +46,14 @@ __all__ = [
     "ExchangePlan",
     "ExchangeWriter",
     "KeyRefusedError",
+    "KeysApartError",
     "PlanLimits",
     "Reason",
     "ReduceSplit",
     "bucket_ids",
     "carried_schema",
+    "check_side",
+    "check_sides",
     "codec_for",
     "dump_part",
     "dump_split",

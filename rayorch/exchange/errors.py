@@ -2,7 +2,8 @@
 
 RayorchError
 ├── ExchangeLostError          retry   files of an exchange are gone or not what was written
-└── KeyRefusedError            fix     a column of this type cannot be a key
+├── KeyRefusedError            fix     a column of this type cannot be a key
+└── KeysApartError             fix     columns of two sides are of types that never compare
 """
 
 from typing import ClassVar
@@ -48,4 +49,27 @@ class KeyRefusedError(RayorchError):
         return (
             "a column of this type cannot be a key; make a key column of plain values from it. "
             f"column={self.column}, type={self.type}"
+        )
+
+
+class KeysApartError(RayorchError):
+    """Columns that two sides are brought together by are of types that never compare."""
+
+    remedy: ClassVar[Remedy] = "fix"
+    fix = "cast one of them before the operator, with .select or .map"
+
+    def __init__(
+        self, dataset: str, left: str, left_type: str, right: str, right_type: str
+    ) -> None:
+        super().__init__(dataset, left, left_type, right, right_type)
+        self.dataset = dataset
+        self.left = left
+        self.left_type = left_type
+        self.right = right
+        self.right_type = right_type
+
+    def __str__(self) -> str:
+        return (
+            f"keys of {self.dataset!r} never compare: {self.left!r} of the left is "
+            f"{self.left_type}, and {self.right!r} of the right is {self.right_type}"
         )

@@ -99,4 +99,7 @@ def _cast(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
         return column
     if pt.is_null(type_):
         return pa.chunked_array([pa.nulls(len(column))])
+    if pt.is_dictionary(type_) and pt.is_null(type_.value_type):
+        places = pa.nulls(len(column), type_.index_type)
+        return pa.chunked_array([pa.DictionaryArray.from_arrays(places, pa.nulls(0))])
     return column.cast(type_)

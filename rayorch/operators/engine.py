@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
+from rayorch.operators.errors import ValueRefusedError
+
 if TYPE_CHECKING:
     import duckdb
 
 BATCH_ROWS: Final = 32_768
 MEMORY_BYTES_MIN: Final = 64 << 20  # with less, DuckDB cannot even group a small table
 SEQUENCE: Final = "sequence"  # the column that numbers the rows of a feed as they arrive
+# The names of DuckDB's classes, which is imported only when it is used.
+_VALUES_REFUSED: Final = frozenset({"ConversionException", "OutOfRangeException"})
 
 Side = Callable[[], Iterator[pa.Table]]
 
@@ -90,10 +94,17 @@ def query(
         for feed in feeds.values():
             if feed.error is not None:
                 raise feed.error from error
+        if type(error).__name__ in _VALUES_REFUSED:
+            raise ValueRefusedError(_said(str(error))) from error
         raise
     finally:
         for name in feeds:
             connection.unregister(name)
+
+
+def _said(text: str) -> str:
+    """Return what is wrong with a value, without the query that nobody wrote."""
+    return text.partition("\n")[0].partition(" when casting from source column")[0]
 
 
 def limit_memory(connection: "duckdb.DuckDBPyConnection", memory_bytes: int) -> None:
@@ -106,6 +117,7 @@ class _Kept(threading.local):
     """Opening a database takes 20 ms of CPU, too much for every buffer of a map task."""
 
     connection: "duckdb.DuckDBPyConnection | None" = None
+    memory_bytes = 0  # its limit: to set it takes 2 ms of CPU
 
 
 _kept: Final = _Kept()
@@ -115,7 +127,9 @@ def this_threads_engine(memory_bytes: int) -> "duckdb.DuckDBPyConnection":
     """Return the calling thread's database that never spills: for tables that are in memory."""
     if _kept.connection is None:
         _kept.connection = _connect("", 1)
-    limit_memory(_kept.connection, memory_bytes)
+    if _kept.memory_bytes != memory_bytes:
+        limit_memory(_kept.connection, memory_bytes)
+        _kept.memory_bytes = memory_bytes
     return _kept.connection
 
 

@@ -11,7 +11,7 @@ import pyarrow.types as pt
 from numpy.typing import NDArray
 
 from rayorch.operators.kernel import Room, SqlKernel
-from rayorch.operators.rows import names, ordering
+from rayorch.operators.rows import names, ordering, sort_key
 from rayorch.relational import SortKey
 
 MARK: Final = "group mark"
@@ -65,8 +65,8 @@ def marked_kernel(
 ) -> SqlKernel:
     """Return the kernel that yields all rows group by group, each with its group's mark."""
     columns = names(schema)
-    parts = [f"{_even_sql(columns[n], schema.field(n).type)}, 'ASC NULLS LAST'" for n in by]
-    mark = f"create_sort_key({', '.join(parts)})" if parts else "''::BLOB"
+    keys = [f"{_even_sql(columns[n], schema.field(n).type)} ASC NULLS LAST" for n in by]
+    mark = sort_key(keys)
     terms = ", ".join(["m", *ordering(order, columns)])
     return SqlKernel(
         sides=(schema,),

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from rayorch.errors import SpecError
-from rayorch.operators.rows import sql_type, sum_type
+from rayorch.operators.rows import sort_key, sql_type, sum_type
 from rayorch.relational import Measure
 
 _WIDE: Final = pa.decimal128(38, 0)
@@ -65,9 +65,17 @@ def shape_of(measure: Measure, schema: pa.Schema, terms: Sequence[str], exact: b
 
     Raises: SpecError, when the function cannot take the column.
     """
-    index = schema.get_field_index(measure.column)
+    try:
+        return _shape(measure, schema, terms, exact)
+    except SpecError as error:
+        field = f"{measure.name} = ({measure.column!r}, {measure.function!r})"
+        raise SpecError(error.problem, field=field, value=error.value, fix=error.fix) from error
+
+
+def _shape(measure: Measure, schema: pa.Schema, terms: Sequence[str], exact: bool) -> Shape:
     if measure.function in {"count_all", "user"}:
         return _columnless_shape(measure)
+    index = schema.get_field_index(measure.column)
     x, type_ = f"c{index}", schema.field(index).type
     match measure.function:
         case "count":
@@ -131,9 +139,7 @@ def _root(function: str, value: str) -> str:
 
 def _edge_shape(function: str, x: str, type_: pa.DataType, terms: Sequence[str]) -> Shape:
     """Keep the value and a binary sort key; of rows that the order ties, the value decides."""
-    parts = [*terms, f"{x} ASC NULLS LAST"]
-    pairs = (part.split(" ", 1) for part in parts)
-    key = "create_sort_key(" + ", ".join(f"{name}, '{how}'" for name, how in pairs) + ")"
+    key = sort_key([*terms, f"{x} ASC NULLS LAST"])
     end = "min" if function == "first" else "max"
     # {key} is the state behind it: values and keys merge together.
     value = State(x, f"arg_{end}_null({x}, {key})", f"arg_{end}_null({{}}, {{key}})", type_)

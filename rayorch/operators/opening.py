@@ -6,10 +6,11 @@ from typing import assert_never
 import pyarrow as pa
 
 from rayorch.operators.aggregate import plan_of
+from rayorch.operators.checks import check_compared
 from rayorch.operators.groups import group_kernel
 from rayorch.operators.kernel import Kernel, PassKernel, Room, SqlKernel
 from rayorch.operators.own_kernel import OwnKernel
-from rayorch.operators.partial import Partial
+from rayorch.operators.partial import Partial, of_aggregate, of_dedupe
 from rayorch.operators.rows import (
     asof_kernel,
     dedupe_kernel,
@@ -46,6 +47,7 @@ def open_kernel(  # noqa: PLR0911, PLR0913 - one return per operator; what an op
     final: False makes an aggregate of states yield states again.
     Raises: SpecError, when the operator cannot take such columns.
     """
+    check_compared(code, schemas if rows is None else (rows,))
     room = Room(memory_bytes=memory_bytes, spill_dir=spill_dir, threads=threads)
     match code:
         case AggregateCode():
@@ -68,11 +70,19 @@ def open_kernel(  # noqa: PLR0911, PLR0913 - one return per operator; what an op
 
 
 def open_partial(code: OperatorCode, schema: pa.Schema, memory_bytes: int) -> Partial | None:
-    """Return the partial aggregation of an operator over such rows; None when it has none."""
-    if isinstance(code, AggregateCode):
-        plan = plan_of(code, schema)
-        return Partial(rows=schema, plan=plan, memory_bytes=memory_bytes)
-    return None
+    """Return what an operator can do to such rows before their exchange; None when nothing.
+
+    What leaves it has the columns `schema`: of an aggregate, states; of the others, rows.
+    """
+    match code:
+        case AggregateCode():
+            plan = of_aggregate(plan_of(code, schema))
+        case DedupeCode():
+            plan = of_dedupe(dedupe_kernel(code, schema, Room(memory_bytes=0, spill_dir="")))
+        case _:
+            return None
+    check_compared(code, (schema,))
+    return Partial(rows=schema, plan=plan, memory_bytes=memory_bytes)
 
 
 def _aggregate_kernel(

@@ -11,7 +11,7 @@ from rayorch.operators.engine import Side
 from rayorch.operators.grouping import marked_kernel
 from rayorch.operators.kernel import Room, SqlKernel
 from rayorch.operators.own_states import OwnStates
-from rayorch.operators.partial import Partial
+from rayorch.operators.partial import Partial, of_aggregate
 
 # States may be large, and a batch of them is in memory together with what is made of it.
 _BATCH_ROWS = 2_048
@@ -34,7 +34,7 @@ class OwnKernel:
         if self.rows is not None:
             side = _states_of(side, self.plan, self.rows, self.room.memory_bytes // 4)
         half = replace(self.room, memory_bytes=max(self.room.memory_bytes // 2, 1))
-        states = pa.schema([self.plan.states.field(name) for name in self.own.columns])
+        states = self.own.held_schema
         kernel = marked_kernel(states.names[: len(self.own.by)], states, half)
         kernel = replace(kernel, batch_rows=_BATCH_ROWS)
         # Closed at once also when a call raises: its files would stay as long as the traceback.
@@ -60,14 +60,14 @@ class OwnKernel:
         yield from kernel.run([tables])
 
     def _calls(self, table: pa.Table) -> pa.Table:
-        return self.own.held(table).select(self.own.columns)
+        return self.own.held(table).select(self.own.held_schema.names)
 
 
 def _states_of(side: Side, plan: Plan, rows: pa.Schema, memory_bytes: int) -> Side:
     """Return the side's rows as states."""
 
     def tables() -> Iterator[pa.Table]:
-        partial = Partial(rows=rows, plan=plan, memory_bytes=memory_bytes)
+        partial = Partial(rows=rows, plan=of_aggregate(plan), memory_bytes=memory_bytes)
         for table in side():
             yield from partial.add(table)
         yield from partial.finish()

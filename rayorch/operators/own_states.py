@@ -44,10 +44,11 @@ class OwnStates:
     states: pa.Schema
 
     @property
-    def columns(self) -> list[str]:
+    def held_schema(self) -> pa.Schema:
         """The columns of the table of states that merging needs: keys, then pickled states."""
-        names: list[str] = self.states.names
-        return names[: len(self.by)] + [names[each.at] for each in self.own]
+        at = [*range(len(self.by)), *(each.at for each in self.own)]
+        fields = [self.states.field(i) for i in at]
+        return pa.schema([field.with_type(_takeable_type(field.type)) for field in fields])
 
     @property
     def valued(self) -> pa.Schema:
@@ -62,8 +63,8 @@ class OwnStates:
         found = grouped(_keys(rows.select(list(self.by))), rows.num_rows)
         made = []
         for each in self.own:
-            own, taken = each.aggregate, rows.select(list(each.takes)).take(found.order)
-            taken = taken.combine_chunks()
+            own, taken = each.aggregate, _takeable(rows.select(list(each.takes)))
+            taken = taken.take(found.order).combine_chunks()
             cut = (taken.slice(a, b - a) for a, b in pairwise(found.starts.tolist()))
             made.append(_pickled(own.update(own.create(), part) for part in cut))
         return self._filled(found.keys, made, self.states)
@@ -81,6 +82,7 @@ class OwnStates:
 
     def held(self, table: pa.Table) -> pa.Table:
         """Return the rows of a table of states that hold pickled states."""
+        table = _takeable(table)
         return table.filter(table.column(self.own[0].at).is_valid())
 
     def without(self, table: pa.Table, *, final: bool) -> pa.Table:
@@ -94,7 +96,7 @@ class OwnStates:
     def folded(self, tables: Iterator[pa.Table], *, final: bool) -> Iterator[pa.Table]:
         """Yield one row per group, of values in the columns of `valued`, else of states.
 
-        tables: rows of `columns` with their groups' marks, in order of the marks.
+        tables: rows of `held_schema` with their groups' marks, in order of the marks.
         """
         keys, states = list[pa.Table](), list[list[Any]]()
         last: bytes | None = None
@@ -188,6 +190,20 @@ def _keys(table: pa.Table) -> pa.Table:
     return pa.table(columns, names=[f"c{i}" for i in range(len(columns))])
 
 
+def _takeable(table: pa.Table) -> pa.Table:
+    """Return the rows in types of which Arrow can take some: of views it cannot."""
+    for i, field in enumerate(table.schema):
+        type_ = _takeable_type(field.type)
+        if type_ is not field.type:
+            table = table.set_column(i, field.with_type(type_), table.column(i).cast(type_))
+    return table
+
+
+def _takeable_type(type_: pa.DataType) -> pa.DataType:
+    view = pt.is_string_view(type_) or pt.is_binary_view(type_)
+    return carried_type(type_) if view else type_
+
+
 def _merged(merge: Callable[[Any, Any], Any], blobs: Sequence[bytes], *start: Any) -> Any:  # noqa: ANN401 - a state is whatever its author makes it.
     """Return one state of what `start` holds, if anything, and of pickled ones."""
     # They were written by the same program.
@@ -204,11 +220,24 @@ def _pickled(states: Iterable[Any]) -> pa.Array:
         pickler.clear_memo()
         buffer.seek(0)
         buffer.truncate()
-        pickler.dump(state)
+        try:
+            pickler.dump(state)
+        except (TypeError, AttributeError, pickle.PicklingError) as error:
+            raise SpecError(
+                f"the state of an aggregate of your own cannot travel: {error}",
+                value=type(state).__qualname__,
+                fix="keep numbers, texts, lists or tables in it, no handles and no generators",
+            ) from error
         found.append(buffer.getvalue())
     return pa.array(found, pa.binary())
 
 
 def _values(values: Iterable[object], type_: pa.DataType) -> pa.Array:
-    plain = [v.cast(type_) if isinstance(v, pa.Scalar) else v for v in values]
-    return pa.array(plain, type_)
+    plain = list(values)
+    try:
+        return pa.array([v.cast(type_) if isinstance(v, pa.Scalar) else v for v in plain], type_)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise SpecError(
+            f"an aggregate of your own returned what is no {type_}: {error}",
+            fix="let `finish` return values of the type in `returns`",
+        ) from error

@@ -39,6 +39,17 @@ def ordering(keys: Sequence[SortKey], columns: dict[str, str]) -> list[str]:
     ]
 
 
+def sort_key(terms: Sequence[str]) -> str:
+    """Return the expression that gives a row's place in an order as bytes.
+
+    terms: as of an ORDER BY. The last one, always the same, is because DuckDB makes of a few short
+    columns an integer instead.
+    """
+    pairs = (term.rsplit(" ", 3) for term in [*terms, "''::BLOB ASC NULLS LAST"])
+    parts = (f"{value}, '{' '.join(how)}'" for value, *how in pairs)
+    return f"create_sort_key({', '.join(parts)})"
+
+
 def sort_kernel(code: SortCode, schema: pa.Schema, room: Room) -> SqlKernel:
     """Return the kernel that yields all rows in order."""
     columns = names(schema)
@@ -263,7 +274,7 @@ def sum_type(type_: pa.DataType) -> pa.DataType:
         return pa.float64()
     if pt.is_duration(type_):
         return type_
-    raise SpecError("cannot be summed", value=str(type_))
+    raise SpecError("a column of this type has no sum and no mean", value=str(type_))
 
 
 def sql_type(type_: pa.DataType) -> str:

@@ -16,6 +16,7 @@ from rayorch.exchange import (
     ExchangePart,
     PlanLimits,
     ReduceSplit,
+    check_sides,
     dump_split,
     load_part,
     plan_exchange,
@@ -26,7 +27,6 @@ from rayorch.home import Home
 from rayorch.ids import RunId
 from rayorch.plan.errors import ExchangeChangedError, ExchangeTypesError, NoColumnsError
 from rayorch.program import ExchangeProgram
-from rayorch.relational import AsofCode, JoinCode, OperatorCode
 
 Written = tuple[WrittenBy, ExchangeResult]
 
@@ -41,7 +41,7 @@ def cut_stage(
 ) -> ReducePlan:
     """Divide a stage by what was measured, or find the bytes of a divided one anew; keep both.
 
-    Raises: StoreError; NoColumnsError, ExchangeTypesError, ExchangeChangedError.
+    Raises: StoreError; NoColumnsError, ExchangeTypesError, KeysApartError, ExchangeChangedError.
     """
     sides: list[list[ExchangePart]] = [[] for _ in range(exchange.sides)]
     writers: list[list[WrittenBy]] = [[] for _ in range(exchange.sides)]
@@ -64,7 +64,7 @@ def _divided(
     exchange: ExchangeProgram, sides: Sequence[Sequence[ExchangePart]], limits: PlanLimits
 ) -> ReducePlan:
     schemas = [_schema(exchange, parts, side) for side, parts in enumerate(sides)]
-    _check_keys(exchange.name, exchange.code, schemas)
+    check_sides(exchange.name, exchange.code, schemas)
     plan = plan_exchange(exchange.code, sides, limits)
     # Of nothing, one task: only by running it is it known what columns the operator makes.
     splits = plan.splits or (_nothing(len(sides)),)
@@ -120,43 +120,6 @@ def _rows_schema(exchange: ExchangeProgram, written: Sequence[Written]) -> bytes
         ]
         raise ExchangeTypesError(exchange.name, ", ".join(apart) or "columns differ")
     return next(iter(found), b"")
-
-
-def _check_keys(name: str, code: OperatorCode, schemas: Sequence[pa.Schema]) -> None:
-    """Refuse keys of two sides that cannot be equal: their rows would go to different tasks."""
-    for left, right in _paired(code):
-        types = [
-            schema.field(column).type for schema, column in zip(schemas, (left, right), strict=True)
-        ]
-        if _family(types[0]) != _family(types[1]):
-            raise ExchangeTypesError(
-                name, f"the keys {left!r} ({types[0]}) and {right!r} ({types[1]}) never compare"
-            )
-
-
-def _paired(code: OperatorCode) -> list[tuple[str, str]]:
-    match code:
-        case JoinCode():
-            return list(zip(code.left_on, code.right_on, strict=True))
-        case AsofCode():
-            return list(zip(code.left_by, code.right_by, strict=True))
-        case _:
-            return []
-
-
-def _family(type_: pa.DataType) -> str:
-    """Return the name of the types whose values are equal when they look equal."""
-    if pa.types.is_integer(type_):
-        return "whole number"
-    if pa.types.is_floating(type_):
-        return "number"
-    if pa.types.is_string(type_) or pa.types.is_large_string(type_):
-        return "text"
-    if pa.types.is_binary(type_) or pa.types.is_large_binary(type_):
-        return "binary"
-    if pa.types.is_timestamp(type_):
-        return "time of a zone" if type_.tz is not None else "time"
-    return str(type_)
 
 
 def _changed(plan: ReducePlan, made: ReducePlan, writers: Sequence[Sequence[WrittenBy]]) -> str:

@@ -57,7 +57,8 @@ class Plan(msgspec.Struct, frozen=True):
 def make_plan(program: Program, slots: int) -> Plan:
     """Look at every source now and cut it into splits for this many slots.
 
-    Raises: what `open_sink`, `discover` and `open_reader` of `connectors` raise.
+    Raises: what `open_sink`, `discover` and `open_reader` of `connectors` raise; KeyRefusedError
+    KeysApartError and SpecError of operators.
     """
     for sink in program.sinks:
         # A place or option that cannot be is refused now; nothing is created by it.
@@ -68,6 +69,11 @@ def make_plan(program: Program, slots: int) -> Plan:
         else _exchange_stage(program, stage, program.exchanges[stage.exchange])
         for stage in program.stages
     ]
+    if program.exchanges:
+        # Arrays and keys take a moment to import: only who exchanges pays.
+        from rayorch.plan.checking import check_exchanges  # noqa: PLC0415
+
+        check_exchanges(program, [plan for plan, _ in found])
     return Plan(
         run_plan=RunPlan(tuple(plan for plan, _ in found)),
         stages=tuple(shown for _, shown in found),

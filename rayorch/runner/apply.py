@@ -4,13 +4,14 @@ Only here, user code is called, and all that it raises is caught: it must never 
 that called it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.acero as ac
 
+from connectors.data_errors import MissingColumnError
 from rayorch.core.values import ErrorInfo
 from rayorch.program import (
     FilterCode,
@@ -105,6 +106,7 @@ class StepRun:
         names = [name for name, _ in code.columns]
         try:
             if code.plain is not None:
+                _refuse_missing(table, code.plain, self.step.name)
                 return table.select(list(code.plain)).rename_columns(names)
             return _projected(table, [expression for _, expression in code.columns], names)
         except BaseException as error:
@@ -166,6 +168,17 @@ def defined_at(step: Step) -> str:
         if code is not None:
             return f"{code.co_filename}:{code.co_firstlineno}"
     return step.where
+
+
+def _refuse_missing(table: pa.Table, columns: Sequence[str], name: str) -> None:
+    """Name a column that is not there, and what it may have been meant for.
+
+    Raises: MissingColumnError.
+    """
+    known = tuple(table.column_names)
+    for column in columns:
+        if column not in known:
+            raise MissingColumnError(f"what {name!r} is made of", column, known)
 
 
 def _projected(table: pa.Table, expressions: list[object], names: list[str]) -> pa.Table:

@@ -27,6 +27,7 @@ from rayorch.core.values import (
     SinkResult,
     StepSeconds,
 )
+from rayorch.errors import SpecError
 from rayorch.failpoints import failpoint
 from rayorch.program import MapCode, Step, StepId
 from rayorch.runner.apply import StepRun
@@ -119,7 +120,11 @@ class Attempt:
             self._abort_writers()
             doing, what = self._doing
             raise engine_failure(
-                f"cannot {doing} {what!r}", error, transform=what, source=self._source(doing)
+                f"cannot {doing} {what!r}",
+                error,
+                transform=what,
+                source=self._source(doing),
+                where=self._where(what),
             ) from error
         total_s = self._clock.monotonic_s() - began_s
         spent = self._spent
@@ -235,7 +240,7 @@ class Attempt:
 
             for index, (edge, exchange) in enumerate(self._loaded.edges):
                 self._edges[index] = EdgeWriter(
-                    self._loaded.store, self._lease, index, edge, exchange, self._loaded.limits
+                    self._loaded.scratch, self._lease, index, edge, exchange, self._loaded.limits
                 )
 
     def _exchange(self, index: int, table: pa.Table) -> None:
@@ -279,6 +284,13 @@ class Attempt:
         for edge in self._edges.values():
             edge.abort()
 
+    def _where(self, what: str) -> str:
+        """Return the user's file:line of an operator."""
+        operators = [exchange for _, exchange in self._loaded.edges]
+        if self._loaded.operator is not None:
+            operators.append(self._loaded.operator)
+        return next((each.where for each in operators if each.name == what), "")
+
     def _source(self, doing: str) -> str:
         """Say which input was being read, or computed with, as exactly as is known."""
         if doing == "write":
@@ -296,6 +308,7 @@ def engine_failure(
     origin: Origin = "engine",
     transform: str = "",
     source: str = "",
+    where: str = "",
 ) -> AttemptError:
     """Return what an exception outside of user code means for its attempt."""
     row = failure_of(error, origin)
@@ -305,9 +318,11 @@ def engine_failure(
             message=f"{doing}: {message_of(error)}",
             error_type=type(error).__qualname__,
             transform=transform,
-            where=where_of(error) if origin == "load" else "",
+            where=where_of(error) if origin == "load" else where,
             source=source,
-            remedy=row.advice,
+            # A SpecError says in its text what to do.
+            remedy=row.advice
+            or ("" if isinstance(error, SpecError) else getattr(error, "fix", "")),
             traceback=traceback_of(error, ours=row is BUG) if row in WITH_TRACEBACK else "",
         ),
     )

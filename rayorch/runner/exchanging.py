@@ -25,6 +25,7 @@ from rayorch.exchange import (
     ExchangeWriter,
     bucket_ids,
     carried_schema,
+    check_side,
     codec_for,
     dump_part,
     load_split,
@@ -73,6 +74,7 @@ class EdgeWriter:
         self._store = store
         self._edge = edge
         self._code = guarded(exchange, limits)
+        self._name = exchange.name
         # The steps after a union may lead to one side twice: each has a file of its own.
         name = f"{lease.task:07d}-{lease.attempt}-{lease.epoch}-{number}"
         self._key = exchange_key(lease.run, exchange.consumer, name)
@@ -82,7 +84,7 @@ class EdgeWriter:
         self._writer: ExchangeWriter | None = None
 
     def write(self, table: pa.Table) -> None:
-        """Take rows. Raises: ResultError, KeyRefusedError, StoreError."""
+        """Take rows. Raises: ResultError, MissingColumnError, KeyRefusedError, StoreError."""
         if self._writer is None:
             self._open(table.schema)
         assert self._schema is not None
@@ -103,7 +105,9 @@ class EdgeWriter:
             side=self._edge.side,
             rows=part.rows,
             size_bytes=part.size_bytes,
-            rows_schema=b"" if self._partial is None else _rows_of(self._schema),
+            rows_schema=b""
+            if not isinstance(self._code, AggregateCode)
+            else _rows_of(self._schema),
             payload=dump_part(part),
         )
 
@@ -113,10 +117,11 @@ class EdgeWriter:
             self._writer.abort()
 
     def _open(self, schema: pa.Schema) -> None:
+        check_side(self._name, self._code, self._edge.side, schema)
         self._schema = schema
         self._partial = open_partial(self._code, schema, self._memory_bytes)
         keying = keying_of(self._code, self._edge.side)
-        if self._partial is not None:
+        if self._partial is not None and isinstance(self._code, AggregateCode):
             schema = self._partial.schema
             assert isinstance(keying, HashKeys)
             # States have their keys first, under names of their own.
@@ -163,9 +168,11 @@ class ExchangeReader:
         """
         code = guarded(self._exchange, self._limits)
         # Batches are halved for each time that memory ran out; a kernel works as many parts of its
-        # keys instead, one after the other. What has no keys spills.
+        # keys instead, one after the other.
         passes = max(1, batch_bytes_of(self._limits.memory_bytes) // batch_bytes)
-        if not isinstance(keying_of(code), HashKeys):
+        keying = keying_of(code)
+        if not isinstance(keying, HashKeys) or keying.columns == ():
+            # Without keys, every part would have a row of its own: the totals of its rows.
             passes = 1
         for number in range(passes):
             sides = [

@@ -52,7 +52,8 @@ class LoadedStage:
     limits: CodeLimits
     is_local: bool
     edges: tuple[tuple[ExchangeEdge, ExchangeProgram], ...] = ()
-    store: Store  # of the home, where exchange files lie
+    operator: ExchangeProgram | None = None  # whose result its rows are
+    scratch: Store  # of the home, where exchange files lie
 
     def is_cheap(self, split: Split) -> bool:
         """Say whether reading the split inline is cheaper than another thread's doing it."""
@@ -94,8 +95,9 @@ class LoadedProgram:
             sink_names={edge.sink: self._program.sinks[edge.sink].name for edge in stage.sinks},
             branches=branches_of(stage),
             limits=limits,
+            operator=None if stage.exchange is None else exchanges[stage.exchange],
             edges=tuple((edge, exchanges[edge.exchange]) for edge in stage.exchanges),
-            store=self._home.store,
+            scratch=self._home.scratch,
             is_local=all(urlsplit(root).scheme in _LOCAL for root in discovery.roots),
         )
         self.stages[index] = loaded

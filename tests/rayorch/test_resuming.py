@@ -68,13 +68,21 @@ def test_a_function_of_groups_and_a_users_aggregate_may_be_mended() -> None:
             lambda lines: lines.sort("g", "a"),
             lambda lines: lines.repartition("g", "a", ranges=True),
         ),
+        (
+            lambda lines: lines.aggregate("g", by="a", n=("x", "sum")),
+            lambda lines: lines.aggregate("g", by="a", n=("x", "sum"), deterministic=True),
+        ),
+        (
+            lambda lines: lines.join("g", lines, on="a", how="left"),
+            lambda lines: lines.join("g", lines, on="a", how="full"),
+        ),
     ],
 )
 def test_what_exchanges_were_filled_by_may_not_change(before: Build, after: Build) -> None:
     """Half of the rows would be where the old keys put them."""
     assert refusal(lambda: check(before, after)) == (
-        "run r1 cannot be resumed: the keys or measures of 'g' have changed\n"
-        "  start a new run: its exchange was filled by the old ones"
+        "run r1 cannot be resumed: the keys, measures or kind of 'g' have changed\n"
+        "  start a new run: its exchange was filled, and divided, by the old ones"
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from rayorch.operators import open_partial
 from rayorch.relational import (
     AsofCode,
     DedupeCode,
@@ -18,7 +19,7 @@ from rayorch.relational import (
     WindowCode,
     WindowColumn,
 )
-from tests.rayorch.operators.oracle import cut, kernel, result, rows_of, wanted
+from tests.rayorch.operators.oracle import MEMORY_BYTES, cut, kernel, result, rows_of, wanted
 
 HOWS: tuple[JoinHow, ...] = ("inner", "left", "right", "full", "semi", "anti")
 SHAPES = ["plain", "one_key", "distinct", "left_empty", "right_empty"]
@@ -101,6 +102,45 @@ def test_dedupe_keeps_the_first_by_order_then_of_the_input(seed: int, tmp_path: 
 
     expected = wanted('SELECT DISTINCT ON (k, f) * FROM t ORDER BY "at", id', t=table)
     assert rows_of(found) == rows_of(expected)
+
+
+@pytest.mark.parametrize("memory_bytes", [1 << 14, MEMORY_BYTES])
+@pytest.mark.parametrize("order", [(), (SortKey(column="at"),)])
+def test_dedupe_before_the_exchange_changes_no_result(
+    order: tuple[SortKey, ...], memory_bytes: int, tmp_path: Path
+) -> None:
+    """Pieces of the input come one after another, as files of an exchange do."""
+    random = np.random.default_rng(1)
+    table = make(random, 2_000, 300)
+    code = DedupeCode(by=("k", "f"), order=order, deterministic=True)
+    sent: list[pa.Table] = []
+    for piece in cut(table, random):
+        partial = open_partial(code, table.schema, memory_bytes)
+        assert partial is not None
+        assert partial.schema.equals(table.schema)
+        for batch in cut(piece, random):
+            sent += partial.add(batch)
+        sent += partial.finish()
+
+    found = result(kernel(code, table.schema, spill=tmp_path), sent)
+
+    assert rows_of(found) == rows_of(result(kernel(code, table.schema, spill=tmp_path), [table]))
+
+
+def test_dedupe_sends_a_key_once_or_rows_as_they_are(tmp_path: Path) -> None:
+    few = pa.table({"k": np.arange(200_000) % 10, "x": np.arange(200_000)})
+    none = pa.table({"k": np.arange(200_000), "x": np.arange(200_000)})
+
+    for table, sent in ((few, 10), (none, 200_000)):
+        code = DedupeCode(by=("k",), order=(SortKey(column="x", descending=True),))
+        partial = open_partial(code, table.schema, MEMORY_BYTES)
+        assert partial is not None
+        left = [s for at in range(0, 200_000, 20_000) for s in partial.add(table.slice(at, 20_000))]
+        left += partial.finish()
+
+        assert partial.paid == {"rows_in": 200_000, "rows_out": sent}
+        rows = pa.concat_tables(left)
+        assert min(rows["x"].to_pylist()) == (199_990 if table is few else 0)
 
 
 @pytest.mark.parametrize("direction", ["backward", "forward", "nearest"])
@@ -187,3 +227,19 @@ def test_what_a_source_raises_comes_through_and_the_spill_folder_is_empty(tmp_pa
     with pytest.raises(LostError):
         list(opened.run([broken]))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.timeout(30)
+def test_an_asof_join_without_keys_sorts_both_sides_and_merges(tmp_path: Path) -> None:
+    """In nested loops, which DuckDB takes for streams when it may, this takes over 30 seconds."""
+    random = np.random.default_rng(0)
+    lefts, rights = random.permutation(2_000_000), np.sort(random.permutation(2_000_000)[:200_000])
+    left, right = pa.table({"at": lefts}), pa.table({"at": rights})
+    code = AsofCode(left_on="at", right_on="at")
+
+    found = result(kernel(code, left.schema, right.schema, spill=tmp_path), [left], [right])
+
+    places = np.searchsorted(rights, found["at"].to_numpy(), side="right") - 1
+    expected = pa.array(rights[places], mask=places < 0)
+    assert found["at_right"].combine_chunks().equals(expected)
+    assert found.num_rows == len(lefts)
