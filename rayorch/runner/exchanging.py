@@ -167,7 +167,8 @@ class ExchangeReader:
         # Batches are halved for each time that memory ran out; a kernel works as many parts of its
         # keys instead, one after the other. What has no keys spills.
         passes = max(1, batch_bytes_of(self._limits.memory_bytes) // batch_bytes)
-        if not isinstance(keying_of(code), HashKeys):
+        keying = keying_of(code)
+        if not isinstance(keying, HashKeys) or keying.columns == ():
             passes = 1
         for number in range(passes):
             sides = [
