@@ -12,7 +12,7 @@ from rayorch.core.commands import EnsureRunners, Lease
 from rayorch.core.facts import Event, PlacementReady
 from rayorch.core.leasing import RunnerSlot
 from rayorch.core.run import ACTIVE, RUN_KINDS, RUN_TRANSITIONS, Flow, Run, RunState
-from rayorch.core.task import Task, TaskState
+from rayorch.core.task import Task, TaskLeased, TaskState, step
 from rayorch.errors import InvalidTransitionError, UnknownRunError
 from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId
 
@@ -94,6 +94,22 @@ class Book:
             counts = self.flows[run.id].counts[task.stage]
             counts[before.state] -= 1
             counts[task.state] += 1
+
+    def lease(self, run: Run, slot: RunnerSlot, task: Task, at_s: float) -> Lease:
+        """Give a runner the next attempt of a task."""
+        leased = TaskLeased(run.id, task.id, task.attempt + 1, self.epoch, slot.id)
+        after = step(task, leased, run.retry, at_s)
+        lease = Lease(
+            run=run.id,
+            task=task.id,
+            attempt=after.attempt,
+            epoch=after.epoch,
+            stage=task.stage,
+            version=run.version,
+            shrink=task.shrink,
+        )
+        self.hold(run, slot, lease, after)
+        return lease
 
     def hold(self, run: Run, slot: RunnerSlot, lease: Lease, task: Task) -> None:
         """Queue a lease on a runner."""

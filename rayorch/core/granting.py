@@ -13,7 +13,7 @@ from rayorch.core.leasing import RunnerSlot
 from rayorch.core.queues import ReadyQueue
 from rayorch.core.run import ACTIVE, Flow, Run, RunState
 from rayorch.core.settling import settle
-from rayorch.core.task import RetryDue, Task, TaskLeased, TaskState, step
+from rayorch.core.task import RetryDue, Task, TaskState, step
 
 STRANDED_S: Final = 60.0
 """How long a class waits for a pool of its plan that has no runner, before any may serve it."""
@@ -98,9 +98,8 @@ def _grant(book: Book, run: Run, event: Event) -> Iterable[Command]:
         classes = served[slot.pool]
         if not slot.queue and flow.suspects.count(classes):
             slot.alone = True
-            leases = _lease(
-                book, run, slot, islice(_next(run, flow, flow.suspects, classes), 1), event
-            )
+            tasks = islice(_next(run, flow, flow.suspects, classes), 1)
+            leases = tuple(book.lease(run, slot, each, event.at_s) for each in tasks)
             slot.alone = bool(leases)
         else:
             first = flow.ready.first(classes)
@@ -110,9 +109,8 @@ def _grant(book: Book, run: Run, event: Event) -> Iterable[Command]:
             ready = flow.ready.count(classes)
             peers = sum(served[other.pool] == classes for other in slots)
             count = leasing.share(room, ready, peers) if room else 0
-            leases = _lease(
-                book, run, slot, islice(_next(run, flow, flow.ready, classes), count), event
-            )
+            tasks = islice(_next(run, flow, flow.ready, classes), count)
+            leases = tuple(book.lease(run, slot, each, event.at_s) for each in tasks)
         if leases:
             yield SendLeases(event.id, slot.id, leases)
 
@@ -148,27 +146,6 @@ def _next(run: Run, flow: Flow, queue: ReadyQueue, classes: tuple[int, ...]) -> 
             flow.aside.setdefault(task.stage, []).append(task.id)  # What it reads was lost.
         else:
             yield task
-
-
-def _lease(
-    book: Book, run: Run, slot: RunnerSlot, tasks: Iterable[Task], event: Event
-) -> tuple[Lease, ...]:
-    leases: list[Lease] = []
-    for task in tasks:
-        leased = TaskLeased(run.id, task.id, task.attempt + 1, book.epoch, slot.id)
-        after = step(task, leased, run.retry, event.at_s)
-        lease = Lease(
-            run=run.id,
-            task=task.id,
-            attempt=after.attempt,
-            epoch=after.epoch,
-            stage=task.stage,
-            version=run.version,
-            shrink=task.shrink,
-        )
-        book.hold(run, slot, lease, after)
-        leases.append(lease)
-    return tuple(leases)
 
 
 def _runs_here(slot: RunnerSlot, run: Run) -> bool:

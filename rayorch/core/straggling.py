@@ -10,11 +10,11 @@ from typing import Final
 
 from rayorch.core import leasing
 from rayorch.core.book import Book
-from rayorch.core.commands import Command, CutTask, Lease, Record, RevokeLeases, SendLeases
+from rayorch.core.commands import Command, CutTask, Record, RevokeLeases, SendLeases
 from rayorch.core.facts import AttemptFinished, Event, SecondTry
 from rayorch.core.leasing import RunnerSlot
 from rayorch.core.run import Run
-from rayorch.core.task import Task, TaskLeased, TaskState, step
+from rayorch.core.task import Task, TaskState
 from rayorch.ids import EventId, RunnerId, TaskId
 
 BEHIND: Final = 2.0
@@ -44,7 +44,7 @@ def second_tries(book: Book, run: Run, event: Event) -> Iterable[Command]:
         if target is None:
             continue
         idle.remove(target)
-        lease = _leased(book, run, target, task, event.at_s)
+        lease = book.lease(run, target, task, event.at_s)
         flow.second[task.id] = (slot.id, target.id)
         taken_s = event.at_s - slot.started_s
         yield Record(
@@ -105,19 +105,3 @@ def _behind(book: Book, run: Run, at_s: float) -> list[tuple[RunnerSlot, Task]]:
 def _may_run(book: Book, run: Run, slot: RunnerSlot, task: Task) -> bool:
     fits = all(leasing.fits(slot, each.cores, each.memory_bytes) for each in run.stages)
     return fits and book.flows[run.id].routes.serves(slot.pool, task.id)
-
-
-def _leased(book: Book, run: Run, slot: RunnerSlot, task: Task, at_s: float) -> Lease:
-    leased = TaskLeased(run.id, task.id, task.attempt + 1, book.epoch, slot.id)
-    after = step(task, leased, run.retry, at_s)
-    lease = Lease(
-        run=run.id,
-        task=task.id,
-        attempt=after.attempt,
-        epoch=after.epoch,
-        stage=task.stage,
-        version=run.version,
-        shrink=task.shrink,
-    )
-    book.hold(run, slot, lease, after)
-    return lease
