@@ -21,12 +21,16 @@ if TYPE_CHECKING:
     from placement.search import Search
     from placement.tables import Tables
 
-_SIZE_MAX: Final = 300
+_SIZE_MAX: Final = 500
 _SIZE_MIN: Final = 16
 _EVENT_SIZE_MIN: Final = 80
 _FINALISTS: Final = 6
 _ROUNDS: Final = 4
 _ROUND_SHARE: Final = 0.12
+# A round moves the deadline forward by at most this share of the time.
+_TIGHTEN_MAX: Final = 0.03
+# What is about as dear as a plan that failed is much the same plan.
+_UNLIKE: Final = 1.01
 # Share of the time limit that is kept for the forecast of the chosen plan.
 _RESERVE: Final = 0.1
 _RESCUES: Final = (1.06, 1.12, 1.2, 1.3, 1.5, 2.0, 3.0)
@@ -76,14 +80,19 @@ class _Jury:
         return self._best is not None and not self._best[0]
 
     def hear(self, ranked: list[Scored]) -> float:
-        """Judge the first few of some layouts; seconds by which the very first one is too late."""
-        late_s = None
+        """Judge some layouts until one keeps its promise; seconds by which the first is too late.
+
+        Those that follow a failure are a little dearer each: its neighbours would fail as well.
+        """
+        late_s, heard, last = None, 0, 0.0
         for scored in ranked:
-            if scored.layout in self._heard and late_s is not None:
+            score = self._goal.score(scored.sample)
+            if late_s is not None and (scored.layout in self._heard or score < _UNLIKE * last):
                 continue
             sample = self._judge(scored)
             late_s = _overrun_s(self._goal, sample) if late_s is None else late_s
-            if len(self._heard) % _FINALISTS == 0 or self._is_pressed():
+            heard, last = heard + 1, score
+            if self._goal.is_kept(sample) or heard == _FINALISTS or self._is_pressed():
                 break
         return late_s or 0.0
 
@@ -139,7 +148,7 @@ def _overrun_s(goal: Goal, sample: Sample) -> float:
     if not isinstance(objective, Deadline):
         return 0.0
     late = sample.quantile_s(1.0 - (1.0 - objective.confidence) * goal.reserve) - objective.at_s
-    return min(max(0.0, late), 0.1 * (objective.at_s - goal.now_s))
+    return min(max(0.0, late), _TIGHTEN_MAX * (objective.at_s - goal.now_s))
 
 
 class Confirmation:

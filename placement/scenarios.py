@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from placement.model import Pool, Problem, Spot
-    from placement.tables import Floats
+    from placement.tables import Floats, Ints
 
 # Draws per class and scenario; larger classes use them again from the start.  The sum over a
 # class of 2,048 draws varies by cv / 45, so re-use is not visible in a finish time.
@@ -81,6 +81,18 @@ def mean_scenario(problem: Problem) -> Scenarios:
         back=np.full((1, pools, 1), np.inf),
         slow=np.ones((1, pools)),
         startup=np.ones((1, pools)),
+    )
+
+
+def take(scenarios: Scenarios, chosen: Ints) -> Scenarios:
+    """Some scenarios, by their indices."""
+    return Scenarios(
+        size=chosen.size,
+        noise=tuple(n[chosen] for n in scenarios.noise),
+        gone=scenarios.gone[chosen],
+        back=scenarios.back[chosen],
+        slow=scenarios.slow[chosen],
+        startup=scenarios.startup[chosen],
     )
 
 

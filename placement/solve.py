@@ -29,7 +29,7 @@ from placement.simulate import ClassSimulator
 from placement.starts import first_layout, starts
 from placement.tables import Tables, tables_of
 
-_SIZE_MAX: Final = 96
+_SIZE_MAX: Final = 128
 _SIZE_MIN: Final = 8
 _SIZE_FIRST: Final = 4
 # A search needs about this many evaluations to be worth its name.
@@ -140,7 +140,7 @@ def _improve(search: Search, heads: list[Scored]) -> list[Scored]:
     found = list(heads)
     alive = heads
     for keep, share in _HALVING:
-        alive = sorted(alive, key=lambda s: s.score)[:keep]
+        alive = _field(search, alive, keep)
         grown = []
         for start in alive:
             time = search.budget.slice_of(share / len(alive))
@@ -153,6 +153,17 @@ def _improve(search: Search, heads: list[Scored]) -> list[Scored]:
     for scored in alive:
         note(search, search.names[scored.layout], scored)
     return found
+
+
+def _field(search: Search, alive: list[Scored], keep: int) -> list[Scored]:
+    """The best few; at least half of them keep the objective, when so many do.
+
+    What misses it may look cheap for ever, and never be made to keep it.
+    """
+    ranked = sorted(alive, key=lambda s: s.score)
+    kept = [s for s in ranked if search.goal.is_kept(s.sample)][: -(-keep // 2)]
+    rest = [s for s in ranked if s not in kept]
+    return [*kept, *rest[: keep - len(kept)]]
 
 
 def _shortfall(problem: Problem, forecast: Forecast) -> str:
