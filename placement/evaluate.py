@@ -26,6 +26,7 @@ _TAIL: Final = 8
 _FEW: Final = 16
 _RACE_MIN: Final = 32
 _LOST_EARLY: Final = 0.8
+_FAR_OFF: Final = 0.15
 # A few scenarios may flatter a layout by this share of its cost beside their standard error.
 _DOUBT: Final = 0.005
 # Seconds on the reference machine for a task at event level, measured.
@@ -156,6 +157,14 @@ class Evaluator:
         if found.score > bar or (was_kept and not goal.is_kept(found.sample)):
             return None
         return found
+
+    def is_far_off(self, layout: Layout, goal: Goal) -> bool:
+        """Whether a layout is late in far more of a few scenarios than may be missed."""
+        deadline = goal.objective
+        if self.size < _RACE_MIN or not isinstance(deadline, Deadline):
+            return False
+        part = self._run(layout, take(self.scenarios, self._few), self._few_sim)
+        return part.miss_share(deadline.at_s - goal.tighten_s) > _FAR_OFF
 
     def _tail_of(self, current: Scored) -> Ints:
         """The scenarios in which the current layout ends latest."""

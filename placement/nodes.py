@@ -26,7 +26,9 @@ class Outcome:
 class Node:
     """A node that was granted: what it has free, and what runs on it."""
 
-    __slots__ = ("boot", "end", "free", "gpus", "mem", "parts", "pool", "ready", "running", "serves", "up")
+    __slots__ = (
+        "boot", "end", "free", "gpus", "mem", "parts", "pool", "ready", "running", "serves", "up",
+    )  # fmt: skip
 
     def __init__(self, pool: int, parts: tuple[int, ...], up: float, ready: float) -> None:
         self.pool = pool
