@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _SIZE_MAX: Final = 500
 _SIZE_MIN: Final = 16
-_EVENT_SIZE_MIN: Final = 80
+_EVENT_SIZE_MIN: Final = 200
 _FINALISTS: Final = 6
 _ROUNDS: Final = 4
 _ROUND_SHARE: Final = 0.12
@@ -43,7 +43,7 @@ def choose(search: Search, found: list[Scored]) -> tuple[Scored, Forecast]:
     jury = _Jury(search)
     pool = {s.layout: s for s in found}
     for _ in range(_ROUNDS):
-        first_late_s = jury.hear(sorted(pool.values(), key=lambda s: search.goal.score(s.sample)))
+        first_late_s = jury.hear(_ranked(search, pool))
         if search.budget.left_s <= _ROUND_SHARE * search.budget.limit_s / 2:
             break
         # What was cheapest on the search's luck may have failed on fresh luck: ask for more.
@@ -53,9 +53,15 @@ def choose(search: Search, found: list[Scored]) -> tuple[Scored, Forecast]:
         walk = anneal(start, search.evaluator, search.goal, time, search.rng)
         pool.update({s.layout: s for s in walk})
     if not jury.is_kept:
-        jury.hear(sorted(pool.values(), key=lambda s: search.goal.score(s.sample)))
+        jury.hear(_ranked(search, pool))
     jury.rescue()
     return jury.best, forecast_on_fresh_luck(search, jury.best.layout)
+
+
+def _ranked(search: Search, pool: dict[Layout, Scored]) -> list[Scored]:
+    """What keeps the objective on the luck of the search first, the cheapest of it first."""
+    goal = search.goal
+    return sorted(pool.values(), key=lambda s: (not goal.is_kept(s.sample), goal.score(s.sample)))
 
 
 class _Jury:
@@ -87,7 +93,8 @@ class _Jury:
         late_s, heard, last = None, 0, 0.0
         for scored in ranked:
             score = self._goal.score(scored.sample)
-            if late_s is not None and (scored.layout in self._heard or score < _UNLIKE * last):
+            is_alike = last <= score < _UNLIKE * last
+            if late_s is not None and (scored.layout in self._heard or is_alike):
                 continue
             sample = self._judge(scored)
             late_s = _overrun_s(self._goal, sample) if late_s is None else late_s

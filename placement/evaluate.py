@@ -145,6 +145,7 @@ class Evaluator:
         bar = current.score * (1.0 + heat)
         was_kept = goal.is_kept(current.sample)
         if self.size >= _RACE_MIN:
+            is_new = False
             for block, simulator in (
                 (self._tail_of(current), None),
                 (self._few, self._few_sim),
@@ -153,6 +154,11 @@ class Evaluator:
                 usd, end_s = self._floor(goal, current.sample, part, block)
                 if goal.score_of(usd, end_s) > bar or (was_kept and not goal.is_in_time(end_s)):
                     return None
+                was = current.sample
+                is_new |= bool((part.usd != was.usd[block]).any())
+                is_new |= bool((part.end_s != was.end_s[block]).any())
+            if not is_new:
+                return None
         found = self.scored(layout, goal)
         if found.score > bar or (was_kept and not goal.is_kept(found.sample)):
             return None

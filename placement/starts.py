@@ -213,14 +213,17 @@ def _widest_needed(search: Search, parts: tuple[Part, ...], stacks: list[Stack])
         if layout == tried or not is_served(tables, layout):
             continue
         tried = layout
-        if factor < factors[-1] and search.evaluator.is_far_off(layout, search.goal):
+        if search.evaluator.is_far_off(layout, search.goal):
             continue
         scored = search.evaluator.scored(layout, search.goal)
         if best is None or scored.score < best.score:
             best = scored
         if isinstance(problem.objective, Deadline) and search.goal.is_kept(scored.sample):
             break
-    assert best is not None
+    if best is None:
+        # However wide, it is late: it may still be mended.
+        assert tried is not None
+        best = search.evaluator.scored(tried, search.goal)
     return best
 
 
