@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from placement.evaluate import EVENT_S, Scored, horizon_s, sample_events
 from placement.greedy import within_depth
 from placement.improve import anneal
-from placement.model import Deadline, Problem
+from placement.model import Budget, Deadline, Problem
 from placement.plan import Forecast
 from placement.risk import Goal, hit_interval
 from placement.scenarios import draw, first, is_random
@@ -44,7 +44,9 @@ def choose(search: Search, found: list[Scored]) -> tuple[Scored, Forecast]:
     pool = {s.layout: s for s in found}
     for _ in range(_ROUNDS):
         first_late_s = jury.hear(_ranked(search, pool))
-        if search.budget.left_s <= _ROUND_SHARE * search.budget.limit_s / 2:
+        # Another round ends with a hearing or two, and the forecast is one more.
+        spare_s = search.budget.left_s - 3.0 * jury.hearing_s
+        if spare_s <= _ROUND_SHARE * search.budget.limit_s / 2:
             break
         # What was cheapest on the search's luck may have failed on fresh luck: ask for more.
         search.goal = replace(search.goal, tighten_s=search.goal.tighten_s + first_late_s)
@@ -54,7 +56,7 @@ def choose(search: Search, found: list[Scored]) -> tuple[Scored, Forecast]:
         pool.update({s.layout: s for s in walk})
     if not jury.is_kept:
         jury.hear(_ranked(search, pool))
-    jury.rescue()
+    jury.rescue(pool)
     return jury.best, forecast_on_fresh_luck(search, jury.best.layout)
 
 
@@ -85,6 +87,11 @@ class _Jury:
         """Whether the best layout keeps the objective on fresh luck."""
         return self._best is not None and not self._best[0]
 
+    @property
+    def hearing_s(self) -> float:
+        """Seconds that one layout takes to be judged, about."""
+        return self._fresh.run_s
+
     def hear(self, ranked: list[Scored]) -> float:
         """Judge some layouts until one keeps its promise; seconds by which the first is too late.
 
@@ -103,9 +110,17 @@ class _Jury:
                 break
         return late_s or 0.0
 
-    def rescue(self) -> None:
-        """Widen the best that failed, when it may beat what is kept; else try the safest starts."""
+    def rescue(self, pool: dict[Layout, Scored]) -> None:
+        """Widen the best that failed, when it may beat what is kept; else try the safest starts.
+
+        What costs too much is not widened: the cheapest of all are tried.
+        """
         problem, tables = self._search.problem, self._search.tables
+        if isinstance(problem.objective, Budget):
+            if not self.is_kept:
+                for scored in sorted(pool.values(), key=lambda s: s.sample.mean_usd)[:_FINALISTS]:
+                    self._judge(scored)
+            return
         if self._failed is not None:
             score, failed = self._failed
             for factor in _RESCUES:
@@ -177,6 +192,13 @@ class Confirmation:
         self._scenarios = first(scenarios, self.size)
         self._classes = ClassSimulator(problem, search.tables, self._scenarios)
         self._known: dict[Layout, Sample] = {}
+
+    @property
+    def run_s(self) -> float:
+        """Seconds that a layout takes, about; for classes, as the last one took."""
+        if self.by_events:
+            return self.size * EVENT_S * self._search.problem.tasks
+        return self._classes.work_s
 
     def _affordable(self, size: float) -> int:
         return int(min(max(size, _SIZE_MIN), _SIZE_MAX))

@@ -109,6 +109,13 @@ class Evaluator:
         self.seconds_each = self._full_sim.each_s
         return sample
 
+    @property
+    def run_s(self) -> float:
+        """Seconds that a layout takes on all scenarios, about."""
+        if self.by_events:
+            return self.size * EVENT_S * (self.problem.tasks + 8)
+        return self._full_sim.work_s
+
     def _run(
         self, layout: Layout, scenarios: Scenarios, simulator: ClassSimulator | None
     ) -> Sample:

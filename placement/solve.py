@@ -37,6 +37,10 @@ _EVALUATIONS: Final = 120
 # Starts that are annealed, and the share of the time limit for them: more for fewer.
 _HALVING: Final = ((8, 0.16), (3, 0.18), (1, 0.2))
 
+# Share of the time limit that the search leaves for fresh luck.
+_KEPT: Final = 0.35
+_RUNS_MIN: Final = 3.0
+
 
 def solve(
     problem: Problem, *, time_limit_s: float = 10.0, seed: int = 0, clock: Clock | None = None
@@ -140,10 +144,15 @@ def _improve(search: Search, heads: list[Scored]) -> list[Scored]:
     found = list(heads)
     alive = heads
     for keep, share in _HALVING:
-        alive = _field(search, alive, keep)
+        # A start that cannot be changed a few times is not worth its turn.
+        turns = share * search.budget.limit_s / max(search.evaluator.run_s, 1e-9) / _RUNS_MIN
+        alive = _field(search, alive, max(1, min(keep, int(turns))))
         grown = []
         for start in alive:
-            time = search.budget.slice_of(share / len(alive))
+            time = search.budget.slice_of(share / len(alive), keep=_KEPT)
+            if time.share >= 1.0:
+                grown.append(start)
+                continue
             walk = anneal(start, search.evaluator, search.goal, time, search.rng)
             name = search.names.get(start.layout, "search")
             search.names.setdefault(walk[-1].layout, f"{name.removesuffix('+annealed')}+annealed")
@@ -151,7 +160,7 @@ def _improve(search: Search, heads: list[Scored]) -> list[Scored]:
             grown.append(walk[-1])
         alive = grown
     for scored in alive:
-        note(search, search.names[scored.layout], scored)
+        note(search, search.names.get(scored.layout, "search"), scored)
     return found
 
 
@@ -162,7 +171,8 @@ def _field(search: Search, alive: list[Scored], keep: int) -> list[Scored]:
     """
     ranked = sorted(alive, key=lambda s: s.score)
     kept = [s for s in ranked if search.goal.is_kept(s.sample)][: -(-keep // 2)]
-    rest = [s for s in ranked if s not in kept]
+    taken = {s.layout for s in kept}
+    rest = [s for s in ranked if s.layout not in taken]
     return [*kept, *rest[: keep - len(kept)]]
 
 

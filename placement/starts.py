@@ -26,6 +26,7 @@ from placement.tiny import is_tiny, tiny_layout
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from placement.budget import Slice
     from placement.evaluate import Scored
     from placement.tables import Bools, Tables
 
@@ -41,7 +42,6 @@ _HAZARDS: Final = (0.02, np.inf, 0.0)
 _EXACT_SHARE: Final = 0.15
 _MENU_SHARE: Final = 0.05
 _MENUS_SHARE: Final = 0.08
-_ALONE_SHARE: Final = 0.08
 _MENU_LIMIT_MIN_S: Final = 0.2
 _MENU_CLASSES_MAX: Final = 40
 # Seconds on the reference machine for a class and pool of a menu, measured.
@@ -79,7 +79,7 @@ def starts(search: Search) -> list[Scored]:
     for name, layout in _exact(search):
         found[layout] = search.evaluator.scored(layout, search.goal)
         note(search, name, found[layout])
-    for name, scored in (*_alone(search, parts, choices), *_menus(search)):
+    for name, scored in (*_alone(search, parts, choices, time), *_menus(search)):
         if scored.layout not in found:
             note(search, name, scored)
         found[scored.layout] = scored
@@ -108,13 +108,12 @@ def _exact(search: Search) -> Iterator[tuple[str, Layout]]:
 
 
 def _alone(
-    search: Search, parts: tuple[Part, ...], choices: Mapping[str, Weigh]
+    search: Search, parts: tuple[Part, ...], choices: Mapping[str, Weigh], time: Slice
 ) -> Iterator[tuple[str, Scored]]:
     """Each pool alone for all that it can do, the fastest on demand for the rest."""
     problem, tables = search.problem, search.tables
     sites = sites_of(problem, tables, parts, data_locations(problem, tables))
     rest = [stack_of(problem, tables, parts, s, choices["fastest-on-demand"]) for s in sites]
-    time = search.budget.slice_of(_ALONE_SHARE)
     for p, pool in enumerate(problem.pools):
         if time.share >= 1.0:
             return
