@@ -13,6 +13,7 @@ from placement.model import Budget, Deadline, Problem
 from placement.plan import Forecast
 from placement.risk import Goal, hit_interval
 from placement.scenarios import draw, first, is_random
+from placement.search import rescored
 from placement.simulate import ClassSimulator, Sample
 from placement.starts import is_served
 
@@ -30,8 +31,10 @@ _FINALISTS: Final = 6
 _FEW: Final = 120
 _FAR_OFF: Final = 0.05
 # On so many scenarios a plan may miss a little more often than on those that it was chosen on.
-_RESERVE_FRESH: Final = 0.42
+_RESERVE_FRESH: Final = 0.5
 _ROUNDS: Final = 4
+# Phases of the search before: their luck is not met again.
+_PHASES: Final = 8
 _ROUND_SHARE: Final = 0.12
 # A round moves the deadline forward by at most this share of the time.
 _TIGHTEN_MAX: Final = 0.03
@@ -48,7 +51,7 @@ def choose(search: Search, found: list[Scored]) -> tuple[Scored, Forecast]:
     """Choose on fresh luck among all that was found; search on, tighter, while time remains."""
     jury = _Jury(search)
     pool = {s.layout: s for s in found}
-    for _ in range(_ROUNDS):
+    for turn in range(_ROUNDS):
         first_late_s = jury.hear(_ranked(search, pool))
         # Another round ends with a hearing or two, and the forecast is one more.
         spare_s = search.budget.left_s - 3.0 * jury.hearing_s
@@ -56,7 +59,7 @@ def choose(search: Search, found: list[Scored]) -> tuple[Scored, Forecast]:
             break
         # What was cheapest on the search's luck may have failed on fresh luck: ask for more.
         search.goal = replace(search.goal, tighten_s=search.goal.tighten_s + first_late_s)
-        start = search.evaluator.scored(jury.best.layout, search.goal)
+        (start,) = rescored(search, [jury.best], _PHASES + turn)
         time = search.budget.slice_of(_ROUND_SHARE)
         walk = anneal(start, search.evaluator, search.goal, time, search.rng)
         pool.update({s.layout: s for s in walk})

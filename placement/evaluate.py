@@ -84,14 +84,19 @@ class Evaluator:
         self.size = size if is_random(problem) else 1
         self._end_s = end_s
         self.by_events = False
-        ahead = horizon_s(problem, end_s - problem.now_s)
+        self.redraw(seed)
+        self._mean_sim = ClassSimulator(problem, tables, mean_scenario(problem))
+        self.evaluations = 0
+        self.seconds_each = 0.0
+
+    def redraw(self, seed: int) -> None:
+        """Meet other luck from now on: what a search has kept may suit the old one only."""
+        problem, tables = self.problem, self.tables
+        ahead = horizon_s(problem, self._end_s - problem.now_s)
         self.scenarios = draw(problem, self.size, seed, horizon_s=ahead)
         self._few = np.arange(min(_FEW, self.size))
         self._full_sim = ClassSimulator(problem, tables, self.scenarios)
         self._few_sim = ClassSimulator(problem, tables, take(self.scenarios, self._few))
-        self._mean_sim = ClassSimulator(problem, tables, mean_scenario(problem))
-        self.evaluations = 0
-        self.seconds_each = 0.0
 
     def choose_level(self, layout: Layout) -> None:
         """Search at event level when that is about as quick, judged by one run of a layout."""

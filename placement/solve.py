@@ -18,13 +18,13 @@ from placement.confirm import choose, forecast_of
 from placement.errors import InfeasibleError
 from placement.evaluate import Evaluator, Scored
 from placement.improve import anneal
-from placement.layout import check_layout
+from placement.layout import Layout, check_layout
 from placement.model import Budget as UsdBudget
 from placement.model import Deadline, Problem
 from placement.plan import Forecast, Plan
 from placement.risk import Goal
 from placement.scenarios import mean_scenario
-from placement.search import Search, note
+from placement.search import Search, note, rescored
 from placement.simulate import ClassSimulator
 from placement.starts import first_layout, starts
 from placement.tables import Tables, tables_of
@@ -35,7 +35,7 @@ _SIZE_FIRST: Final = 4
 # A search needs about this many evaluations to be worth its name.
 _EVALUATIONS: Final = 120
 # Starts that are annealed, and the share of the time limit for them: more for fewer.
-_HALVING: Final = ((8, 0.16), (3, 0.18), (1, 0.2))
+_HALVING: Final = ((8, 0.16), (3, 0.16), (2, 0.11), (1, 0.11))
 
 # Share of the time limit that the search leaves for fresh luck.
 _KEPT: Final = 0.35
@@ -143,7 +143,12 @@ def _improve(search: Search, heads: list[Scored]) -> list[Scored]:
     """
     found = list(heads)
     alive = heads
-    for keep, share in _HALVING:
+    ends: dict[Layout, Scored] = {}
+    for phase, (keep, share) in enumerate(_HALVING):
+        if phase and search.evaluator.size > 1:
+            # Judged by the luck that it was fitted to, a plan looks better than it is.
+            alive = rescored(search, list(ends.values()), phase)
+            found = list(alive)
         # A start that cannot be changed a few times is not worth its turn.
         turns = share * search.budget.limit_s / max(search.evaluator.run_s, 1e-9) / _RUNS_MIN
         alive = _field(search, alive, max(1, min(keep, int(turns))))
@@ -159,6 +164,7 @@ def _improve(search: Search, heads: list[Scored]) -> list[Scored]:
             found += walk
             grown.append(walk[-1])
         alive = grown
+        ends.update((s.layout, s) for s in grown)
     for scored in alive:
         note(search, search.names.get(scored.layout, "search"), scored)
     return found
