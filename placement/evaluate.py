@@ -192,6 +192,9 @@ class Evaluator:
         self, goal: Goal, current: Sample, part: Sample, block: Ints
     ) -> tuple[float, Floats]:
         """Mean cost and ends that a layout will hardly be below, from a few scenarios of it."""
+        if not (np.isfinite(part.usd).all() and np.isfinite(current.usd).all()):
+            # Some execution never ends.
+            return np.inf, part.end_s
         gain = part.usd - current.usd[block]
         doubt = float(gain.std()) / math.sqrt(block.size) + _DOUBT * current.mean_usd
         end = current.end_s.copy()

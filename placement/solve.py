@@ -35,7 +35,7 @@ _SIZE_FIRST: Final = 4
 # A search needs about this many evaluations to be worth its name.
 _EVALUATIONS: Final = 120
 # Starts that are annealed, and the share of the time limit for them: more for fewer.
-_HALVING: Final = ((8, 0.16), (3, 0.16), (2, 0.11), (1, 0.11))
+_HALVING: Final = ((8, 0.14), (3, 0.18), (2, 0.24))
 
 # Share of the time limit that the search leaves for fresh luck.
 _KEPT: Final = 0.35
