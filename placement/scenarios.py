@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from placement.model import Pool, Problem, Spot, TaskClass
-    from placement.tables import Floats
+    from placement.tables import Floats, Ints
 
 # Draws per class and scenario; larger classes use them again from the start.  The sum over a
 # class of 2,048 draws varies by cv / 45, so re-use is not visible in a finish time.
@@ -92,6 +92,19 @@ def mean_scenario(problem: Problem) -> Scenarios:
         slow=slow,
         startup=np.ones((1, pools)),
         left_s=left_s(problem, noise, slow),
+    )
+
+
+def take(scenarios: Scenarios, chosen: Ints) -> Scenarios:
+    """Some scenarios, by their indices."""
+    return Scenarios(
+        size=chosen.size,
+        noise=tuple(n[chosen] for n in scenarios.noise),
+        gone=scenarios.gone[chosen],
+        back=scenarios.back[chosen],
+        slow=scenarios.slow[chosen],
+        startup=scenarios.startup[chosen],
+        left_s=tuple(left[chosen] for left in scenarios.left_s),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from placement.model import Deadline, Problem
 from placement.plan import Candidate
@@ -38,6 +38,16 @@ class Search:
     candidates: list[Candidate] = field(default_factory=list)
     safe: list[Scored] = field(default_factory=list)
     noted: list[Scored] = field(default_factory=list)
+
+
+# Luck of the phases of a search is this far apart, away from that of the confirmation.
+_SEED_STEP: Final = 10_007
+
+
+def rescored(search: Search, found: list[Scored], phase: int) -> list[Scored]:
+    """The same layouts on luck that they have not met, which the search goes on with."""
+    search.evaluator.redraw(search.seed + _SEED_STEP * phase)
+    return [search.evaluator.scored(s.layout, search.goal) for s in found]
 
 
 def note(search: Search, name: str, scored: Scored) -> None:
