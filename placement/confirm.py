@@ -34,7 +34,8 @@ _FEW: Final = 120
 _FAR_OFF: Final = 0.05
 # On so many scenarios a plan may miss a little more often than on those that it was chosen on.
 _RESERVE_FRESH: Final = 0.5
-_ROUNDS: Final = 4
+_RESERVE_WIDE: Final = 0.43
+_ROUNDS: Final = 5
 # Phases of the search before: their luck is not met again.
 _PHASES: Final = 8
 _ROUND_SHARE: Final = 0.12
@@ -45,6 +46,8 @@ _UNLIKE: Final = 1.01
 # Share of the time limit that is kept for the forecast of the chosen plan.
 _RESERVE: Final = 0.1
 _RESCUES: Final = (1.06, 1.12, 1.2, 1.3, 1.5, 2.0, 3.0)
+# Starts that were kept, tried before any is widened.
+_SAFE: Final = 2
 # All the confirmations of a solve together may take this share of its time limit.
 _SHARE: Final = 0.25
 # Starts that are heard for the explanation alone.
@@ -52,21 +55,30 @@ _STARTS_HEARD: Final = 4
 
 
 def choose(search: Search, found: list[Scored]) -> tuple[Scored, Forecast]:
-    """Choose on fresh luck among all that was found; search on, tighter, while time remains."""
+    """Choose on fresh luck among all that was found; search on more luck while time remains."""
     jury = _Jury(search)
+    search.goal = replace(search.goal, reserve=max(_RESERVE_WIDE, search.goal.reserve))
     pool = {s.layout: s for s in found}
+    begun: set[Layout] = set()
     for turn in range(_ROUNDS):
         first_late_s = jury.hear(_ranked(search, pool))
         # Another round ends with a hearing or two, and the forecast is one more.
         spare_s = search.budget.left_s - 3.0 * jury.hearing_s
         if spare_s <= _ROUND_SHARE * search.budget.limit_s / 2:
             break
-        # What was cheapest on the search's luck may have failed on fresh luck: ask for more.
-        search.goal = replace(search.goal, tighten_s=search.goal.tighten_s + first_late_s)
-        (start,) = rescored(search, [jury.best], _PHASES + turn)
+        if turn:
+            # So many scenarios were still too few, or the class level is wrong: ask for more.
+            tighten_s = search.goal.tighten_s + first_late_s
+            search.goal = replace(search.goal, tighten_s=tighten_s)
+        # What is a little late on the luck of the search may be mended for less than what is not.
+        leaders = [*jury.leaders, min(pool.values(), key=lambda s: s.score)]
+        leaders = [s for s in leaders if s.layout not in begun] or [jury.best]
+        heads = rescored(search, leaders, _PHASES + turn, size_max=_SIZE_MAX)
+        start = min(heads, key=lambda s: s.score)
+        begun.add(start.layout)
         time = search.budget.slice_of(_ROUND_SHARE)
         walk = anneal(start, search.evaluator, search.goal, time, search.rng)
-        pool.update({s.layout: s for s in walk})
+        pool = {s.layout: s for s in walk}
     if not jury.is_kept:
         jury.hear(_ranked(search, pool))
     jury.rescue(pool)
@@ -100,6 +112,11 @@ class _Jury:
         return self._best[2]
 
     @property
+    def leaders(self) -> list[Scored]:
+        """The best layout, and the cheapest that failed: to mend it may come cheaper."""
+        return [self.best, *([self._failed[1]] if self._failed else [])]
+
+    @property
     def is_kept(self) -> bool:
         """Whether the best layout keeps the objective on fresh luck."""
         return self._best is not None and not self._best[0]
@@ -128,27 +145,36 @@ class _Jury:
         return late_s or 0.0
 
     def rescue(self, pool: dict[Layout, Scored]) -> None:
-        """Widen the best that failed, when it may beat what is kept; else try the safest starts.
+        """Try the safest starts, and widen the best that failed when it may beat what is kept.
 
         What costs too much is not widened: the cheapest of all are tried.
         """
-        problem, tables = self._search.problem, self._search.tables
-        if isinstance(problem.objective, Budget):
-            if not self.is_kept:
-                for scored in sorted(pool.values(), key=lambda s: s.sample.mean_usd)[:_FINALISTS]:
-                    self._judge(scored)
+        safe = self._search.safe
+        if isinstance(self._search.problem.objective, Budget):
+            self._judge_all(sorted(pool.values(), key=lambda s: s.sample.mean_usd))
             return
+        self._judge_all(safe[:_SAFE])
         if self._failed is not None:
-            score, failed = self._failed
-            for factor in _RESCUES:
-                if self.is_kept and self._best is not None and self._best[1] < factor * score:
-                    break
-                layout = widened(problem, failed.layout, factor)
-                if is_served(tables, layout):
-                    self._judge(Scored(failed.score, layout, failed.sample))
+            self._widen(*self._failed)
+        self._judge_all(safe[_SAFE:])
+
+    def _judge_all(self, found: list[Scored]) -> None:
+        """Judge some layouts, unless one that is kept is known."""
         if not self.is_kept:
-            for scored in self._search.safe[:_FINALISTS]:
+            for scored in found[:_FINALISTS]:
                 self._judge(scored)
+
+    def _widen(self, usd: float, failed: Scored) -> None:
+        """Widen what failed until it is kept, or dearer than what is."""
+        problem, tables = self._search.problem, self._search.tables
+        tried = failed.layout
+        for factor in _RESCUES:
+            if self.is_kept and self._best is not None and self._best[1] < factor * usd:
+                break
+            layout = widened(problem, failed.layout, factor)
+            if layout != tried and is_served(tables, layout):
+                self._judge(Scored(failed.score, layout, failed.sample))
+            tried = layout
 
     def hear_starts(self) -> None:
         """Judge the best few starts too: what is told of them, must be what they come to."""

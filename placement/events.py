@@ -15,7 +15,7 @@ import heapq
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from placement.handover import inputs_one, readers_of
+from placement.handover import inputs_one, readers_all, readers_of
 from placement.inflight import flying
 from placement.layout import NO_POOL, Layout
 from placement.nodes import Node, Outcome, bill_usd, overlap
@@ -55,21 +55,13 @@ class EventSimulator:
         self._kids_one = [readers_of(problem, tables, k) for k in range(len(classes))]
         self._flying = list(flying(problem))
         self._begun = {k: lo + run.count for run, k, _, lo in self._flying}
-        self._kids_all = [
-            [
-                kid
-                for kid in tables.kids[k]
-                if any(q == k and m == "all" for q, m, _ in tables.parents[kid])
-            ]
-            for k in range(len(classes))
-        ]
+        self._kids_all = [readers_all(tables, k) for k in range(len(classes))]
         self._inputs = [inputs_one(problem, tables, k) for k in range(len(classes))]
         self._serves = {f.parts: frozenset(f.parts) for f in layout.fleets}
         self._lazy: dict[int, list[int]] = {}
         for f, fleet in enumerate(layout.fleets):
-            if fleet.at_s is None:
-                for p in fleet.parts:
-                    self._lazy.setdefault(p, []).append(f)
+            for p in fleet.parts if fleet.at_s is None else ():
+                self._lazy.setdefault(p, []).append(f)
 
     # -- one execution -------------------------------------------------------------------
 
@@ -125,9 +117,7 @@ class EventSimulator:
         self._crews: dict[tuple[int, ...], dict[Node, None]] = {}
         self._asked_lazy: set[int] = set()
         self._egress, self._reclaims = 0.0, 0
-        self._missing_all = [
-            sum(m == "all" for _, m, _ in tables.parents[k]) for k in range(len(classes))
-        ]
+        self._missing_all = [sum(m == "all" for _, m, _ in deps) for deps in tables.parents]
         self._missing_one = [None if one is None else one.copy() for one in self._inputs]
         for f, fleet in enumerate(self._layout.fleets):
             if fleet.held >= 0:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # fresh luck: at 95 % it has to keep 98.25 % of the scenarios that it is chosen on.
 MISS_RESERVE: Final = 0.35
 # A plan that is late: so much dearer, for each share of late scenarios, for each share of the time.
-_LATE_JUMP: Final = 0.2
+_LATE_JUMP: Final = 0.05
 _LATE_SHARE: Final = 3.0
 _LATE_SLOPE: Final = 20.0
 _OVER_SLOPE: Final = 6.0
@@ -30,12 +30,16 @@ class Goal:
     """An objective with the margin that a search has to keep.
 
     `tighten_s` moves the deadline forward, for a simulator that is known to be optimistic.
+    `severity` weighs lateness: low at first, so that a search may pass through plans that are
+    late, and higher in each phase, so that it ends with one that is not.
+    Source: penalty method (Courant 1943).
     """
 
     objective: Objective
     now_s: float = 0.0
     reserve: float = MISS_RESERVE
     tighten_s: float = 0.0
+    severity: float = 1.0
 
     @property
     def is_by_quantile(self) -> bool:
@@ -74,7 +78,8 @@ class Goal:
             return _NEVER
         span = max(deadline.at_s - self.now_s, 1e-9)
         much = float(late.sum()) / span
-        return _LATE_JUMP + (_LATE_SHARE * late.size + _LATE_SLOPE * much) / end_s.size
+        by_run = (_LATE_SHARE * late.size + _LATE_SLOPE * much) / end_s.size
+        return _LATE_JUMP + self.severity * by_run
 
     def _counted(self, size: int, deadline: Deadline) -> int:
         """How many of some scenarios have to be in time."""

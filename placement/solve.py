@@ -35,10 +35,10 @@ _SIZE_FIRST: Final = 4
 # A search needs about this many evaluations to be worth its name.
 _EVALUATIONS: Final = 120
 # Starts that are annealed, and the share of the time limit for them: more for fewer.
-_HALVING: Final = ((8, 0.14), (3, 0.18), (2, 0.24))
+_HALVING: Final = ((8, 0.14), (4, 0.14), (3, 0.16))
 
 # Share of the time limit that the search leaves for fresh luck.
-_KEPT: Final = 0.35
+_KEPT: Final = 0.45
 _RUNS_MIN: Final = 3.0
 
 

@@ -21,6 +21,7 @@ from placement.layout import Fleet, Layout, Part
 from placement.menu import menu_layout
 from placement.model import Deadline, Problem
 from placement.search import Search, note
+from placement.spine import Spine, spine_layout, spines
 from placement.tiny import is_tiny, tiny_layout
 
 if TYPE_CHECKING:
@@ -73,13 +74,18 @@ def starts(search: Search) -> list[Scored]:
             break
         stacks = _stacks(problem, tables, parts, name, choices)
         if stacks:
-            best = _widest_needed(search, parts, stacks)
+            best = _widest_needed(search, _widened(search, parts, stacks))
             note(search, name, best)
             found[best.layout] = best
     for name, layout in _exact(search):
         found[layout] = search.evaluator.scored(layout, search.goal)
         note(search, name, found[layout])
-    for name, scored in (*_alone(search, parts, choices, time), *_menus(search)):
+    others = (
+        *_spines(search, parts, choices, time),
+        *_alone(search, parts, choices, time),
+        *_menus(search),
+    )
+    for name, scored in others:
         if scored.layout not in found:
             note(search, name, scored)
         found[scored.layout] = scored
@@ -107,6 +113,26 @@ def _exact(search: Search) -> Iterator[tuple[str, Layout]]:
     yield "exact", layout
 
 
+def _spines(
+    search: Search, parts: tuple[Part, ...], choices: Mapping[str, Weigh], time: Slice
+) -> Iterator[tuple[str, Scored]]:
+    """Few quick nodes for what is narrow, many cheap ones for what is wide, site by site."""
+    problem, tables = search.problem, search.tables
+    sites = sites_of(problem, tables, parts, data_locations(problem, tables))
+    if len(sites) > 1 or problem.held:
+        return
+    span_s = search.end_s - problem.now_s
+    for name, spine in spines(problem, tables, parts, sites[0], choices, span_s):
+        if time.share >= 1.0:
+            return
+
+        def wide(factor: float, mine: Spine = spine) -> Layout:
+            starts_s = search.evaluator.starts_s
+            return spine_layout(problem, tables, parts, mine, factor, starts_s)
+
+        yield name, _widest_needed(search, wide)
+
+
 def _alone(
     search: Search, parts: tuple[Part, ...], choices: Mapping[str, Weigh], time: Slice
 ) -> Iterator[tuple[str, Scored]]:
@@ -125,7 +151,7 @@ def _alone(
         stacks = [a or r for a, r in zip(alone, rest, strict=True)]
         whole = [s for s in stacks if s is not None]
         if any(alone) and len(whole) == len(sites):
-            yield f"only-{pool.name}", _widest_needed(search, parts, whole)
+            yield f"only-{pool.name}", _widest_needed(search, _widened(search, parts, whole))
 
 
 def _menus(search: Search) -> Iterator[tuple[str, Scored]]:
@@ -200,15 +226,25 @@ def held_fleets(problem: Problem, tables: Tables, parts: tuple[Part, ...]) -> tu
     return tuple(out)
 
 
-def _widest_needed(search: Search, parts: tuple[Part, ...], stacks: list[Stack]) -> Scored:
-    """Widen stacks until the objective is kept, or until more width does not help."""
+def _widened(
+    search: Search, parts: tuple[Part, ...], stacks: list[Stack]
+) -> Callable[[float], Layout]:
+    problem, tables = search.problem, search.tables
+
+    def wide(factor: float) -> Layout:
+        return _layout(problem, tables, parts, stacks, (search.end_s - problem.now_s, factor))
+
+    return wide
+
+
+def _widest_needed(search: Search, wide: Callable[[float], Layout]) -> Scored:
+    """Widen a start until the objective is kept, or until more width does not help."""
     problem, tables = search.problem, search.tables
     factors = (*_FACTORS_HELD, *_FACTORS) if problem.held else _FACTORS
     best: Scored | None = None
     tried: Layout | None = None
     for factor in factors:
-        width = (search.end_s - problem.now_s, factor)
-        layout = _layout(problem, tables, parts, stacks, width)
+        layout = wide(factor)
         if layout == tried or not is_served(tables, layout):
             continue
         tried = layout

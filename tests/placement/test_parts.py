@@ -12,7 +12,7 @@ from placement.evaluate import Evaluator
 from placement.exact import Matrix, minimise
 from placement.explain import explain
 from placement.frontier import Point, frontier, undominated
-from placement.greedy import data_locations
+from placement.greedy import data_locations, orders, parts_in_order, sites_of
 from placement.layout import Fleet, Part, check_layout
 from placement.menu import menu_layout
 from placement.model import Budget as UsdBudget
@@ -22,6 +22,7 @@ from placement.risk import Goal, hit_interval
 from placement.sample import Sample
 from placement.scenarios import draw, is_random, take
 from placement.simulate import ClassSimulator
+from placement.spine import spine_layout, spines
 from placement.tables import tables_of
 from placement.tiny import is_tiny, tiny_layout
 from tests.placement import make
@@ -341,3 +342,36 @@ def test_a_reason_names_what_truly_differs(other: dict[str, Any], reason: str) -
     (choice,) = explain(p, make.layout(p))
 
     assert {o.pool: o.reason for o in choice.options}["other"] == reason
+
+
+def test_lateness_weighs_more_when_a_search_comes_to_its_end() -> None:
+    early, last = (Goal(objective=Deadline(at_s=100.0), severity=s) for s in (1.0, 4.0))
+    late, in_time = _sample([90.0] * 18 + [120.0] * 2, 1.0), _sample([90.0] * 20, 1.0)
+
+    assert last.score(late) > early.score(late)
+    assert last.score(in_time) == early.score(in_time)
+
+
+def test_narrow_work_gets_a_node_of_its_own_and_wide_work_comes_and_goes() -> None:
+    wide, after = make.cls("wide", 64, work_s=60), make.cls("after", 1, deps=make.after("wide"))
+    again = make.cls("again", 64, work_s=30, deps=make.after("after"))
+    p = make.problem(
+        [wide, after, again],
+        [make.pool("large", vcpu=16, mem_gb=64, usd_h=1.0), make.pool("small", usd_h=0.2)],
+        Deadline(at_s=900.0),
+    )
+    tables = tables_of(p)
+    parts = parts_in_order(tables)
+    (site,) = sites_of(p, tables, parts, data_locations(p, tables))
+    begin_s = np.array([0.0, 300.0, 500.0])
+
+    made = dict(spines(p, tables, parts, site, dict(orders(p)), 900.0))
+    spine = made["spine-small-cheapest"]
+    layout = spine_layout(p, tables, parts, spine, 1.0, lambda _: begin_s)
+
+    small, first, second = layout.fleets[0], layout.fleets[1], layout.fleets[-1]
+    assert (small.count, small.parts) == (1, (0, 1, 2))
+    assert first.parts == (0,)
+    assert first.at_s == 0.0
+    assert second.parts == (2,)
+    assert 300.0 < (second.at_s or 0.0) <= 500.0
