@@ -36,9 +36,9 @@ class Budget:
         """Seconds left, at least 0."""
         return max(0.0, self.limit_s - self.used_s)
 
-    def slice_of(self, share: float) -> Slice:
-        """A part of the whole limit that begins now; never more than what is left."""
-        return Slice(self, min(share * self.limit_s, self.left_s))
+    def slice_of(self, share: float, *, keep: float = 0.0) -> Slice:
+        """A part of the whole limit that begins now; it leaves a share `keep` of the limit."""
+        return Slice(self, min(share * self.limit_s, self.left_s - keep * self.limit_s))
 
 
 class Slice:

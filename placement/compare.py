@@ -10,6 +10,7 @@ import numpy as np
 from placement.greedy import work_s
 from placement.model import Deadline
 from placement.plan import Candidate, Forecast
+from placement.sample import quantile_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,8 +37,10 @@ def compared(
     for layout, sample in heard.items():
         if layout == chosen:
             continue
-        ratio = sample.mean_usd / max(mine.mean_usd, 1e-12)
-        later_s = sample.quantile_s(0.95) - mine.quantile_s(0.95)
+        # What is far off was heard on the first few scenarios only.
+        size = sample.end_s.size
+        ratio = sample.mean_usd / max(float(mine.usd[:size].mean()), 1e-12)
+        later_s = sample.quantile_s(0.95) - quantile_s(mine.end_s[:size], 0.95)
         at_s = problem.objective.at_s if isinstance(problem.objective, Deadline) else None
         found.append(
             Candidate(

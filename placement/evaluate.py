@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -10,21 +11,27 @@ import numpy as np
 from placement.events import EventSimulator
 from placement.model import Deadline, Problem
 from placement.sample import Sample
-from placement.scenarios import Scenarios, draw, first, is_random, mean_scenario
+from placement.scenarios import Scenarios, draw, is_random, mean_scenario, take
 from placement.simulate import ClassSimulator
 
 if TYPE_CHECKING:
     from placement.budget import Budget
     from placement.layout import Layout
     from placement.risk import Goal
-    from placement.tables import Floats, Tables
+    from placement.tables import Floats, Ints, Tables
 
 # The event level is exact: it may take this many times as long as the class level.
 _EXACT_WORTH: Final = 2.0
-_QUICK: Final = 16
-_HOPELESS: Final = 1.04
+# A race: the latest scenarios first, then a few others, then all; only where there are many.
+_TAIL: Final = 8
+_FEW: Final = 16
+_RACE_MIN: Final = 32
+_LOST_EARLY: Final = 0.8
+_FAR_OFF: Final = 0.15
+# A few scenarios may flatter a layout by this share of its cost beside their standard error.
+_DOUBT: Final = 0.005
 # Seconds on the reference machine for a task at event level, measured.
-EVENT_S: Final = 9e-6
+EVENT_S: Final = 5e-6
 _HORIZONS: Final = 3.0
 
 
@@ -79,33 +86,55 @@ class Evaluator:
         self.size = size if is_random(problem) else 1
         self._end_s = end_s
         self.by_events = False
-        ahead = horizon_s(problem, end_s - problem.now_s)
-        self.scenarios = draw(problem, self.size, seed, horizon_s=ahead)
-        self._quick = first(self.scenarios, _QUICK)
-        self._full_sim = ClassSimulator(problem, tables, self.scenarios)
-        self._quick_sim = ClassSimulator(problem, tables, self._quick)
+        self.redraw(seed)
         self._mean_sim = ClassSimulator(problem, tables, mean_scenario(problem))
         self.evaluations = 0
         self.seconds_each = 0.0
+
+    def redraw(self, seed: int) -> None:
+        """Meet other luck from now on: what a search has kept may suit the old one only."""
+        problem, tables = self.problem, self.tables
+        ahead = horizon_s(problem, self._end_s - problem.now_s)
+        self.scenarios = draw(problem, self.size, seed, horizon_s=ahead)
+        self._few = np.arange(min(_FEW, self.size))
+        self._full_sim = ClassSimulator(problem, tables, self.scenarios)
+        self._few_sim = ClassSimulator(problem, tables, take(self.scenarios, self._few))
 
     def choose_level(self, layout: Layout) -> None:
         """Search at event level when that is about as quick, judged by one run of a layout."""
         self._full_sim.run(layout)
         self.budget.charge(self._full_sim.work_s)
-        by_events = self.size * EVENT_S * (self.problem.tasks + 8)
-        self.by_events = by_events <= _EXACT_WORTH * self._full_sim.work_s
+        sim, task_s = self._full_sim, EVENT_S * (self.problem.tasks + 8)
+        # Most layouts lose the race in its first block.
+        few = min(_TAIL, self.size)
+        ran = _LOST_EARLY * few + (1.0 - _LOST_EARLY) * self.size
+        self.by_events = ran * task_s <= _EXACT_WORTH * (sim.base_s + ran * sim.each_s)
 
-    def sample(self, layout: Layout, *, quick: bool = False, events: bool | None = None) -> Sample:
-        """Simulate a layout, on all scenarios or on the first few."""
+    def sample(self, layout: Layout) -> Sample:
+        """Simulate a layout on all scenarios."""
+        sample = self._run(layout, self.scenarios, self._full_sim)
+        self.seconds_each = self._full_sim.each_s
+        return sample
+
+    @property
+    def run_s(self) -> float:
+        """Seconds that a layout takes on all scenarios, about."""
+        if self.by_events:
+            return self.size * EVENT_S * (self.problem.tasks + 8)
+        return self._full_sim.work_s
+
+    def _run(
+        self, layout: Layout, scenarios: Scenarios, simulator: ClassSimulator | None
+    ) -> Sample:
+        """Simulate a layout on some scenarios, by a simulator that is made for them if any is."""
         self.evaluations += 1
-        scenarios = self._quick if quick else self.scenarios
-        if self.by_events if events is None else events:
+        if self.by_events:
             self.budget.charge(1e-4 + scenarios.size * EVENT_S * (self.problem.tasks + 8))
             return sample_events(self.problem, self.tables, layout, scenarios, end_s=self._end_s)
-        simulator = self._quick_sim if quick else self._full_sim
+        if simulator is None:
+            simulator = ClassSimulator(self.problem, self.tables, scenarios)
         sample = simulator.run(layout)
         self.budget.charge(simulator.work_s)
-        self.seconds_each = simulator.each_s
         return sample
 
     def starts_s(self, layout: Layout) -> Floats:
@@ -119,18 +148,60 @@ class Evaluator:
         sample = self.sample(layout)
         return Scored(goal.score(sample), layout, sample)
 
-    def is_hopeless(self, layout: Layout, current: Scored, goal: Goal, slack: float) -> bool:
-        """Whether a few scenarios say that a layout is far worse than the current one.
+    def race(self, layout: Layout, current: Scored, goal: Goal, heat: float) -> Scored | None:
+        """Score a layout, unless a few scenarios say that it is worse than the current one.
 
-        Both meet the same luck, so that their difference is known much better than either.
+        Both meet the same luck, so that their difference is known much better than either.  The
+        scenarios in which the current one is latest come first: a layout that is too late in more
+        of them than may be missed is too late, whatever the others say.  What keeps the objective
+        is never given up for what does not: it may be cheap for ever and never be made to keep it.
         """
-        if self.size <= _QUICK or not goal.is_kept(current.sample):
-            return False
-        quick = self.sample(layout, quick=True)
-        before = float(current.sample.usd[:_QUICK].mean())
-        if quick.mean_usd > _HOPELESS * before * (1.0 + slack):
-            return True
+        bar = current.score * (1.0 + heat)
+        was_kept = goal.is_kept(current.sample)
+        if self.size >= _RACE_MIN:
+            is_new = False
+            for block, simulator in (
+                (self._tail_of(current), None),
+                (self._few, self._few_sim),
+            ):
+                part = self._run(layout, take(self.scenarios, block), simulator)
+                usd, end_s = self._floor(goal, current.sample, part, block)
+                if goal.score_of(usd, end_s) > bar or (was_kept and not goal.is_in_time(end_s)):
+                    return None
+                was = current.sample
+                is_new |= bool((part.usd != was.usd[block]).any())
+                is_new |= bool((part.end_s != was.end_s[block]).any())
+            if not is_new:
+                return None
+        found = self.scored(layout, goal)
+        if found.score > bar or (was_kept and not goal.is_kept(found.sample)):
+            return None
+        return found
+
+    def is_far_off(self, layout: Layout, goal: Goal) -> bool:
+        """Whether a layout is late in far more of a few scenarios than may be missed."""
         deadline = goal.objective
-        if not isinstance(deadline, Deadline):
+        if self.size < _RACE_MIN or not isinstance(deadline, Deadline):
             return False
-        return quick.miss_share(deadline.at_s - goal.tighten_s) > 2.0 / _QUICK
+        part = self._run(layout, take(self.scenarios, self._few), self._few_sim)
+        return part.miss_share(deadline.at_s - goal.tighten_s) > _FAR_OFF
+
+    def _tail_of(self, current: Scored) -> Ints:
+        """The scenarios in which the current layout ends latest."""
+        return np.argsort(-current.sample.end_s, kind="stable")[:_TAIL]
+
+    def _floor(
+        self, goal: Goal, current: Sample, part: Sample, block: Ints
+    ) -> tuple[float, Floats]:
+        """Mean cost and ends that a layout will hardly be below, from a few scenarios of it."""
+        if not (np.isfinite(part.usd).all() and np.isfinite(current.usd).all()):
+            # Some execution never ends.
+            return np.inf, part.end_s
+        gain = part.usd - current.usd[block]
+        doubt = float(gain.std()) / math.sqrt(block.size) + _DOUBT * current.mean_usd
+        end = current.end_s.copy()
+        if goal.is_by_quantile:
+            # Where it did not run it may end as early as can be.
+            end[:] = -np.inf
+        end[block] = part.end_s
+        return max(current.mean_usd + float(gain.mean()) - doubt, 0.0), end

@@ -15,7 +15,7 @@ import heapq
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from placement.handover import inputs_one, readers_of
+from placement.handover import inputs_one, readers_all, readers_of
 from placement.inflight import flying
 from placement.layout import NO_POOL, Layout
 from placement.nodes import Node, Outcome, bill_usd, overlap
@@ -55,19 +55,13 @@ class EventSimulator:
         self._kids_one = [readers_of(problem, tables, k) for k in range(len(classes))]
         self._flying = list(flying(problem))
         self._begun = {k: lo + run.count for run, k, _, lo in self._flying}
-        self._kids_all = [
-            [
-                kid
-                for kid in tables.kids[k]
-                if any(q == k and m == "all" for q, m, _ in tables.parents[kid])
-            ]
-            for k in range(len(classes))
-        ]
+        self._kids_all = [readers_all(tables, k) for k in range(len(classes))]
+        self._inputs = [inputs_one(problem, tables, k) for k in range(len(classes))]
+        self._serves = {f.parts: frozenset(f.parts) for f in layout.fleets}
         self._lazy: dict[int, list[int]] = {}
         for f, fleet in enumerate(layout.fleets):
-            if fleet.at_s is None:
-                for p in fleet.parts:
-                    self._lazy.setdefault(p, []).append(f)
+            for p in fleet.parts if fleet.at_s is None else ():
+                self._lazy.setdefault(p, []).append(f)
 
     # -- one execution -------------------------------------------------------------------
 
@@ -107,6 +101,8 @@ class EventSimulator:
         self._gone, self._back = scenarios.gone[s].tolist(), scenarios.back[s].tolist()
         self._waiting = [p.count for p in self._layout.parts]
         self._ready: list[list[int]] = [[] for _ in self._layout.parts]
+        # Parts with something ready.
+        self._hot: set[int] = set()
         self._members: list[dict[Node, None]] = [{} for _ in self._layout.parts]
         self._left = [c.count for c in classes]
         self._open: int = sum(self._left)
@@ -117,12 +113,12 @@ class EventSimulator:
         self._granted: set[int] = set()
         self._names = 0
         self._nodes: list[Node] = []
+        # Nodes that are there, by the parts that they serve.
+        self._crews: dict[tuple[int, ...], dict[Node, None]] = {}
         self._asked_lazy: set[int] = set()
         self._egress, self._reclaims = 0.0, 0
-        self._missing_all = [
-            sum(m == "all" for _, m, _ in tables.parents[k]) for k in range(len(classes))
-        ]
-        self._missing_one = [inputs_one(self._problem, tables, k) for k in range(len(classes))]
+        self._missing_all = [sum(m == "all" for _, m, _ in deps) for deps in tables.parents]
+        self._missing_one = [None if one is None else one.copy() for one in self._inputs]
         for f, fleet in enumerate(self._layout.fleets):
             if fleet.held >= 0:
                 self._start_held(f)
@@ -154,6 +150,7 @@ class EventSimulator:
             if one is None or not one[i]:
                 heapq.heappush(self._ready[part_of[i]], i)
                 woken.add(part_of[i])
+        self._hot |= woken
         return woken
 
     # -- nodes -------------------------------------------------------------------------------
@@ -212,9 +209,11 @@ class EventSimulator:
 
     def _grant(self, pool: int, parts: tuple[int, ...], up: float, ready: float) -> None:
         node = Node(pool, parts, up, ready)
+        node.serves = self._serves[parts]
         shape = self._problem.pools[pool]
         node.free, node.mem, node.gpus = shape.vcpu, shape.mem_gb, shape.gpus
         self._nodes.append(node)
+        self._crews.setdefault(parts, {})[node] = None
         for p in parts:
             self._members[p][node] = None
         self._live[pool] += 1
@@ -230,6 +229,7 @@ class EventSimulator:
 
     def _close(self, node: Node) -> None:
         node.end = self._now
+        self._crews[node.parts].pop(node, None)
         for p in node.parts:
             self._members[p].pop(node, None)
         self._live[node.pool] -= 1
@@ -242,6 +242,7 @@ class EventSimulator:
             part = self._part_of[cls][i]
             self._waiting[part] += 1
             heapq.heappush(self._ready[part], i)
+            self._hot.add(part)
         self._close(node)
         other = self._layout.fallback[node.pool]
         self._request(self._name(), node.pool if other == NO_POOL else other, node.parts)
@@ -252,9 +253,10 @@ class EventSimulator:
     def _dispatch(self, node: Node) -> None:
         """Start everything the node has room for, first parts first."""
         pool, now, ready, need = node.pool, self._now, self._ready, self._need
-        for part in node.parts:
+        hot, serves = self._hot, node.serves
+        for part in sorted(hot) if len(hot) < len(serves) else node.parts:
             queue = ready[part]
-            if not queue:
+            if not queue or part not in serves:
                 continue
             cls = self._cls[part]
             slots, mem, gpus = need[cls]
@@ -273,6 +275,8 @@ class EventSimulator:
                 self._waiting[part] -= 1
                 self._seq += 1
                 heapq.heappush(self._events, (end, self._seq, DONE, node, (cls, i)))
+            if not queue:
+                hot.discard(part)
             if node.free < _EPS:
                 return
 
@@ -337,6 +341,7 @@ class EventSimulator:
                 if not one[j] and not self._missing_all[kid]:
                     part = self._part_of[kid][j]
                     heapq.heappush(self._ready[part], j)
+                    self._hot.add(part)
                     woken.add(part)
         if not self._left[cls]:
             for kid in self._kids_all[cls]:
@@ -368,16 +373,14 @@ class EventSimulator:
     def _trim(self, parts: tuple[int, ...]) -> None:
         """Nodes with nothing left to start in any of their parts go home."""
         waiting, now = self._waiting, self._now
-        for p in parts:
-            if waiting[p] or not self._members[p]:
+        for serves, nodes in tuple(self._crews.items()):
+            # What is left is mostly in the last parts: looking there first finds it at once.
+            if not nodes or any(waiting[p] for p in reversed(serves)):
                 continue
-            for node in list(self._members[p]):
-                if (
-                    not node.running
-                    and node.ready <= now
-                    and not any(waiting[q] for q in node.parts)
-                ):
-                    self._close(node)
+            if serves is not parts and self._serves[serves].isdisjoint(parts):
+                continue
+            for node in [n for n in nodes if not n.running and n.ready <= now]:
+                self._close(node)
 
     def _trim_unused(self, node: Node) -> None:
         """A held node that serves nothing goes home when what runs on it has ended."""

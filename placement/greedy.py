@@ -16,7 +16,7 @@ import numpy as np
 from placement.layout import NO_POOL, Fleet, Layout, Part
 
 if TYPE_CHECKING:
-    from placement.model import Problem
+    from placement.model import Pool, Problem
     from placement.tables import Bools, Floats, Ints, Tables
 
 _SITE_ROUNDS: Final = 20
@@ -201,6 +201,16 @@ def within_depth(problem: Problem, fleets: tuple[Fleet, ...]) -> tuple[Fleet, ..
     return tuple(out)
 
 
+def hazard_of(pool: Pool) -> float:
+    """Reclaims an hour of a pool, or the share of its trace for which it is away."""
+    spot = pool.spot
+    if spot is None:
+        return 0.0
+    if spot.trace_up:
+        return 1.0 - sum(spot.trace_up) / len(spot.trace_up)
+    return spot.reclaims_per_h
+
+
 def orders(problem: Problem) -> Iterator[tuple[str, Callable[[int, float], float]]]:
     """Ways to rank pools: by price of the work, by risk, by speed, and blends of them."""
     pools = problem.pools
@@ -209,12 +219,7 @@ def orders(problem: Problem) -> Iterator[tuple[str, Callable[[int, float], float
         return node_s * pools[p].usd_h
 
     def hazard(p: int) -> float:
-        spot = pools[p].spot
-        if spot is None:
-            return 0.0
-        if spot.trace_up:
-            return 1.0 - sum(spot.trace_up) / len(spot.trace_up)
-        return spot.reclaims_per_h
+        return hazard_of(pools[p])
 
     def calm(p: int, most: float) -> bool:
         return hazard(p) <= most

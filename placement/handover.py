@@ -27,6 +27,13 @@ def readers_of(problem: Problem, tables: Tables, k: int) -> list[tuple[int, list
     return out
 
 
+def readers_all(tables: Tables, k: int) -> list[int]:
+    """The children that need all of class k before they begin."""
+    return [
+        c for c in tables.kids[k] if any(q == k and m == "all" for q, m, _ in tables.parents[c])
+    ]
+
+
 def inputs_one(problem: Problem, tables: Tables, k: int) -> list[int] | None:
     """How many tasks each task of class k reads one to one; None when it reads no class so."""
     deps = [q for q, m, _ in tables.parents[k] if m == "one"]

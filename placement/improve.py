@@ -41,10 +41,8 @@ def anneal(
         stale = 0
         seen.add(moved)
         heat = _HEAT * (1.0 - used) * float(rng.exponential())
-        if evaluator.is_hopeless(moved, current, goal, heat):
-            continue
-        found = evaluator.scored(moved, goal)
-        if found.score > current.score * (1.0 + heat):
+        found = evaluator.race(moved, current, goal, heat)
+        if found is None:
             continue
         current = found
         near = Surroundings.of(problem, tables, evaluator.starts_s(moved))

@@ -70,8 +70,12 @@ def _chance(rng: np.random.Generator, share: float) -> bool:
     return bool(rng.random() < share)
 
 
-def _pick(layout: Layout, rng: np.random.Generator) -> int:
-    return int(rng.integers(len(layout.fleets)))
+def _pick(layout: Layout, around: Surroundings, rng: np.random.Generator) -> int:
+    """Any fleet, half of the time by what it costs an hour: small ones hardly change the bill."""
+    if _chance(rng, 0.5):
+        return int(rng.integers(len(layout.fleets)))
+    usd = np.array([f.count * around.tables.usd_s[f.pool] + 1e-12 for f in layout.fleets])
+    return int(rng.choice(usd.size, p=usd / usd.sum()))
 
 
 def _with(layout: Layout, f: int, *fleets: Fleet) -> Layout:
@@ -86,8 +90,7 @@ def _startup_s(around: Surroundings, pool: int) -> float:
 
 def resize(layout: Layout, around: Surroundings, rng: np.random.Generator) -> Layout | None:
     """Add or remove some nodes of a fleet."""
-    del around
-    f = _pick(layout, rng)
+    f = _pick(layout, around, rng)
     fleet = layout.fleets[f]
     if fleet.held >= 0:
         return None
@@ -115,7 +118,7 @@ def exchange(layout: Layout, around: Surroundings, rng: np.random.Generator) -> 
 
 def repool(layout: Layout, around: Surroundings, rng: np.random.Generator) -> Layout | None:
     """Give a fleet, or some of its nodes, another pool with about the same capacity."""
-    f = _pick(layout, rng)
+    f = _pick(layout, around, rng)
     fleet = layout.fleets[f]
     pool = _other_pool(layout, around, rng, fleet)
     if pool is None or fleet.held >= 0:
@@ -152,8 +155,7 @@ def _other_pool(
 
 def trim(layout: Layout, around: Surroundings, rng: np.random.Generator) -> Layout | None:
     """Let a fleet, or some of its nodes, leave earlier: without its last parts."""
-    del around
-    f = _pick(layout, rng)
+    f = _pick(layout, around, rng)
     fleet = layout.fleets[f]
     if len(fleet.parts) <= 1:
         return None
@@ -168,7 +170,7 @@ def trim(layout: Layout, around: Surroundings, rng: np.random.Generator) -> Layo
 
 def serve(layout: Layout, around: Surroundings, rng: np.random.Generator) -> Layout | None:
     """Let a fleet serve one part more or one part less."""
-    f = _pick(layout, rng)
+    f = _pick(layout, around, rng)
     fleet = layout.fleets[f]
     if _chance(rng, 0.4) and len(fleet.parts) > 1:
         gone = int(rng.integers(len(fleet.parts)))
@@ -183,7 +185,7 @@ def serve(layout: Layout, around: Surroundings, rng: np.random.Generator) -> Lay
 
 def retime(layout: Layout, around: Surroundings, rng: np.random.Generator) -> Layout | None:
     """Ask for a fleet earlier, later, when its first part is due, or when that part is ready."""
-    f = _pick(layout, rng)
+    f = _pick(layout, around, rng)
     fleet = layout.fleets[f]
     if fleet.held >= 0:
         return None
@@ -204,8 +206,7 @@ def retime(layout: Layout, around: Surroundings, rng: np.random.Generator) -> La
 
 def remove(layout: Layout, around: Surroundings, rng: np.random.Generator) -> Layout | None:
     """Do without a fleet."""
-    del around
-    return _with(layout, _pick(layout, rng)) if len(layout.fleets) > 1 else None
+    return _with(layout, _pick(layout, around, rng)) if len(layout.fleets) > 1 else None
 
 
 def add(layout: Layout, around: Surroundings, rng: np.random.Generator) -> Layout | None:
@@ -249,8 +250,7 @@ def insure(layout: Layout, around: Surroundings, rng: np.random.Generator) -> La
 
 def merge(layout: Layout, around: Surroundings, rng: np.random.Generator) -> Layout | None:
     """Make one fleet of two of the same pool."""
-    del around
-    f = _pick(layout, rng)
+    f = _pick(layout, around, rng)
     fleet = layout.fleets[f]
     same = [
         g

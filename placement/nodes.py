@@ -26,11 +26,14 @@ class Outcome:
 class Node:
     """A node that was granted: what it has free, and what runs on it."""
 
-    __slots__ = ("boot", "end", "free", "gpus", "mem", "parts", "pool", "ready", "running", "up")
+    __slots__ = (
+        "boot", "end", "free", "gpus", "mem", "parts", "pool", "ready", "running", "serves", "up",
+    )  # fmt: skip
 
     def __init__(self, pool: int, parts: tuple[int, ...], up: float, ready: float) -> None:
         self.pool = pool
         self.parts = parts
+        self.serves: frozenset[int] = frozenset()
         self.up = up
         self.ready = ready
         self.end = math.inf

@@ -12,12 +12,16 @@ from placement.model import Budget, Deadline, Objective
 
 if TYPE_CHECKING:
     from placement.sample import Sample
+    from placement.tables import Floats
 
 # A plan may miss on this share of what the confidence allows, so that it keeps its promise on
-# fresh luck: at 95 % it has to keep 98.5 % of the scenarios that it is chosen on.
-MISS_RESERVE: Final = 0.3
+# fresh luck: at 95 % it has to keep 98.25 % of the scenarios that it is chosen on.
+MISS_RESERVE: Final = 0.35
+# A plan that is late: so much dearer, for each share of late scenarios, for each share of the time.
 _LATE_JUMP: Final = 0.05
-_LATE_SLOPE: Final = 6.0
+_LATE_SHARE: Final = 3.0
+_LATE_SLOPE: Final = 20.0
+_OVER_SLOPE: Final = 6.0
 _NEVER: Final = 1e6
 
 
@@ -26,44 +30,75 @@ class Goal:
     """An objective with the margin that a search has to keep.
 
     `tighten_s` moves the deadline forward, for a simulator that is known to be optimistic.
+    `severity` weighs lateness: low at first, so that a search may pass through plans that are
+    late, and higher in each phase, so that it ends with one that is not.
+    Source: penalty method (Courant 1943).
     """
 
     objective: Objective
     now_s: float = 0.0
     reserve: float = MISS_RESERVE
     tighten_s: float = 0.0
+    severity: float = 1.0
+
+    @property
+    def is_by_quantile(self) -> bool:
+        """Whether only late scenarios count, and not when the others end."""
+        return isinstance(self.objective, (Deadline, Budget))
 
     def score(self, sample: Sample) -> float:
         """Rank samples: USD, and much more when the objective is not kept.  Less is better."""
-        usd = max(sample.mean_usd, 1e-9)
+        return self.score_of(sample.mean_usd, sample.end_s)
+
+    def score_of(self, mean_usd: float, end_s: Floats) -> float:
+        """Rank by mean cost and by when each scenario ends.  Shapes: end_s (S,)."""
+        usd = max(mean_usd, 1e-9)
         if isinstance(self.objective, Deadline):
-            return usd * (1.0 + self._lateness(sample, self.objective))
-        end = sample.end_s[np.isfinite(sample.end_s)]
-        if end.size < sample.end_s.size:
+            return usd * (1.0 + self._lateness(end_s, self.objective))
+        if np.isposinf(end_s).any():
             return usd * _NEVER
         if isinstance(self.objective, Budget):
             over = max(0.0, usd / self.objective.usd - 1.0)
-            span = float(np.quantile(end, 0.95)) - self.now_s
-            return span * (1.0 + _LATE_JUMP * (over > 0) + _LATE_SLOPE * over)
-        return usd + self.objective.usd_per_h * (float(end.mean()) - self.now_s) / 3600.0
+            span = max(float(np.quantile(end_s, 0.95, method="higher")) - self.now_s, 0.0)
+            return span * (1.0 + _LATE_JUMP * (over > 0) + _OVER_SLOPE * over)
+        return usd + self.objective.usd_per_h * (float(end_s.mean()) - self.now_s) / 3600.0
 
-    def _lateness(self, sample: Sample, deadline: Deadline) -> float:
-        """Penalty factor on the cost of a plan that is late too often; 0 for one that is not."""
-        allowed = (1.0 - deadline.confidence) * self.reserve
-        at = sample.quantile_s(1.0 - allowed)
-        if not math.isfinite(at):
-            return _NEVER
-        late = at - (deadline.at_s - self.tighten_s)
-        if late <= 0:
+    def _lateness(self, end_s: Floats, deadline: Deadline) -> float:
+        """Penalty factor on the cost of a plan that is late too often; 0 for one that is not.
+
+        It falls with every scenario that comes in time and with every second less in the others,
+        so that a search finds its way back.
+        """
+        late = np.sort(end_s)[: self._counted(end_s.size, deadline)]
+        late = late - (deadline.at_s - self.tighten_s)
+        late = late[late > 0]
+        if not late.size:
             return 0.0
-        return _LATE_JUMP + _LATE_SLOPE * late / max(deadline.at_s - self.now_s, 1e-9)
+        if np.isposinf(late).any():
+            return _NEVER
+        span = max(deadline.at_s - self.now_s, 1e-9)
+        much = float(late.sum()) / span
+        by_run = (_LATE_SHARE * late.size + _LATE_SLOPE * much) / end_s.size
+        return _LATE_JUMP + self.severity * by_run
+
+    def _counted(self, size: int, deadline: Deadline) -> int:
+        """How many of some scenarios have to be in time."""
+        allowed = (1.0 - deadline.confidence) * self.reserve
+        return math.ceil((1.0 - allowed) * (size - 1) - 1e-9) + 1
+
+    def is_in_time(self, end_s: Floats) -> bool:
+        """Whether so many scenarios end in time, if there is a deadline."""
+        objective = self.objective
+        return not isinstance(objective, Deadline) or self._lateness(end_s, objective) <= 0
 
     def is_kept(self, sample: Sample) -> bool:
         """Whether the sample keeps the objective with the reserve."""
         if isinstance(self.objective, Deadline):
-            return self._lateness(sample, self.objective) <= 0
+            return self._lateness(sample.end_s, self.objective) <= 0
         if isinstance(self.objective, Budget):
-            return sample.mean_usd <= self.objective.usd
+            # The mean of other scenarios may be higher by about this much.
+            doubt = float(sample.usd.std()) / math.sqrt(sample.usd.size)
+            return sample.mean_usd + doubt <= self.objective.usd
         return bool(np.isfinite(sample.end_s).all())
 
 

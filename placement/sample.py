@@ -35,8 +35,13 @@ class Sample:
 
     def quantile_s(self, q: float) -> float:
         """Finish time that a share `q` of the scenarios keeps."""
-        return float(np.quantile(self.end_s, q, method="higher"))
+        return quantile_s(self.end_s, q)
 
     def miss_share(self, at_s: float) -> float:
         """Share of the scenarios that end after `at_s`."""
         return float((self.end_s > at_s + 1e-6).mean())
+
+
+def quantile_s(end_s: Floats, q: float) -> float:
+    """Time that a share `q` of some ends keeps."""
+    return float(np.quantile(end_s, q, method="higher"))

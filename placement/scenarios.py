@@ -1,11 +1,15 @@
 """Luck, drawn once and met by every plan alike: run times, whole-pool outages, speeds, start-up.
 
 Common random numbers make the difference of two plans far less noisy than either of them, which is
-what lets a search compare plans on a hundred scenarios.
+what lets a search compare plans on a hundred scenarios.  The scenarios are a Latin hypercube: each
+pool is lost, and each of a few tasks is long, in as many of them as is to be expected, so that a
+search finds no pool that is better than the others by mere luck.
+Source: McKay, Beckman, Conover 1979.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -18,12 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from placement.model import Pool, Problem, Spot, TaskClass
-    from placement.tables import Floats
+    from placement.tables import Floats, Ints
 
 # Draws per class and scenario; larger classes use them again from the start.  The sum over a
 # class of 2,048 draws varies by cv / 45, so re-use is not visible in a finish time.
 DRAWS_MAX: Final = 2_048
 OUTAGES_MAX: Final = 64
+# Only of a few tasks does each have its share of every kind of luck; many even out by themselves.
+_EVEN_MAX: Final = 64
+# Quantiles of the normal distribution, to read others between them.
+_NORMAL: Final = np.linspace(-6.0, 6.0, 2_401)
+_BELOW: Final = np.array([0.5 * math.erfc(-z / math.sqrt(2.0)) for z in _NORMAL.tolist()])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +104,19 @@ def mean_scenario(problem: Problem) -> Scenarios:
     )
 
 
+def take(scenarios: Scenarios, chosen: Ints) -> Scenarios:
+    """Some scenarios, by their indices."""
+    return Scenarios(
+        size=chosen.size,
+        noise=tuple(n[chosen] for n in scenarios.noise),
+        gone=scenarios.gone[chosen],
+        back=scenarios.back[chosen],
+        slow=scenarios.slow[chosen],
+        startup=scenarios.startup[chosen],
+        left_s=tuple(left[chosen] for left in scenarios.left_s),
+    )
+
+
 def first(scenarios: Scenarios, size: int) -> Scenarios:
     """The first `size` of some scenarios, for a quick look before a full one."""
     return Scenarios(
@@ -118,12 +140,26 @@ def _stream(seed: int, what: int, index: int) -> np.random.Generator:
     return np.random.default_rng([seed, what, index])
 
 
+def _even(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    """Numbers in [0, 1) of which the first axis has one in each of its equal parts."""
+    size = shape[0]
+    strata = rng.permuted(np.broadcast_to(_column(size, len(shape)), shape), axis=0)
+    return np.asarray((strata + rng.random(shape)) / size)
+
+
+def _column(size: int, axes: int) -> Floats:
+    return np.arange(size, dtype=np.float64).reshape(size, *(1,) * (axes - 1))
+
+
 def _lognormal(rng: np.random.Generator, cv: float, shape: tuple[int, ...]) -> Floats:
     """Lognormal factors with mean 1 and coefficient of variation `cv`."""
     if cv <= 0:
         return np.ones(shape)
     sigma = float(np.sqrt(np.log1p(cv * cv)))
-    return np.asarray(rng.lognormal(-sigma * sigma / 2, sigma, shape))
+    if len(shape) > 1 and shape[1] > _EVEN_MAX:
+        return np.asarray(rng.lognormal(-sigma * sigma / 2, sigma, shape))
+    normal = np.interp(_even(rng, shape), _BELOW, _NORMAL)
+    return np.asarray(np.exp(sigma * normal - sigma * sigma / 2))
 
 
 def _cut(noise: Floats, cls: TaskClass) -> Floats:
@@ -148,9 +184,9 @@ def _pool_outages(
     down = pool.name in problem.down
     source = _from_trace if pool.spot.trace_up else _from_rate
     drawn = []
-    for _ in range(size):
+    for luck in _even(rng, (size,)).tolist():
         outages: list[tuple[float, float]] = []
-        for gone, back in source(rng, pool.spot, down):
+        for gone, back in source(rng, pool.spot, down, luck):
             if gone > horizon_s or len(outages) == OUTAGES_MAX:
                 break
             outages.append((gone + problem.now_s, back + problem.now_s))
@@ -162,13 +198,19 @@ def _from_rate(
     rng: np.random.Generator,
     spot: Spot,
     down: bool,
+    luck: float,
 ) -> Iterator[tuple[float, float]]:
-    """Exponential up and down times; the chance to start in an outage is that of steady state."""
+    """Exponential up and down times; the chance to start in an outage is that of steady state.
+
+    `luck` in [0, 1) says when the first one begins: the less, the sooner.
+    """
     rate = spot.reclaims_per_h / 3600.0
     if rate <= 0 and not down:
         return
     away = spot.outage_s * rate / (1.0 + spot.outage_s * rate)
-    gone = 0.0 if down or rng.random() < away else rng.exponential(1.0 / rate)
+    gone = 0.0
+    if not down and luck >= away:
+        gone = -math.log1p(-(luck - away) / (1.0 - away)) / rate
     while True:
         back = gone + (rng.exponential(spot.outage_s) if spot.outage_s > 0 else 1e-3)
         yield gone, back
@@ -181,8 +223,10 @@ def _from_trace(
     rng: np.random.Generator,
     spot: Spot,
     down: bool,
+    luck: float,
 ) -> Iterator[tuple[float, float]]:
-    """Read the measured trace round and round from a random place."""
+    """Read the measured trace round and round from the place that `luck` in [0, 1) says."""
+    del rng
     up = np.array(spot.trace_up)
     if up.all():
         return
@@ -190,7 +234,7 @@ def _from_trace(
         yield 0.0, np.inf
         return
     starts = np.flatnonzero(~up) if down else np.arange(up.size)
-    turned = np.roll(up, -int(rng.choice(starts))).astype(np.int8)
+    turned = np.roll(up, -int(starts[int(luck * starts.size)])).astype(np.int8)
     edges = np.flatnonzero(np.diff(np.concatenate([[1], turned, [1]])))
     span = up.size * spot.gap_s
     lap = 0.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
 
 from placement.model import Deadline, Problem
 from placement.plan import Candidate
@@ -38,6 +38,29 @@ class Search:
     candidates: list[Candidate] = field(default_factory=list)
     safe: list[Scored] = field(default_factory=list)
     noted: list[Scored] = field(default_factory=list)
+
+
+_HARDER: Final = 1.4
+# The time limit is enough for at least so many runs on the most scenarios.
+_RUNS_WIDE: Final = 600.0
+# Luck of the phases of a search is this far apart, away from that of the confirmation.
+_SEED_STEP: Final = 10_007
+
+
+def rescored(search: Search, found: list[Scored], phase: int, *, size_max: int = 0) -> list[Scored]:
+    """The same layouts on luck that they have not met, which the search goes on with.
+
+    With `size_max` more scenarios, where the time allows, and lateness weighs more from now on.
+    """
+    evaluator = search.evaluator
+    if size_max:
+        search.goal = replace(search.goal, severity=_HARDER * search.goal.severity)
+    if size_max and evaluator.size > 1:
+        run_s = search.budget.limit_s / _RUNS_WIDE
+        size = int(run_s / max(evaluator.run_s, 1e-9) * evaluator.size)
+        evaluator.size = max(evaluator.size, min(size, size_max))
+    evaluator.redraw(search.seed + _SEED_STEP * phase)
+    return [search.evaluator.scored(s.layout, search.goal) for s in found]
 
 
 def note(search: Search, name: str, scored: Scored) -> None:

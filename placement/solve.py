@@ -18,24 +18,28 @@ from placement.confirm import choose, forecast_of
 from placement.errors import InfeasibleError
 from placement.evaluate import Evaluator, Scored
 from placement.improve import anneal
-from placement.layout import check_layout
+from placement.layout import Layout, check_layout
 from placement.model import Budget as UsdBudget
 from placement.model import Deadline, Problem
 from placement.plan import Forecast, Plan, shortfall_of
 from placement.risk import Goal
 from placement.scenarios import mean_scenario
-from placement.search import Search, note
+from placement.search import Search, note, rescored
 from placement.simulate import ClassSimulator
 from placement.starts import first_layout, starts
 from placement.tables import Tables, tables_of
 
-_SIZE_MAX: Final = 96
+_SIZE_MAX: Final = 128
 _SIZE_MIN: Final = 8
 _SIZE_FIRST: Final = 4
 # A search needs about this many evaluations to be worth its name.
 _EVALUATIONS: Final = 120
 # Starts that are annealed, and the share of the time limit for them: more for fewer.
-_HALVING: Final = ((8, 0.16), (3, 0.18), (1, 0.2))
+_HALVING: Final = ((8, 0.14), (4, 0.14), (3, 0.16))
+
+# Share of the time limit that the search leaves for fresh luck.
+_KEPT: Final = 0.45
+_RUNS_MIN: Final = 3.0
 
 
 def solve(
@@ -139,17 +143,40 @@ def _improve(search: Search, heads: list[Scored]) -> list[Scored]:
     """
     found = list(heads)
     alive = heads
-    for keep, share in _HALVING:
-        alive = sorted(alive, key=lambda s: s.score)[:keep]
+    ends: dict[Layout, Scored] = {}
+    for phase, (keep, share) in enumerate(_HALVING):
+        if phase and search.evaluator.size > 1:
+            # Judged by the luck that it was fitted to, a plan looks better than it is.
+            alive = rescored(search, list(ends.values()), phase)
+            found = list(alive)
+        # A start that cannot be changed a few times is not worth its turn.
+        turns = share * search.budget.limit_s / max(search.evaluator.run_s, 1e-9) / _RUNS_MIN
+        alive = _field(search, alive, max(1, min(keep, int(turns))))
         grown = []
         for start in alive:
-            time = search.budget.slice_of(share / len(alive))
+            time = search.budget.slice_of(share / len(alive), keep=_KEPT)
+            if time.share >= 1.0:
+                grown.append(start)
+                continue
             walk = anneal(start, search.evaluator, search.goal, time, search.rng)
             name = search.names.get(start.layout, "search")
             search.names.setdefault(walk[-1].layout, f"{name.removesuffix('+annealed')}+annealed")
             found += walk
             grown.append(walk[-1])
         alive = grown
+        ends.update((s.layout, s) for s in grown)
     for scored in alive:
-        note(search, search.names[scored.layout], scored)
+        note(search, search.names.get(scored.layout, "search"), scored)
     return found
+
+
+def _field(search: Search, alive: list[Scored], keep: int) -> list[Scored]:
+    """The best few; at least half of them keep the objective, when so many do.
+
+    What misses it may look cheap for ever, and never be made to keep it.
+    """
+    ranked = sorted(alive, key=lambda s: s.score)
+    kept = [s for s in ranked if search.goal.is_kept(s.sample)][: -(-keep // 2)]
+    taken = {s.layout for s in kept}
+    rest = [s for s in ranked if s.layout not in taken]
+    return [*kept, *rest[: keep - len(kept)]]

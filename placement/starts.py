@@ -10,6 +10,7 @@ from placement.errors import SolverError
 from placement.greedy import (
     Stack,
     data_locations,
+    hazard_of,
     layout_of,
     orders,
     parts_in_order,
@@ -20,25 +21,34 @@ from placement.layout import Fleet, Layout, Part
 from placement.menu import menu_layout
 from placement.model import Deadline, Problem
 from placement.search import Search, note
+from placement.spine import Spine, spine_layout, spines
 from placement.tiny import is_tiny, tiny_layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
+    from placement.budget import Slice
     from placement.evaluate import Scored
-    from placement.tables import Tables
+    from placement.tables import Bools, Tables
+
+    Weigh = Callable[[int, float], float]
 
 _FACTORS: Final = (1.0, 1.15, 1.3, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0)
 # With nodes that are there already, less than all of the work may need new ones.
 _FACTORS_HELD: Final = (0.0, 0.25, 0.5, 0.75)
 _FIRST_FACTOR: Final = 1.3
-_HORIZONS: Final = (0.92, 0.8, 0.65)
+_HORIZONS: Final = (0.92, 0.84, 0.76, 0.68, 0.6, 0.5)
+# Menus of pools whose hazard is at most so much: with all of them, the calm ones, on demand.
+_HAZARDS: Final = (0.02, np.inf, 0.0)
 _EXACT_SHARE: Final = 0.15
 _MENU_SHARE: Final = 0.05
+_MENUS_SHARE: Final = 0.08
 _MENU_LIMIT_MIN_S: Final = 0.2
-_MENU_CLASSES_MAX: Final = 80
+_MENU_CLASSES_MAX: Final = 40
+# Seconds on the reference machine for a class and pool of a menu, measured.
+_MENU_CELL_S: Final = 1e-3
 # The starts may take this share of the time limit.
-_SHARE: Final = 0.2
+_SHARE: Final = 0.25
 
 
 def first_layout(problem: Problem, tables: Tables, end_s: float) -> Layout:
@@ -64,13 +74,21 @@ def starts(search: Search) -> list[Scored]:
             break
         stacks = _stacks(problem, tables, parts, name, choices)
         if stacks:
-            best = _widest_needed(search, parts, stacks)
+            best = _widest_needed(search, _widened(search, parts, stacks))
             note(search, name, best)
             found[best.layout] = best
-    for name, layout in (*_exact(search), *_menus(search)):
-        scored = search.evaluator.scored(layout, search.goal)
-        note(search, name, scored)
-        found[layout] = scored
+    for name, layout in _exact(search):
+        found[layout] = search.evaluator.scored(layout, search.goal)
+        note(search, name, found[layout])
+    others = (
+        *_spines(search, parts, choices, time),
+        *_alone(search, parts, choices, time),
+        *_menus(search),
+    )
+    for name, scored in others:
+        if scored.layout not in found:
+            note(search, name, scored)
+        found[scored.layout] = scored
     if not found:
         alone = _every_class_its_own(problem, tables, parts, search.end_s)
         scored = search.evaluator.scored(alone, search.goal)
@@ -95,33 +113,89 @@ def _exact(search: Search) -> Iterator[tuple[str, Layout]]:
     yield "exact", layout
 
 
-def _menus(search: Search) -> Iterator[tuple[str, Layout]]:
-    """Layouts of the time-cost menu at a few horizons, while the time allows."""
+def _spines(
+    search: Search, parts: tuple[Part, ...], choices: Mapping[str, Weigh], time: Slice
+) -> Iterator[tuple[str, Scored]]:
+    """Few quick nodes for what is narrow, many cheap ones for what is wide, site by site."""
     problem, tables = search.problem, search.tables
-    span = search.end_s - problem.now_s
+    sites = sites_of(problem, tables, parts, data_locations(problem, tables))
+    if len(sites) > 1 or problem.held:
+        return
+    span_s = search.end_s - problem.now_s
+    for name, spine in spines(problem, tables, parts, sites[0], choices, span_s):
+        if time.share >= 1.0:
+            return
+
+        def wide(factor: float, mine: Spine = spine) -> Layout:
+            starts_s = search.evaluator.starts_s
+            return spine_layout(problem, tables, parts, mine, factor, starts_s)
+
+        yield name, _widest_needed(search, wide)
+
+
+def _alone(
+    search: Search, parts: tuple[Part, ...], choices: Mapping[str, Weigh], time: Slice
+) -> Iterator[tuple[str, Scored]]:
+    """Each pool alone for all that it can do, the fastest on demand for the rest."""
+    problem, tables = search.problem, search.tables
+    sites = sites_of(problem, tables, parts, data_locations(problem, tables))
+    rest = [stack_of(problem, tables, parts, s, choices["fastest-on-demand"]) for s in sites]
+    for p, pool in enumerate(problem.pools):
+        if time.share >= 1.0:
+            return
+
+        def only(other: int, node_s: float, mine: int = p) -> float:
+            return node_s if other == mine else np.inf
+
+        alone = [stack_of(problem, tables, parts, s, only) for s in sites]
+        stacks = [a or r for a, r in zip(alone, rest, strict=True)]
+        whole = [s for s in stacks if s is not None]
+        if any(alone) and len(whole) == len(sites):
+            yield f"only-{pool.name}", _widest_needed(search, _widened(search, parts, whole))
+
+
+def _menus(search: Search) -> Iterator[tuple[str, Scored]]:
+    """Layouts of the time-cost menu, at the latest horizons that keep the objective."""
+    problem = search.problem
+    cells = len(problem.classes) * len(problem.pools)
     limit = _MENU_SHARE * search.budget.limit_s
     if limit < _MENU_LIMIT_MIN_S or len(problem.classes) > _MENU_CLASSES_MAX:
         return
-    time = search.budget.slice_of(_MENU_SHARE * len(_HORIZONS))
-    anything = np.ones(len(problem.pools), dtype=bool)
-    for share in _HORIZONS:
-        if time.share >= 1.0:
-            return
-        try:
-            layout = menu_layout(problem, tables, share * span, anything, limit_s=limit)
-        except SolverError:
-            continue
-        finally:
-            search.budget.charge(limit / 4)
-        if is_served(tables, layout):
-            yield f"menu-{share:g}", layout
+    time = search.budget.slice_of(_MENUS_SHARE)
+    hazards = np.array([hazard_of(pool) for pool in problem.pools])
+    for most in _HAZARDS:
+        for share in _HORIZONS:
+            if time.share >= 1.0:
+                return
+            search.budget.charge(cells * _MENU_CELL_S)
+            scored = _menu(search, share, hazards <= most, limit)
+            if scored is not None:
+                yield f"menu-{share:g}-{most:g}", scored
+                if search.goal.is_kept(scored.sample):
+                    break
+
+
+def _menu(search: Search, share: float, allowed: Bools, limit_s: float) -> Scored | None:
+    """Solve one menu; none when it has no solution."""
+    problem, tables = search.problem, search.tables
+    span = search.end_s - problem.now_s
+    try:
+        layout = menu_layout(problem, tables, share * span, allowed, limit_s=limit_s)
+    except SolverError:
+        return None
+    if not is_served(tables, layout):
+        return None
+    return search.evaluator.scored(layout, search.goal)
 
 
 def _stacks(
-    problem: Problem, tables: Tables, parts: tuple[Part, ...], name: str, choices: object
+    problem: Problem,
+    tables: Tables,
+    parts: tuple[Part, ...],
+    name: str,
+    choices: Mapping[str, Weigh],
 ) -> list[Stack]:
     """One stack a site, or none when some site has no pool in this order."""
-    assert isinstance(choices, dict)
     sites = sites_of(problem, tables, parts, data_locations(problem, tables))
     stacks = [stack_of(problem, tables, parts, site, choices[name]) for site in sites]
     whole = [s for s in stacks if s is not None]
@@ -152,22 +226,39 @@ def held_fleets(problem: Problem, tables: Tables, parts: tuple[Part, ...]) -> tu
     return tuple(out)
 
 
-def _widest_needed(search: Search, parts: tuple[Part, ...], stacks: list[Stack]) -> Scored:
-    """Widen stacks until the objective is kept, or until more width does not help."""
+def _widened(
+    search: Search, parts: tuple[Part, ...], stacks: list[Stack]
+) -> Callable[[float], Layout]:
+    problem, tables = search.problem, search.tables
+
+    def wide(factor: float) -> Layout:
+        return _layout(problem, tables, parts, stacks, (search.end_s - problem.now_s, factor))
+
+    return wide
+
+
+def _widest_needed(search: Search, wide: Callable[[float], Layout]) -> Scored:
+    """Widen a start until the objective is kept, or until more width does not help."""
     problem, tables = search.problem, search.tables
     factors = (*_FACTORS_HELD, *_FACTORS) if problem.held else _FACTORS
     best: Scored | None = None
+    tried: Layout | None = None
     for factor in factors:
-        width = (search.end_s - problem.now_s, factor)
-        layout = _layout(problem, tables, parts, stacks, width)
-        if not is_served(tables, layout):
+        layout = wide(factor)
+        if layout == tried or not is_served(tables, layout):
+            continue
+        tried = layout
+        if search.evaluator.is_far_off(layout, search.goal):
             continue
         scored = search.evaluator.scored(layout, search.goal)
         if best is None or scored.score < best.score:
             best = scored
         if isinstance(problem.objective, Deadline) and search.goal.is_kept(scored.sample):
             break
-    assert best is not None
+    if best is None:
+        # However wide, it is late: it may still be mended.
+        assert tried is not None
+        best = search.evaluator.scored(tried, search.goal)
     return best
 
 

@@ -127,11 +127,11 @@ def test_class_and_event_level_agree_on_what_runs() -> None:
         ),
     )
     layout = make.layout(p, Fleet(0, 8, None, (0, 1), held=0), fallback=(1, -1))
-    luck, tables = make.luck(p, size=64), tables_of(p)
+    luck, tables = make.luck(p, size=512), tables_of(p)
 
     by_class = ClassSimulator(p, tables, luck).run(layout)
     simulator = EventSimulator(p, tables, layout, end_s=3000.0)
-    by_event = [simulator.run(luck, s) for s in range(64)]
+    by_event = [simulator.run(luck, s) for s in range(512)]
 
     # Held nodes without a task on them differ as much: the class level hands out in chunks.
     assert by_class.mean_usd == pytest.approx(np.mean([o.usd for o in by_event]), rel=0.05)

@@ -8,10 +8,11 @@ import pytest
 from placement.bounds import bounds_of, cheapest_node_usd, earliest_finish_s
 from placement.budget import Budget
 from placement.errors import InvalidPlanError, SolverError
+from placement.evaluate import Evaluator
 from placement.exact import Matrix, minimise
 from placement.explain import explain
 from placement.frontier import Point, frontier, undominated
-from placement.greedy import data_locations
+from placement.greedy import data_locations, orders, parts_in_order, sites_of
 from placement.layout import Fleet, Part, check_layout
 from placement.menu import menu_layout
 from placement.model import Budget as UsdBudget
@@ -19,8 +20,9 @@ from placement.model import Deadline, Network, Problem, Spot
 from placement.moves import MOVES, Surroundings, is_valid, neighbour
 from placement.risk import Goal, hit_interval
 from placement.sample import Sample
-from placement.scenarios import draw, is_random
+from placement.scenarios import draw, is_random, take
 from placement.simulate import ClassSimulator
+from placement.spine import spine_layout, spines
 from placement.tables import tables_of
 from placement.tiny import is_tiny, tiny_layout
 from tests.placement import make
@@ -181,6 +183,73 @@ def test_a_late_plan_scores_worse_than_a_dearer_one_that_is_in_time() -> None:
     assert not goal.is_kept(late)
 
 
+def test_a_late_plan_is_better_for_each_scenario_and_each_second_that_it_gains() -> None:
+    """A search that is late everywhere has to see which way is out."""
+    goal = Goal(objective=Deadline(at_s=100.0))
+    worst = _sample([90.0] * 12 + [150.0] * 8, 1.0)
+    fewer = _sample([90.0] * 14 + [150.0] * 6, 1.0)
+    sooner = _sample([90.0] * 12 + [120.0] * 7 + [150.0], 1.0)
+
+    assert goal.score(fewer) < goal.score(worst)
+    assert goal.score(sooner) < goal.score(worst)
+
+
+def test_a_budget_is_kept_with_what_the_mean_may_be_off_by() -> None:
+    goal = Goal(objective=UsdBudget(usd=1.0))
+    sure = _sample([90.0] * 4, 0.99)
+    lucky = Sample(
+        end_s=sure.end_s, usd=np.array([0.1, 0.1, 1.88, 1.88]), egress_usd=sure.egress_usd,
+        request_usd=sure.request_usd, ready_s=sure.ready_s, done_s=sure.done_s, tasks=sure.tasks,
+    )  # fmt: skip
+
+    assert goal.is_kept(sure)
+    assert not goal.is_kept(lucky)
+
+
+def _evaluator(p: Problem) -> Evaluator:
+    deadline = p.objective
+    assert isinstance(deadline, Deadline)
+    return Evaluator(p, tables_of(p), Budget(100.0), size=64, seed=1, end_s=deadline.at_s)
+
+
+def test_a_race_scores_what_wins_like_all_scenarios_and_gives_up_on_what_is_dearer() -> None:
+    p = make.problem([make.cls(count=8, cv=0.3)], objective=Deadline(at_s=900.0))
+    evaluator, goal = _evaluator(p), Goal(objective=p.objective)
+    small, large = (make.layout(p, Fleet(0, n, 0.0, (0,))) for n in (2, 4))
+    dear, cheap = evaluator.scored(large, goal), evaluator.scored(small, goal)
+
+    won = evaluator.race(small, dear, goal, heat=0.0)
+
+    assert cheap.score < dear.score
+    assert won is not None
+    assert won.score == cheap.score
+    assert evaluator.race(large, cheap, goal, heat=0.0) is None
+    assert evaluator.race(large, dear, goal, heat=1.0) is None, "it changes nothing"
+
+
+def test_a_race_never_trades_a_kept_deadline_for_a_cheap_plan_that_is_late() -> None:
+    p = make.problem([make.cls(count=8, cv=0.3)], objective=Deadline(at_s=300.0))
+    evaluator, goal = _evaluator(p), Goal(objective=p.objective)
+    late, in_time = (make.layout(p, Fleet(0, n, 0.0, (0,))) for n in (1, 4))
+    kept = evaluator.scored(in_time, goal)
+
+    assert goal.is_kept(kept.sample)
+    assert evaluator.is_far_off(late, goal)
+    assert not evaluator.is_far_off(in_time, goal)
+    assert evaluator.race(late, kept, goal, heat=1e9) is None
+
+
+def test_chosen_scenarios_are_those_that_were_drawn() -> None:
+    p = make.problem([make.cls(cv=0.5)], [make.pool(spot=Spot(reclaims_per_h=5.0))])
+    every = make.luck(p, size=8)
+
+    some = take(every, np.array([6, 1]))
+
+    assert some.size == 2
+    assert (some.noise[0] == every.noise[0][[6, 1]]).all()
+    assert (some.gone == every.gone[[6, 1]]).all()
+
+
 def test_the_hit_interval_holds_the_share_and_narrows() -> None:
     low, high = hit_interval(95, 100)
     lower, higher = hit_interval(950, 1000)
@@ -273,3 +342,36 @@ def test_a_reason_names_what_truly_differs(other: dict[str, Any], reason: str) -
     (choice,) = explain(p, make.layout(p))
 
     assert {o.pool: o.reason for o in choice.options}["other"] == reason
+
+
+def test_lateness_weighs_more_when_a_search_comes_to_its_end() -> None:
+    early, last = (Goal(objective=Deadline(at_s=100.0), severity=s) for s in (1.0, 4.0))
+    late, in_time = _sample([90.0] * 18 + [120.0] * 2, 1.0), _sample([90.0] * 20, 1.0)
+
+    assert last.score(late) > early.score(late)
+    assert last.score(in_time) == early.score(in_time)
+
+
+def test_narrow_work_gets_a_node_of_its_own_and_wide_work_comes_and_goes() -> None:
+    wide, after = make.cls("wide", 64, work_s=60), make.cls("after", 1, deps=make.after("wide"))
+    again = make.cls("again", 64, work_s=30, deps=make.after("after"))
+    p = make.problem(
+        [wide, after, again],
+        [make.pool("large", vcpu=16, mem_gb=64, usd_h=1.0), make.pool("small", usd_h=0.2)],
+        Deadline(at_s=900.0),
+    )
+    tables = tables_of(p)
+    parts = parts_in_order(tables)
+    (site,) = sites_of(p, tables, parts, data_locations(p, tables))
+    begin_s = np.array([0.0, 300.0, 500.0])
+
+    made = dict(spines(p, tables, parts, site, dict(orders(p)), 900.0))
+    spine = made["spine-small-cheapest"]
+    layout = spine_layout(p, tables, parts, spine, 1.0, lambda _: begin_s)
+
+    small, first, second = layout.fleets[0], layout.fleets[1], layout.fleets[-1]
+    assert (small.count, small.parts) == (1, (0, 1, 2))
+    assert first.parts == (0,)
+    assert first.at_s == 0.0
+    assert second.parts == (2,)
+    assert 300.0 < (second.at_s or 0.0) <= 500.0
