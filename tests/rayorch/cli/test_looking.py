@@ -78,16 +78,6 @@ def test_a_plan_shows_what_enters_an_exchange_and_what_is_done_behind_it(shell: 
     assert "  covers     without few: placed when what they take is measured\n" in behind
 
 
-def test_operators_that_cannot_run_yet_say_so_before_anything_is_written(shell: Shell) -> None:
-    shell.write(EXCHANGING)
-
-    said = shell("run", "nightly.py")
-
-    assert said.code == 2
-    assert "relational operators can be planned, and not run yet" in said.err
-    assert not (shell.folder / "home" / "runs").exists()
-
-
 def test_a_plan_is_a_document_for_programs(shell: Shell) -> None:
     document = shell("plan", "nightly.py", "--json").document
 
