@@ -277,7 +277,7 @@ def _escalated(problem: Problem, tables: Tables, layout: Layout, factor: float) 
         for p in left:
             open_to = _open_to(problem, tables, layout.parts[p].cls, room)
             wanted.setdefault(_quick(tables, each, layout.parts[p].cls, open_to), []).append(p)
-        more = {}
+        more: dict[int, float] = {}
         for pool, serves in wanted.items():
             shape = problem.pools[pool]
             useful = max(span - shape.provision_s - shape.boot_s, 0.05 * span)
@@ -303,7 +303,7 @@ def _escalated(problem: Problem, tables: Tables, layout: Layout, factor: float) 
 
 
 def _open_to(problem: Problem, tables: Tables, cls: int, room: Sequence[int]) -> list[int]:
-    """Return on-demand pools that have nodes left, or else those that have none; spot if need be."""
+    """Return on-demand pools with nodes left, or else those without; spot ones if need be."""
     fits = [int(q) for q in np.flatnonzero(tables.fits[cls])]
     calm = [q for q in fits if problem.pools[q].spot is None] or fits
     return [q for q in calm if room[q] > 0] or calm
