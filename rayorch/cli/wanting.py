@@ -49,10 +49,19 @@ def asked_of(options: Options, objective: Objective | None) -> Asked | None:
     """Return what a run is to keep to; None when nothing asks for it. As `wanted_of`."""
     if objective is None and not options.is_placing:
         return None
-    pools = read_pools(options.pools) if options.pools else None
+    return asked_anew(options, Asked(objective=objective))
+
+
+def asked_anew(options: Options, before: Asked) -> Asked:
+    """Return what a run is to keep to: options go before what it was asked. As `wanted_of`."""
+    pools, file = before.pools, before.file
+    if options.pools:
+        pools, file = read_pools(options.pools), options.pools
     is_priced = pools is not None and pools.is_priced
-    objective, budget_usd = _objective(options, objective, is_priced=is_priced)
-    return Asked(pools=pools, file=options.pools or "", objective=objective, budget_usd=budget_usd)
+    objective, budget_usd = _objective(options, before.objective, is_priced=is_priced)
+    if options.deadline is None and options.budget is None:
+        budget_usd = before.budget_usd
+    return Asked(pools=pools, file=file, objective=objective, budget_usd=budget_usd)
 
 
 def _objective(
