@@ -18,6 +18,7 @@ PLOTS: Final = (".png", ".svg")
 _UNITS_S: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0}
 _TIME: Final = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:d|h|m|s)\s*)+|[0-9]+(?:\.[0-9]+)?")
 _TIME_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(d|h|m|s|)")
+DEADLINE_S_MIN: Final = 1e-6  # What a timedelta can say.
 DEADLINE_S_MAX: Final = 366 * 86400.0
 
 
@@ -85,7 +86,7 @@ def parsed_s(text: str) -> float:
     if not _TIME.fullmatch(said):
         raise OptionError("a time is like 90s, 30m or 1h30m", "--deadline", repr(text))
     seconds = sum(float(number) * _UNITS_S[unit] for number, unit in _TIME_PART.findall(said))
-    if not 0.0 < seconds <= DEADLINE_S_MAX:
+    if not DEADLINE_S_MIN <= seconds <= DEADLINE_S_MAX:
         raise OptionError("a deadline is above 0 and within a year", "--deadline", repr(text))
     return seconds
 
