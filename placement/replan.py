@@ -31,7 +31,10 @@ from placement.starts import held_fleets, is_served, starts
 from placement.tables import Tables, tables_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from placement.sample import Sample
+    from placement.tables import Floats
 
 _GUARD_SIZE: Final = 16
 _GUARD_FACTORS: Final = (0.25, 0.5, 1.0, 1.5, 2.5, 4.0, 8.0)
@@ -256,31 +259,59 @@ def _guarded(
 
 
 def _escalated(problem: Problem, tables: Tables, layout: Layout, factor: float) -> Layout:
-    """Add the quickest on-demand nodes for `factor` times all of the work that is left."""
+    """Add the quickest on-demand nodes for `factor` times all of the work that is left.
+
+    What a pool has too few nodes for goes to the next one.
+    """
     each = work_s(problem, tables)
     span = 3600.0
     if isinstance(problem.objective, Deadline):
         span = problem.objective.at_s - problem.now_s
     fleets = list(layout.fleets)
-    wanted: dict[int, list[int]] = {}
-    for p, part in enumerate(layout.parts):
-        calm = [
-            q for q in np.flatnonzero(tables.fits[part.cls]) if problem.pools[q].spot is None
-        ] or list(np.flatnonzero(tables.fits[part.cls]))
-        soonest = min(each[part.cls, q] for q in calm)
-        near = [q for q in calm if each[part.cls, q] <= _ABOUT_AS_QUICK * soonest]
-        usd = each[part.cls] * tables.usd_s * tables.share[part.cls]
-        quick = min(near, key=lambda q: (usd[q], each[part.cls, q]))
-        wanted.setdefault(int(quick), []).append(p)
-    for pool, serves in wanted.items():
-        shape = problem.pools[pool]
-        useful = max(span - shape.provision_s - shape.boot_s, 0.05 * span)
-        seconds = sum(
-            layout.parts[p].count
-            * each[layout.parts[p].cls, pool]
-            / max(1, tables.lanes[layout.parts[p].cls, pool])
-            for p in serves
-        )
-        count = int(np.ceil(factor * seconds / useful))
-        fleets.append(Fleet(pool, max(1, count), problem.now_s, tuple(serves)))
+    room = [pool.nodes_max for pool in problem.pools]
+    for fleet in fleets:
+        room[fleet.pool] -= fleet.count
+    left = dict.fromkeys(range(len(layout.parts)), factor)  # part -> times its work
+    while left:
+        wanted: dict[int, list[int]] = {}
+        for p in left:
+            open_to = _open_to(problem, tables, layout.parts[p].cls, room)
+            wanted.setdefault(_quick(tables, each, layout.parts[p].cls, open_to), []).append(p)
+        more: dict[int, float] = {}
+        for pool, serves in wanted.items():
+            shape = problem.pools[pool]
+            useful = max(span - shape.provision_s - shape.boot_s, 0.05 * span)
+            seconds = sum(
+                left[p]
+                * layout.parts[p].count
+                * each[layout.parts[p].cls, pool]
+                / max(1, tables.lanes[layout.parts[p].cls, pool])
+                for p in serves
+            )
+            count = max(1, int(np.ceil(seconds / useful)))
+            given = max(1, min(count, room[pool]))
+            fleets.append(Fleet(pool, given, problem.now_s, tuple(serves)))
+            room[pool] -= given
+            if given < count:
+                more |= {p: left[p] * (1.0 - given / count) for p in serves}
+        left = {
+            p: share
+            for p, share in more.items()
+            if any(room[q] > 0 for q in _open_to(problem, tables, layout.parts[p].cls, room))
+        }
     return replace(layout, fleets=within_depth(problem, tuple(fleets)))
+
+
+def _open_to(problem: Problem, tables: Tables, cls: int, room: Sequence[int]) -> list[int]:
+    """Return on-demand pools with nodes left, or else those without; spot ones if need be."""
+    fits = [int(q) for q in np.flatnonzero(tables.fits[cls])]
+    calm = [q for q in fits if problem.pools[q].spot is None] or fits
+    return [q for q in calm if room[q] > 0] or calm
+
+
+def _quick(tables: Tables, each: Floats, cls: int, pools: Sequence[int]) -> int:
+    """Return the cheapest of the pools that are about as quick as the quickest."""
+    soonest = min(each[cls, q] for q in pools)
+    near = [q for q in pools if each[cls, q] <= _ABOUT_AS_QUICK * soonest]
+    usd = each[cls] * tables.usd_s * tables.share[cls]
+    return min(near, key=lambda q: (usd[q], each[cls, q]))

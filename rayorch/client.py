@@ -198,15 +198,24 @@ def run_id(pipeline: str, clock: Clock, nonce: Callable[[], str]) -> RunId:
 
 
 def resume_run(
-    at: Connection, control: Control, run: RunId, pipeline: Compilable | None = None
+    at: Connection,
+    control: Control,
+    run: RunId,
+    pipeline: Compilable | None = None,
+    *,
+    asked: "Asked | None" = None,
 ) -> None:
     """Go on with a stopped, failed or interrupted run, with mended functions if given.
 
+    `asked` takes the place of what it was asked to keep to, for a run that has no plan yet.
     Raises: UnknownRunError; ResumeError, when it cannot be resumed, or not with this pipeline.
     """
     view = control.view(run)
     if not view.is_resumable:
         raise ResumeError(run, f"it is {view.state}", "`rayorch show` says more")
+    if asked is not None and view.is_planned:
+        why = "its tasks are placed, and stay with the pools and the objective that it began with"
+        raise ResumeError(run, why, "resume it without these, or `rayorch run` the pipeline anew")
     version = view.version
     if pipeline is not None:
         spec = pipeline.spec()
@@ -216,6 +225,8 @@ def resume_run(
             before = load_program(at.home.get_program(run, view.version))
             check_same_plan(run, before, program)
             _keep(at.home, run, spec, program, version, {})
+    if asked is not None:
+        at.home.put_asked(run, asked.model_dump(mode="json"))
     control.submit([RunResumed(run=run, version=version)])
 
 

@@ -198,14 +198,19 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
         work="rayorch.cli.running:resume",
         help="Go on with a run that failed, was stopped or was interrupted.\n\n"
         "What is committed stays and is not computed again. With FILE, the run goes on with the "
-        "functions that the file holds now; its sources and outputs must be the same.",
+        "functions that the file holds now; its sources and outputs must be the same. Pools and "
+        "an objective can be changed as long as it has no plan.",
         examples=(
             ("rayorch resume last", "as it was"),
             ("rayorch resume last nightly.py", "after a function was mended"),
+            ("rayorch resume last --pools pools.yaml", "after the file of pools was mended"),
         ),
         params=[
             _run_argument(),
             _mended_argument(),
+            _POOLS,
+            _DEADLINE,
+            _BUDGET,
             _SET,
             _HOME,
             _EXECUTOR,

@@ -54,8 +54,15 @@ def cost_text(decision: Decision) -> str:
             ("requests", decision.request_usd),
         )
     )
-    gap = "" if decision.gap is None else f"; at most {decision.gap:.0%} above the least possible"
-    return f"{usd_text(decision.usd)} ({parts}){gap}"
+    return f"{usd_text(decision.usd)} ({parts}){_gap_text(decision.gap)}"
+
+
+def _gap_text(gap: float | None) -> str:
+    """Return how far a cost may be from the least: for little work, start-up is most of it."""
+    if gap is None:
+        return ""
+    far = f"{gap:.0%} above" if gap < 1.0 else f"{1.0 + gap:,.1f} times"
+    return f"; at most {far} the least possible"
 
 
 def print_choices(decision: Decision) -> None:

@@ -68,11 +68,17 @@ def resume(options: Options) -> int:
     found = find_run(at, read_machine(at.home, at.clock), options.run)
     origin = read_origin(at, found)
     pipeline = pipeline_of(options, origin.given) if options.file else None
+    asked = None
+    if options.is_placing:
+        from rayorch.cli.wanting import asked_anew  # noqa: PLC0415 - as in `run`.
+        from rayorch.plan.asking import Asked  # noqa: PLC0415
+
+        asked = asked_anew(options, Asked.model_validate(at.home.get_asked(found.id) or {}))
     commands = commands_of(options, "" if options.file else origin.file)
     display = auto_display(sys.stderr, commands, reports=not options.as_json)
 
     def begin(control: Control) -> RunId:
-        resume_run(at, control, found.id, pipeline)
+        resume_run(at, control, found.id, pipeline, asked=asked)
         return found.id
 
     return _followed(at, options, display, commands, begin)

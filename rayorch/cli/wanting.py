@@ -18,6 +18,7 @@ PLOTS: Final = (".png", ".svg")
 _UNITS_S: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0}
 _TIME: Final = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:d|h|m|s)\s*)+|[0-9]+(?:\.[0-9]+)?")
 _TIME_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(d|h|m|s|)")
+DEADLINE_S_MIN: Final = 1e-6  # What a timedelta can say.
 DEADLINE_S_MAX: Final = 366 * 86400.0
 
 
@@ -49,10 +50,19 @@ def asked_of(options: Options, objective: Objective | None) -> Asked | None:
     """Return what a run is to keep to; None when nothing asks for it. As `wanted_of`."""
     if objective is None and not options.is_placing:
         return None
-    pools = read_pools(options.pools) if options.pools else None
+    return asked_anew(options, Asked(objective=objective))
+
+
+def asked_anew(options: Options, before: Asked) -> Asked:
+    """Return what a run is to keep to: options go before what it was asked. As `wanted_of`."""
+    pools, file = before.pools, before.file
+    if options.pools:
+        pools, file = read_pools(options.pools), options.pools
     is_priced = pools is not None and pools.is_priced
-    objective, budget_usd = _objective(options, objective, is_priced=is_priced)
-    return Asked(pools=pools, file=options.pools or "", objective=objective, budget_usd=budget_usd)
+    objective, budget_usd = _objective(options, before.objective, is_priced=is_priced)
+    if options.deadline is None and options.budget is None:
+        budget_usd = before.budget_usd
+    return Asked(pools=pools, file=file, objective=objective, budget_usd=budget_usd)
 
 
 def _objective(
@@ -76,7 +86,7 @@ def parsed_s(text: str) -> float:
     if not _TIME.fullmatch(said):
         raise OptionError("a time is like 90s, 30m or 1h30m", "--deadline", repr(text))
     seconds = sum(float(number) * _UNITS_S[unit] for number, unit in _TIME_PART.findall(said))
-    if not 0.0 < seconds <= DEADLINE_S_MAX:
+    if not DEADLINE_S_MIN <= seconds <= DEADLINE_S_MAX:
         raise OptionError("a deadline is above 0 and within a year", "--deadline", repr(text))
     return seconds
 

@@ -167,8 +167,10 @@ _SAID: Final[Mapping[type[Fact], Callable[[Any, Run], str]]] = {
 def _placed(fact: PlacementReady) -> str:
     pools = {pool: None for each in fact.classes for pool in each.pools[:1]}
     on = f" on {', '.join(pools)}" if pools else ""
-    again = f", planned again: {'; '.join(fact.reasons)}" if fact.reasons else ""
-    return f"placed{on}{again}"
+    why = "; ".join(fact.reasons)
+    if not why:
+        return f"placed{on}"
+    return f"placed{on}{', planned again' if fact.revision > 1 else ''}: {why}"
 
 
 def _said(fact: Fact, run: Run, state: RunState | None) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+import placement
 from connectors.errors import ConnectorError
 from placement import InfeasibleError, InvalidProblemError, PlacementError, Problem
 from rayorch.clock import Clock
@@ -24,7 +25,7 @@ from rayorch.core.facts import Fact, PlacementFailed, PlacementKept, PlacementRe
 from rayorch.errors import PoolsError, SolverProcessError
 from rayorch.home import Home
 from rayorch.host.failing import error_info
-from rayorch.host.solving import SolverProcess
+from rayorch.host.solving import SOLVER_S_MAX, SolverProcess
 from rayorch.ids import RunId
 from rayorch.plan.asking import Asked
 from rayorch.plan.deciding import Decision, told
@@ -48,6 +49,9 @@ from rayorch.spec.objective import Budget, Deadline
 RETRY_S: Final = 5.0
 RETRY_S_MAX: Final = 300.0
 """Between questions to a solver that fails; the deadline is guarded all the while."""
+PATIENCE: Final = 0.25
+PATIENCE_S_MIN: Final = 2.0
+"""Of what is left until the deadline, for an answer: nothing guards it while a solver works."""
 
 _NONE: Final[tuple[str, ...]] = ()
 
@@ -60,6 +64,7 @@ class _Kept:
 
     standing: Standing
     budget_usd: float | None
+    untold: placement.Plan | None = None  # the first one, until what was weighed for it is kept
     failures: int = 0
     retry_at_s: float = 0.0
 
@@ -90,6 +95,14 @@ def task_of(work: Unplaced, asked: Asked, there: Mapping[str, int]) -> Task:
 def has_choice(task: Task) -> bool:
     """Say whether there is anything to decide: more than one pool, or something to keep to."""
     return len(task.pools.pools) > 1 or isinstance(task.objective, Deadline | Budget)
+
+
+def patience_s(problem: Problem) -> float:
+    """Return how long to wait for a plan of what is left, whatever a solver may take."""
+    if not isinstance(problem.objective, placement.Deadline):
+        return SOLVER_S_MAX
+    left_s = problem.objective.at_s - problem.now_s
+    return min(SOLVER_S_MAX, max(PATIENCE_S_MIN, PATIENCE * left_s))
 
 
 class Placer:
@@ -135,17 +148,16 @@ class Placer:
             logger.exception("no placement. run=%s", work.run)
             failed = PlacementFailed(work.run, 1, error_info(error))
             return failed, unplaced(work, sum(there.values()), prices_of(task.pools))
-        self._kept[work.run] = _Kept(standing, asked.budget_usd)
+        self._kept[work.run] = _Kept(standing, asked.budget_usd, plan)
         return (wire(standing, plan, is_final=False),)
 
     def tell_first(self, run: RunId) -> None:
         """Keep what was weighed for the first placement; nobody waits for it."""
         kept = self._kept.get(run)
-        if kept is None or kept.standing.revision != 1:
+        if kept is None or kept.untold is None:
             return
-        standing = kept.standing
+        standing, plan, kept.untold = kept.standing, kept.untold, None
         try:
-            plan = unsearched(standing.problem, standing.layout)
             self._keep(standing, told(standing.problem, plan, is_priced=standing.pools.is_priced))
         except (ConnectorError, PlacementError) as error:
             logger.warning("a decision is not kept. run=%s, reason=%s", run, error)
@@ -219,7 +231,8 @@ class Placer:
                 budget_usd=kept.budget_usd,
                 before=standing.problem if again else None,
                 layout=standing.layout if again else None,
-            )
+            ),
+            patience_s(after),
         )
         kept.failures, kept.retry_at_s = 0, 0.0
         standing = follows(standing, after, answer.plan, command.revision)

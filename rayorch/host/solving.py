@@ -38,18 +38,17 @@ class SolverProcess:
         self._lock = threading.Lock()
         self._closed = False
 
-    def ask(self, question: Question) -> Answer:
+    def ask(self, question: Question, patience_s: float = SOLVER_S_MAX) -> Answer:
         """Return the answer, which is one to this question. Any thread.
 
-        Raises: SolverProcessError.
+        Raises: SolverProcessError, after `patience_s` at the latest.
         """
+        limit_s = min(self._time_limit_s, patience_s)
         process = self._started()
         try:
-            said, complaint = process.communicate(
-                encode_question(question), timeout=self._time_limit_s
-            )
+            said, complaint = process.communicate(encode_question(question), timeout=limit_s)
         except subprocess.TimeoutExpired:
-            limit = f"time_limit_s={self._time_limit_s:g}"
+            limit = f"time_limit_s={limit_s:g}"
             raise SolverProcessError("the solver took too long and was ended", limit) from None
         finally:
             self._ended(process)

@@ -17,6 +17,8 @@ from rayorch.observe.view import RunView
 
 Mood = Literal["good", "bad", "paused", "busy"]
 LABEL_CHARS: Final = 10
+UNPLACED: Final = frozenset({"PoolsError", "InfeasibleError"})
+"""Errors of a run whose tasks fit on no pool: it goes on with others."""
 
 MOODS: Final[Mapping[str, Mood]] = {
     "succeeded": "good",
@@ -185,6 +187,8 @@ def _next_lines(view: RunView, commands: Commands) -> list[tuple[str, str]]:
     if view.state == "failed":
         mended = view.error is not None and view.error.kind in {"user", "poison"}
         then = commands.resume_mended(view.run) if mended else commands.resume(view.run)
+        if view.error is not None and view.error.error_type in UNPLACED:
+            then += " --pools FILE"  # Pools are kept as they were when the run began.
         lines.append(("go on", f"mend it, then:  {then}"))
     elif view.is_resumable:
         lines.append(("go on", commands.resume(view.run)))

@@ -65,6 +65,11 @@ class RunView(msgspec.Struct, frozen=True, omit_defaults=True):
         return RunState(self.state) in RESUMABLE
 
     @property
+    def is_planned(self) -> bool:
+        """Whether its tasks are cut and placed."""
+        return bool(self.tasks)
+
+    @property
     def is_settled(self) -> bool:
         """Whether nothing more will happen by itself, its sweep aside."""
         return not self.is_active

@@ -367,7 +367,7 @@ def _objective_text(problem: Problem) -> str:
     match problem.objective:
         case placement.Deadline() as deadline:
             share = f"{deadline.confidence:.0%} of runs"
-            return f"cheapest that ends within {deadline.at_s:g} s in {share}"
+            return f"cheapest that ends within {deadline.at_s:.12g} s in {share}"
         case placement.Budget() as budget:
             return f"earliest that costs {budget.usd:g} USD on average"
         case placement.Weighted() as weighted:

@@ -36,7 +36,8 @@ from rayorch.plan.problem import classified
 from rayorch.program import Program
 from rayorch.spec.objective import Objective
 
-AT_ONCE_USD_H: Final = 1e9
+AT_ONCE: Final = placement.Weighted(usd_per_h=1e9)
+CHEAPEST: Final = placement.Weighted(usd_per_h=0.0)
 CARRIED: Final = "carried over"
 FORECAST_SIZE: Final = 16
 SEED: Final = 0
@@ -181,7 +182,7 @@ def kept_to(problem: Problem, now_s: float) -> tuple[Problem, tuple[str, ...]]:
 def _as_near(problem: Problem) -> placement.Weighted:
     """Stand for an objective that cannot be kept: the least cost, or the earliest end."""
     is_budget = isinstance(problem.objective, placement.Budget)
-    return placement.Weighted(usd_per_h=0.0 if is_budget else AT_ONCE_USD_H)
+    return CHEAPEST if is_budget else AT_ONCE
 
 
 def runners_a_node(vcpu: float, cores: float) -> int:
@@ -279,7 +280,8 @@ def _forecast(standing: Standing, forecast: PlanForecast) -> Forecast:
         core_hours=core_s / 3600.0 if is_priced else forecast.usd,
         p50_s=forecast.p50_s,
         p95_s=forecast.p95_s,
-        hit=forecast.hit,
+        # To what ends as soon as it can, no deadline is missed: the one that was asked for is.
+        hit=0.0 if standing.problem.objective == AT_ONCE else forecast.hit,
     )
 
 

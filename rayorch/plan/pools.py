@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from placement import Network, Pool, Spot
 from rayorch.errors import PoolsError, near_miss
@@ -27,14 +27,30 @@ from rayorch.spec.fields import Bytes, Name, shown
 
 GB: Final = 1e9
 POOLS_MAX: Final = 1_000
+NODES_MAX: Final = 1_000_000
 LOCAL: Final = "local"
 UNKNOWN_BYTES: Final = 1 << 50
 """The memory of machines that nobody described: their executor refuses what they cannot hold."""
 LOCAL_GBPS: Final = 1e6
 """What is measured on this machine has its reading and writing in it: they are not added again."""
 
-Amount = Annotated[float, Field(ge=0.0)]
-Positive = Annotated[float, Field(gt=0.0)]
+USD_MAX: Final = 1e6
+YEAR_S: Final = 366 * 86_400.0
+RATIO_MIN: Final = 1e-3
+"""What is beyond these is a slip of the pen, and would only overflow where it is reckoned with."""
+
+
+def _number(value: object) -> object:
+    # To YAML 1.1, `yes` and `on` are true, and true would pass for 1.
+    if isinstance(value, bool):
+        raise ValueError("must be a number")  # noqa: TRY004 - pydantic lets a TypeError through.
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number)]
+Usd = Annotated[Number, Field(ge=0.0, le=USD_MAX)]
+Duration = Annotated[Number, Field(ge=0.0, le=YEAR_S)]
+Ratio = Annotated[Number, Field(ge=RATIO_MIN, le=1e6)]
 
 
 class _Given(BaseModel):
@@ -45,8 +61,8 @@ class _Given(BaseModel):
 class SpotSpec(_Given):
     """How a spot pool comes and goes, always as a whole."""
 
-    reclaims_per_h: Amount
-    outage_s: Amount = 1200.0
+    reclaims_per_h: Annotated[Number, Field(ge=0.0, le=3600.0)]
+    outage_s: Duration = 1200.0
 
 
 class PoolSpec(_Given):
@@ -59,19 +75,19 @@ class PoolSpec(_Given):
     """
 
     name: Name
-    vcpu: Positive
-    memory: Bytes
-    gpus: Amount = 0.0
-    usd_h: Amount | None = None
-    speed: Positive = 1.0
-    bill_s: Positive = 1.0
-    min_bill_s: Amount = 60.0
-    provision_s: Amount = 25.0
-    boot_s: Amount = 75.0
+    vcpu: Ratio
+    memory: Annotated[Bytes, Field(le=UNKNOWN_BYTES)]
+    gpus: Annotated[Number, Field(ge=0.0, le=1e4)] = 0.0
+    usd_h: Usd | None = None
+    speed: Annotated[Number, Field(ge=RATIO_MIN, le=1e3)] = 1.0
+    bill_s: Annotated[Number, Field(ge=RATIO_MIN, le=YEAR_S)] = 1.0
+    min_bill_s: Duration = 60.0
+    provision_s: Duration = 25.0
+    boot_s: Duration = 75.0
     spot: SpotSpec | None = None
-    max_nodes: int = Field(default=48, ge=1)
+    max_nodes: Annotated[int, BeforeValidator(_number), Field(ge=1, le=NODES_MAX)] = 48
     location: str = ""
-    net_gbps: Positive = 10.0
+    net_gbps: Ratio = 10.0
     labels: dict[str, str] | None = Field(default_factory=dict)
 
 
@@ -83,10 +99,10 @@ class PoolsSpec(_Given):
 
     pools: Annotated[list[PoolSpec], Field(min_length=1, max_length=POOLS_MAX)]
     data_location: str | None = None
-    egress_usd_gb: dict[str, dict[str, Amount]] = Field(default_factory=dict)
-    wan_gbps: Positive = 10.0
-    get_usd: Amount = 0.0
-    put_usd: Amount = 0.0
+    egress_usd_gb: dict[str, dict[str, Usd]] = Field(default_factory=dict)
+    wan_gbps: Ratio = 10.0
+    get_usd: Usd = 0.0
+    put_usd: Usd = 0.0
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -232,9 +248,12 @@ def parse_pools(text: str, file: str) -> PoolsSpec:
     Raises: PoolsError, naming the file, the pool, the field and the value.
     """
     try:
-        given = yaml.safe_load(text)
+        given = yaml.load(text, _Loader)  # noqa: S506 - it is a safe loader.
     except yaml.YAMLError as error:
         raise PoolsError("not YAML or JSON", file, "", _first_line(error)) from None
+    # Of a date or a number that is none, and of what is nested too deeply.
+    except (ValueError, RecursionError) as error:
+        raise PoolsError("not YAML or JSON", file, "", str(error)) from None
     if isinstance(given, list):
         given = {"pools": given}
     if not isinstance(given, dict):
@@ -245,10 +264,30 @@ def parse_pools(text: str, file: str) -> PoolsSpec:
         raise _refusal(error, given, file) from None
 
 
+class _Loader(yaml.SafeLoader):  # type: ignore[misc] # PyYAML has no types.
+    """Refuses a key that is there twice: one of its values would be dropped without a word."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401 - as in PyYAML.
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                problem = f"{shown(key.value)} is there twice"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            seen.add(str(key.value))
+        return node
+
+
 def _first_line(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     at = f"line {mark.line + 1}: " if mark is not None else ""
     return f"{at}{getattr(error, 'problem', None) or str(error).partition(chr(10))[0]}"
+
+
+_PROBLEMS: Final = {
+    "model_type": "a mapping is needed",
+    "too_short": "at least one pool is needed",
+}
 
 
 def _refusal(error: ValidationError, given: dict[str, Any], file: str) -> PoolsError:
@@ -264,8 +303,8 @@ def _refusal(error: ValidationError, given: dict[str, Any], file: str) -> PoolsE
         return PoolsError(f"unknown field{'; ' + hint if hint else ''}", file, where, "")
     if first["type"] == "missing":
         return PoolsError("required field is missing", file, where, "")
-    problem = str(first["msg"]).removeprefix("Value error, ")
-    value = first["input"]
+    kind, value = first["type"], first["input"]
+    problem = _PROBLEMS.get(kind, str(first["msg"]).removeprefix("Value error, "))
     if isinstance(value, float) and not math.isfinite(value):
         problem = "must be a finite number"
     told = "" if isinstance(value, dict | list) else shown(value)

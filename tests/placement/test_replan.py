@@ -80,6 +80,38 @@ def test_the_guard_escalates_to_on_demand_when_the_deadline_is_near() -> None:
     assert any(f.pool == 1 for f in safe.fleets)
 
 
+def test_the_guard_turns_to_a_dearer_pool_where_the_cheap_one_has_no_more_nodes() -> None:
+    pools = [
+        make.pool("cheap", vcpu=1, usd_h=0.8, nodes_max=1, provision_s=0, boot_s=0),
+        make.pool("dear", vcpu=1, usd_h=8.0, nodes_max=1, provision_s=0, boot_s=0),
+    ]
+    left = make.problem([make.cls("a", 4, 10.0)], pools, Deadline(at_s=30.0))
+    tables = tables_of(left)
+    slow = make.layout(left, Fleet(0, 1, None, (0,)))
+
+    safe = guard(left, tables, slow)
+
+    luck = make.luck(left)
+    assert ClassSimulator(left, tables, luck).run(slow).miss_share(30.0) == 1.0
+    assert ClassSimulator(left, tables, luck).run(safe).miss_share(30.0) == 0.0
+    check_layout(left, tables, safe)
+
+
+def test_the_guard_takes_nodes_of_several_pools_where_one_has_too_few() -> None:
+    pools = [
+        make.pool(name, vcpu=1, usd_h=usd_h, nodes_max=2, provision_s=0, boot_s=0)
+        for name, usd_h in (("cheap", 0.8), ("dear", 8.0), ("dearest", 9.0))
+    ]
+    left = make.problem([make.cls("a", 12, 10.0)], pools, Deadline(at_s=30.0))
+    tables = tables_of(left)
+    slow = make.layout(left, Fleet(0, 1, None, (0,)))
+
+    safe = guard(left, tables, slow)
+
+    assert ClassSimulator(left, tables, make.luck(left)).run(safe).miss_share(30.0) == 0.0
+    check_layout(left, tables, safe)
+
+
 def test_a_replan_without_time_still_answers() -> None:
     running = _running()
     layout = make.layout(running, Fleet(0, 4, 0.0, (0, 1)), fallback=(1, -1))

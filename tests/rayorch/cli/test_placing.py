@@ -128,6 +128,7 @@ def test_a_task_that_fits_nowhere_says_what_it_lacks(shell: Shell) -> None:
     [
         (("--deadline", "soon"), "a time is like 90s, 30m or 1h30m. --deadline 'soon'"),
         (("--deadline", "0"), "a deadline is above 0 and within a year"),
+        (("--deadline", "0.0000001s"), "a deadline is above 0 and within a year"),
         (("--deadline", "-5m"), "a time is like"),
         (("--deadline", "99999d"), "a deadline is above 0 and within a year"),
         (("--budget", "0"), "0"),

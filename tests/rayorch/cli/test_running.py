@@ -227,6 +227,33 @@ def test_a_run_for_which_the_executor_has_no_pool_is_refused(shell: Shell) -> No
     assert "the file has m7i; there are in-process" in said.err
 
 
+def test_a_run_that_no_pool_could_take_goes_on_with_pools_that_were_mended(shell: Shell) -> None:
+    file = shell.folder / "pools.yaml"
+    file.write_text(POOLS.replace("NAME", "m7i"))
+    failed = shell("run", "nightly.py", "--pools", str(file), "--deadline", "30m")
+    file.write_text(POOLS.replace("NAME", "in-process"))
+
+    again = shell("resume", "last")
+    said = shell("resume", "last", "--pools", str(file))
+
+    assert "--pools FILE" in failed.err
+    assert again.code == 3, "a file that changed meanwhile decides nothing by itself"
+    assert said.code == 0
+    (folder,) = (shell.folder / "home" / "runs").iterdir()
+    assert json.loads((folder / "pools.json").read_text())["objective"]["kind"] == "deadline"
+
+
+def test_a_run_that_is_placed_keeps_its_pools_and_says_so(shell: Shell) -> None:
+    shell.write(FAILING)
+    (shell.folder / "pools.yaml").write_text(POOLS.replace("NAME", "in-process"))
+    shell("run", "nightly.py")
+
+    said = shell("resume", "last", "--pools", f"{shell.folder}/pools.yaml")
+
+    assert said.code == 2
+    assert "its tasks are placed, and stay with the pools" in said.err
+
+
 def test_a_budget_without_prices_is_refused_before_anything_starts(shell: Shell) -> None:
     said = shell("run", "nightly.py", "--budget", "5")
 

@@ -133,6 +133,10 @@ def test_tasks_go_where_the_plan_says_and_the_decision_is_kept(work: Work) -> No
     }
     pools = Counter(fact.pool for fact in facts if isinstance(fact, AttemptFinished))
     assert pools == {"cheap": 8}
+    kept = work.at.home.get_json(run, "placement-1")
+    assert first.forecast is not None
+    assert (kept["method"], kept["p50_s"]) == (first.method, first.forecast.p50_s)
+    assert kept["p95_s"] == first.forecast.p95_s
     kept = work.at.home.get_json(run, "placement-2")
     assert kept["revision"] == 2
     assert kept["at_s"] > 0.0
@@ -188,6 +192,21 @@ def test_a_deadline_is_guarded_where_the_solver_fails(
     assert view.state == "succeeded"
     first = work.placed()[0]
     assert any("deadline" in reason for reason in first.reasons)
+
+
+def test_a_solver_that_hangs_does_not_use_up_the_time_until_the_deadline(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing guards a deadline while a solver is at work, so that its time is a part of it."""
+    monkeypatch.setattr(solving, "COMMAND", (sys.executable, "-c", "import signal; signal.pause()"))
+
+    with closing(work.control()) as control:
+        run = work.submit(control, within_s=6.0)
+        work.wait_for(PlacementFailed, 1)
+        work.end(control, run)
+
+    (failed, *_) = [fact for fact in work.facts() if isinstance(fact, PlacementFailed)]
+    assert "took too long and was ended. time_limit_s=2" in failed.error.message
 
 
 def test_pools_that_the_executor_has_not_are_left_out_and_named(work: Work) -> None:

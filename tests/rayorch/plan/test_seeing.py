@@ -190,6 +190,20 @@ def test_a_deadline_that_has_passed_makes_the_run_end_as_soon_as_it_can() -> Non
     assert isinstance(after.objective, placement.Weighted)
 
 
+def test_a_deadline_that_is_missed_for_sure_is_not_foretold_as_kept() -> None:
+    """A run that ends as soon as it can misses nothing that it is asked for any more."""
+    made = standing()
+    _, after, made = look(made, observed(700.0), THERE)
+    assert after is not None
+    plan = placement.solve(after, time_limit_s=0.0)
+    late = wire(follows(made, after, plan, 2), plan)
+    never = wire(*first(task(Deadline(timedelta(seconds=2))), SUBMITTED_S + 1.0))
+
+    assert late.forecast is not None
+    assert never.forecast is not None
+    assert (late.forecast.hit, never.forecast.hit) == (0.0, 0.0)
+
+
 def test_what_cannot_be_kept_is_told_and_the_run_goes_all_the_same() -> None:
     tight, plan = first(task(Deadline(timedelta(seconds=2))), SUBMITTED_S + 1.0)
     poor, _ = first(task(Budget(1e-6)), SUBMITTED_S + 1.0)
