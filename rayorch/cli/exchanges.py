@@ -5,10 +5,10 @@ from typing import Any
 
 from connectors.errors import ObjectMissingError
 from rayorch.core.run import Run
+from rayorch.exchange.kept import ReducePlan, load_plan
 from rayorch.exchange.splits import Buckets, HotRows, KeyRange, ReduceSplit, Take
 from rayorch.home import Home
 from rayorch.observe.figures import bytes_text, count_text, counted
-from rayorch.exchange.kept import ReducePlan, load_plan
 
 Lines = Iterator[tuple[str, str]]
 
