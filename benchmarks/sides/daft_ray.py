@@ -45,6 +45,28 @@ def spun(turns: list[int]) -> None:
     rows.with_column("value", out(col("turns"))).collect()
 
 
+def keyed(job: Job, source: str, other: str, target: str) -> None:
+    """Do a keyed job."""
+    fact = daft.read_parquet(f"{source}/*.parquet")
+    right = daft.read_parquet(f"{other}/*.parquet") if other else fact
+    price = col("price")
+    match job.kind:
+        case "group":
+            sums = (price.sum().alias("total"), price.mean().alias("mean"))
+            done = fact.groupby("key").agg(*sums, col("id").count().alias("rows"))
+        case "join":
+            sums = (price.sum().alias("total"), col("cost").sum().alias("costs"))
+            joined = fact.join(right, on="item").groupby("category")
+            done = joined.agg(*sums, col("id").count().alias("rows"))
+        case "join-wide":
+            done = fact.join(right, on="item")
+        case "sort":
+            done = fact.sort("key")
+        case _:
+            raise ValueError(job.kind)
+    done.write_parquet(target)
+
+
 def prepare(job: Job) -> Callable[[], Told]:
     """Connect, and run something small of the same kind."""
     ray.init(address=os.environ["RAY_ADDRESS"], log_to_driver=False, logging_level=logging.ERROR)
@@ -61,7 +83,8 @@ def prepare(job: Job) -> Callable[[], Told]:
             spun([1000] * 4)
             work = lambda: spun(pareto_turns(job.tasks))  # noqa: E731
         case _:
-            raise ValueError(job.kind)
+            keyed(job, job.warm_source, job.warm_other, job.warm_target)
+            work = lambda: keyed(job, job.source, job.other, job.target)  # noqa: E731
 
     def told() -> Told:
         work()

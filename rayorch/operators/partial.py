@@ -77,7 +77,7 @@ class Partial:
     _buffered_bytes: int = 0
     _states: list[pa.Table] = field(default_factory=list)
     _bulks: int = 0  # whose states are in `_states`
-    _pays: bool | None = None  # not known before a sample was grouped
+    _pays: bool | None = None  # not known before there was a sample
 
     @property
     def schema(self) -> pa.Schema:
@@ -100,9 +100,10 @@ class Partial:
         self._buffer.append(table)
         self._buffered_bytes += table.nbytes
         gathered = sum(t.num_rows for t in self._buffer)
-        if self._pays is None and gathered >= _SAMPLE_ROWS and not self._seems_to_pay():
-            self._pays = False
-            return self._grouped()
+        if self._pays is None and gathered >= _SAMPLE_ROWS:
+            self._pays = self._seems_to_pay()
+            if not self._pays:
+                return self._grouped()
         if self._buffered_bytes >= self.memory_bytes // _BUFFER_SHARE:
             return self._grouped()
         return []

@@ -130,6 +130,15 @@ def test_what_is_not_there_is_missing(home: Home) -> None:
         home.get_json(RUN, "origin")
 
 
+def test_what_can_be_made_again_is_not_waited_for(tmp_path: Path) -> None:
+    home = open_home(tmp_path.as_uri())
+
+    home.scratch.put("runs/a/exchange/1/x", b"rows")
+
+    assert not home.scratch.promises.durable
+    assert home.store.get("runs/a/exchange/1/x") == b"rows"
+
+
 def test_opening_a_home_creates_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "a home"
     home = open_home(folder.as_uri())

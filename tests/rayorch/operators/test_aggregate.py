@@ -1,5 +1,6 @@
 """Aggregates over rows, over partial states and over states of states, however they are divided."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from rayorch.operators import open_partial
+from rayorch.operators.engine import Feed, query
 from rayorch.relational import AggregateCode, Measure, MeasureFunction, SortKey
 from tests.rayorch.operators.oracle import MEMORY_BYTES, cut, kernel, result, rows_of, wanted
 
@@ -168,6 +170,30 @@ def test_rows_become_states_one_for_one_when_grouping_does_not_pay(tmp_path: Pat
     assert partial.paid == {"rows_in": 200_000, "rows_out": 200_000}
     merged = result(kernel(code, partial.schema, spill=tmp_path, rows=table.schema), states)
     assert merged.num_rows == 200_000
+
+
+def test_a_bulk_is_grouped_once_however_many_groups_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rows come in small batches, more groups than fit in one batch of the engine's."""
+    table = pa.table({"k": np.arange(400_000) % 100_000, "x": np.ones(400_000)})
+    code = AggregateCode(by=("k",), measures=(measure("sum", "x"),))
+    partial = open_partial(code, table.schema, MEMORY_BYTES)
+    assert partial is not None
+    queries = []
+
+    def counted(engine: object, sql: str, feeds: dict[str, Feed]) -> Iterator[pa.Table]:
+        queries.append(sql)
+        return query(engine, sql, feeds)  # type: ignore[arg-type]  # the engine as it came
+
+    monkeypatch.setattr("rayorch.operators.partial.query", counted)
+    # Every key four times in a row, so that a sample of the first rows shrinks too.
+    table = table.take(np.arange(400_000) // 4 + np.tile(np.arange(4) * 100_000, 100_000))
+    states = [s for at in range(0, 400_000, 20_000) for s in partial.add(table.slice(at, 20_000))]
+    states += partial.finish()
+
+    assert sum(state.num_rows for state in states) == 100_000
+    assert queries == [partial.plan.rows_grouped] * 2  # a sample, then all
 
 
 def test_a_sum_that_does_not_fit_fails(tmp_path: Path) -> None:
