@@ -167,12 +167,14 @@ def _split(
 def _part(file: FoundFile, facts: FileFacts, chunk: Chunk) -> FilePart:
     if chunk.whole:
         groups, rows, start, end = None, facts.rows, 0, 0
+        whole = len(chunk.units) if chunk.units and chunk.units[0].part >= 0 else 0
     else:
         units = chunk.units
         known = [unit.rows for unit in units if unit.rows is not None]
         rows = sum(known) if len(known) == len(units) else None
         groups = tuple(unit.part for unit in units) if units[0].part >= 0 else None
         start, end = units[0].start, units[-1].end
+        whole = 0
     return FilePart(
         key=file.key,
         size_bytes=file.size_bytes,
@@ -180,6 +182,7 @@ def _part(file: FoundFile, facts: FileFacts, chunk: Chunk) -> FilePart:
         root=file.root,
         rows=rows,
         row_groups=groups,
+        groups=whole if whole > 1 else 0,
         start=start,
         end=end,
         values=file.values,

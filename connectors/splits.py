@@ -48,6 +48,7 @@ class FilePart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     root: int = 0
     rows: int | None = None
     row_groups: tuple[int, ...] | None = None
+    groups: int = 0  # of a whole file: how many row groups it has; 0: not known
     start: int = 0
     end: int = 0
     values: dict[str, str | None] = msgspec.field(default_factory=dict)

@@ -105,7 +105,8 @@ class AggregateCode:
     """One row per group: the keys, then the measures.
 
     Without keys there is one group, and one row even of no rows. With `deterministic`, the bits of
-    float results do not depend on how the rows were divided.
+    float results do not depend on how the rows were divided. `var` and `std` then subtract sums of
+    squares: with a mean of m deviations, they are right to about 1e-16 * m^2, relatively.
     """
 
     by: tuple[str, ...]

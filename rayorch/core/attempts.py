@@ -64,6 +64,8 @@ def attempt_finished(book: Book, fact: AttemptFinished, event: Event) -> Iterabl
     ledger.charge(run, fact, useful=True)
     placing.note_seconds(book, run, fact)
     flow = book.flows[run.id]
+    if fact.output.cut:
+        straggling.take_rest(book, run, fact)
     seen_s = fact.output.seconds.total_s
     expected_s = flow.seconds.get(task.stage, seen_s)
     flow.seconds[task.stage] = expected_s + SMOOTHING * (seen_s - expected_s)

@@ -92,6 +92,16 @@ class RevokeLeases(Command, frozen=True):
     halt: bool = False
 
 
+class CutTask(Command, frozen=True):
+    """Let a running attempt end after what it is reading now, if its input can be cut there.
+
+    It answers `AttemptFinished` with `output.cut`; or goes on to its end, when it cannot be.
+    """
+
+    runner: RunnerId
+    lease: Lease
+
+
 class KillRunner(Command, frozen=True):
     """End a runner at once; answer `RunnerLost`."""
 

@@ -146,6 +146,7 @@ class Flow:
         "aside",
         "collected",
         "counts",
+        "cutting",
         "draining_since_s",
         "held",
         "idle",
@@ -178,6 +179,7 @@ class Flow:
         self.held = 0  # tasks leased or running
         self.seconds: dict[int, float] = {}  # stage -> moving average of an attempt's seconds
         self.second: dict[TaskId, tuple[RunnerId, RunnerId]] = {}  # stragglers -> who runs them
+        self.cutting: dict[TaskId, float] = {}  # stragglers that were asked to be cut, and when
         self.draining_since_s = 0.0
         self.publishing: set[int] = set()
         self.publish_due_s: dict[int, float] = {}
@@ -207,6 +209,7 @@ class Totals(msgspec.Struct):
     wait_s: float = 0.0
     cpu_s: float = 0.0
     memory_bytes_max: int = 0
+    cuts: int = 0  # tasks far behind whose rest became tasks
     second_tries: int = 0  # of tasks far behind
     duplicates: int = 0  # reports of a task that was committed already
     failures: dict[str, int] = {}  # by kind
@@ -259,6 +262,7 @@ class Run(msgspec.Struct):
     revisions: dict[int, int] = {}  # stage -> how often it was planned
     first_tasks: dict[int, TaskId] = {}  # stage -> its first task; the others follow
     parts: dict[int, tuple[ExchangeResult, ...]] = {}  # task -> exchange files that it committed
+    splits: dict[TaskId, bytes] = {}  # of tasks that were cut, and of those that have the rest
     notes: dict[int, tuple[str, ...]] = {}  # stage -> how it was cut, and why
     ledger: dict[int, dict[str, Spent]] = {}  # stage -> pool -> what it took
     charged: dict[TaskId, tuple[Charged, ...]] = {}

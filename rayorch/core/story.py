@@ -109,7 +109,9 @@ def _outcome(fact: Report, run: Run, old: Task | None, now: Task | None) -> str:
     if now is old or (now.last == old.last and verb == "failed"):
         return f"{verb}, but the task was {old.state.value} already: dropped"
     if isinstance(fact, AttemptFinished):
-        return f"finished and committed: {fact.output.rows_in} rows in"
+        rest = len(fact.output.cut) - 1
+        cut = f", cut short: the rest of its input became {rest} tasks" if rest > 0 else ""
+        return f"finished and committed: {fact.output.rows_in} rows in{cut}"
     ended = "lost with its runner" if isinstance(fact, AttemptLost) else "failed"
     return f"{ended}: {_next(run, old, now)}"
 

@@ -1,7 +1,8 @@
-"""A task far behind its estimate gets a second try on a runner that has nothing to do.
+"""A task far behind its estimate is cut, or gets a second try on a runner that has nothing to do.
 
-The first of the two to commit wins; the other is told to let go at its next batch boundary. Only
-when nothing else is ready: a second try is waste unless it is quicker.
+Cut, it commits what it has done, and the rest of its input becomes tasks of its stage. One whose
+input cannot be cut is tried a second time: the first of the two to commit wins; the other is told
+to let go at its next batch boundary. Only when nothing else is ready: both cost something.
 """
 
 from collections.abc import Iterable
@@ -9,8 +10,8 @@ from typing import Final
 
 from rayorch.core import leasing
 from rayorch.core.book import Book
-from rayorch.core.commands import Command, Lease, Record, RevokeLeases, SendLeases
-from rayorch.core.facts import Event, SecondTry
+from rayorch.core.commands import Command, CutTask, Lease, Record, RevokeLeases, SendLeases
+from rayorch.core.facts import AttemptFinished, Event, SecondTry
 from rayorch.core.leasing import RunnerSlot
 from rayorch.core.run import Run
 from rayorch.core.task import Task, TaskLeased, TaskState, step
@@ -18,6 +19,8 @@ from rayorch.ids import EventId, RunnerId, TaskId
 
 BEHIND: Final = 2.0
 """A task is far behind when it has taken so many times as long as its stage's usually do."""
+CUT_S: Final = 3.0
+"""How long a task that was asked to be cut may take to come to such a place."""
 BEHIND_S_MIN: Final = 2.0
 """And at least so long: starting again costs, too."""
 
@@ -31,6 +34,12 @@ def second_tries(book: Book, run: Run, event: Event) -> Iterable[Command]:
     if not idle:
         return
     for slot, task in _behind(book, run, event.at_s):
+        asked_s = flow.cutting.setdefault(task.id, event.at_s)
+        # One that is made again for its exchange files has committed the rest of its output.
+        if asked_s == event.at_s and slot.started is not None and not task.revived:
+            yield CutTask(event.id, slot.id, slot.started)
+        if event.at_s - asked_s < CUT_S:
+            continue
         target = next((each for each in idle if _may_run(book, run, each, task)), None)
         if target is None:
             continue
@@ -43,6 +52,23 @@ def second_tries(book: Book, run: Run, event: Event) -> Iterable[Command]:
             SecondTry(run.id, task.id, lease.attempt, target.id, taken_s, flow.seconds[task.stage]),
         )
         yield SendLeases(event.id, target.id, (lease,))
+
+
+def take_rest(book: Book, run: Run, fact: AttemptFinished) -> None:
+    """Make tasks of what a task that was cut has left."""
+    done, *rest = fact.output.cut
+    stage = run.tasks[fact.task].stage
+    run.splits[fact.task] = done
+    run.totals.cuts += 1
+    counts = list(run.task_counts)
+    counts[stage] += len(rest)
+    run.task_counts = tuple(counts)
+    for data in rest:
+        task = Task(id=TaskId(len(run.tasks)), stage=stage)
+        run.tasks.append(task)
+        run.splits[task.id] = data
+        book.flows[run.id].counts[stage][task.state] += 1
+        book.offer(run, task)
 
 
 def let_go(

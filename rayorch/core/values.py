@@ -89,6 +89,8 @@ class AttemptOutput(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     gets: int = 0  # files that were read
     puts: int = 0  # files that were written
     parts: tuple[ExchangeResult, ...] = ()
+    # Of a task that was cut: the split that it read, and those of the tasks that read the rest.
+    cut: tuple[bytes, ...] = ()
 
 
 class StageShape(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

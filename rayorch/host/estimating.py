@@ -76,7 +76,8 @@ class EstimateKeeper:
         noted = self._noted.setdefault(fact.run, {})
         output = fact.output
         # The first report of a task is the one that counts, as it is in the journal.
-        if fact.task in noted or len(noted) >= NOTED_MAX:
+        # One that was cut did not read what was planned for it.
+        if output.cut or fact.task in noted or len(noted) >= NOTED_MAX:
             return
         noted[fact.task] = Noted(
             pool=pool,

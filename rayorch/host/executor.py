@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from rayorch.core.commands import (
+    CutTask,
     EnsureRunners,
     KillRunner,
     RevokeLeases,
@@ -18,7 +19,7 @@ from rayorch.core.facts import Fact
 from rayorch.host.inbox import Ticket
 from rayorch.ids import RunId, TaskId
 
-RunnerCommand = EnsureRunners | SendLeases | RevokeLeases | KillRunner
+RunnerCommand = EnsureRunners | SendLeases | RevokeLeases | CutTask | KillRunner
 
 
 class HostPort(Protocol):

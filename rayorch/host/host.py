@@ -23,6 +23,7 @@ from rayorch.core.commands import (
     CollectExchange,
     Command,
     CompareSchemas,
+    CutTask,
     EnsureRunners,
     KillRunner,
     MakePlan,
@@ -200,6 +201,9 @@ class ControlHost:
 
     def split_of(self, run: RunId, task: TaskId) -> bytes:
         """Return the encoded split of a task. Raises: StoreError, when the plan cannot be read."""
+        own = self._machine.runs[run].splits.get(task)
+        if own is not None:
+            return own
         splits = self._splits.get(run)
         if splits is None:
             splits = self._splits[run] = self._home.get_plan(run).split_of()
@@ -364,7 +368,7 @@ class ControlHost:
                     self._effects.start(command, self._run(command.run))
                 case SendLeases():
                     recorded.extend(self._send(command))
-                case EnsureRunners() | RevokeLeases() | KillRunner():
+                case EnsureRunners() | RevokeLeases() | CutTask() | KillRunner():
                     self._executor.start(command)
                 case _:
                     raise AssertionError(command)

@@ -14,6 +14,7 @@ from typing import Final
 
 from rayorch.clock import Clock
 from rayorch.core.commands import (
+    CutTask,
     EnsureRunners,
     KillRunner,
     RevokeLeases,
@@ -100,6 +101,10 @@ class InProcessExecutor:
                 engine = self._engines.get(runner)
                 if engine is not None:
                     engine.revoke(leases, halt=halt)
+            case CutTask(runner=runner, lease=lease):
+                engine = self._engines.get(runner)
+                if engine is not None:
+                    engine.cut(lease)
             case KillRunner(runner=runner, reason=reason):
                 self._abandon(runner, reason)
 

@@ -12,6 +12,7 @@ import ray
 
 from rayorch.clock import Clock
 from rayorch.core.commands import (
+    CutTask,
     EnsureRunners,
     KillRunner,
     RevokeLeases,
@@ -44,6 +45,7 @@ class _Runner:
 
     __slots__ = (
         "cores",
+        "cut",
         "enqueue",
         "handle",
         "heard_s",
@@ -57,6 +59,7 @@ class _Runner:
         self.handle = handle
         self.pool = spec.pool
         self.enqueue = handle.enqueue.options(concurrency_group=ORDERS)
+        self.cut = handle.cut.options(concurrency_group=ORDERS)
         self.revoke = handle.revoke.options(concurrency_group=ORDERS)
         self.cores = spec.cores
         self.memory_bytes = spec.memory_bytes
@@ -124,6 +127,10 @@ class RayExecutor:
                 known = self._runners.get(runner)
                 if known is not None:
                     known.revoke.remote(ENCODER.encode(leases), halt)
+            case CutTask(runner=runner, lease=lease):
+                known = self._runners.get(runner)
+                if known is not None:
+                    known.cut.remote(ENCODER.encode((lease,)))
             case KillRunner(runner=runner, reason=reason):
                 known = self._runners.get(runner)
                 if known is not None:

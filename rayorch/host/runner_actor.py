@@ -102,6 +102,11 @@ class RunnerActor:
         """Give back what has not started, or `halt` what has; returns at once."""
         self._engine.revoke(REVOKED.decode(leases), halt=halt)
 
+    def cut(self, leases: bytes) -> None:
+        """Let the attempt that runs end after what it is reading; returns at once."""
+        for lease in REVOKED.decode(leases):
+            self._engine.cut(lease)
+
     def end(self) -> None:
         """Let this process end when what runs has ended."""
         self._engine.close()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import Final
 
 import pyarrow as pa
 
@@ -14,7 +15,9 @@ from rayorch.operators.own_states import OwnStates
 from rayorch.operators.partial import Partial, of_aggregate
 
 # States may be large, and a batch of them is in memory together with what is made of it.
-_BATCH_ROWS = 2_048
+_BATCH_ROWS: Final = 2_048
+# The part of the memory for the engine's measures: a few numbers per group, states may be large.
+_AMONG_SHARE: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +36,10 @@ class OwnKernel:
         (side,) = sides
         if self.rows is not None:
             side = _states_of(side, self.plan, self.rows, self.room.memory_bytes // 4)
-        half = replace(self.room, memory_bytes=max(self.room.memory_bytes // 2, 1))
+        among_bytes = 0 if self.plan.calls_only else self.room.memory_bytes // _AMONG_SHARE
+        room = replace(self.room, memory_bytes=self.room.memory_bytes - among_bytes)
         states = self.own.held_schema
-        kernel = marked_kernel(states.names[: len(self.own.by)], states, half)
+        kernel = marked_kernel(states.names[: len(self.own.by)], states, room)
         kernel = replace(kernel, batch_rows=_BATCH_ROWS)
         # Closed at once also when a call raises: its files would stay as long as the traceback.
         with closing(kernel.run([lambda: map(self._calls, side())])) as marked:
@@ -44,7 +48,7 @@ class OwnKernel:
                 for table in folded:
                     yield table.rename_columns(self.schema.names)
             else:
-                yield from self._among(side, folded, half)
+                yield from self._among(side, folded, replace(room, memory_bytes=among_bytes))
 
     def _among(self, side: Side, folded: Iterator[pa.Table], room: Room) -> Iterator[pa.Table]:
         """Yield the rows with the engine's measures in them."""

@@ -41,6 +41,7 @@ class Ticket:
     __slots__ = (
         "batches",
         "cpu_s",
+        "cut",
         "error",
         "inline",
         "is_ahead",
@@ -48,6 +49,7 @@ class Ticket:
         "key",
         "lease",
         "read_s",
+        "rest",
         "size_bytes",
         "split",
         "wanted",
@@ -64,6 +66,8 @@ class Ticket:
         self.size_bytes = 0  # of `batches`
         self.is_read = False  # nothing more comes, or `error`
         self.error: BaseException | None = None
+        self.cut = False  # asked to end after the piece that is being read
+        self.rest: tuple[Split, ...] = ()  # pieces that were left to others
         self.read_s = 0.0
         self.cpu_s = 0.0
 
@@ -141,6 +145,12 @@ class Desk:
             self._queue.clear()
             self._work.notify_all()
             self._room.notify_all()
+
+    def cut(self, key: LeaseKey) -> None:
+        """Let the ticket that runs end after the piece of its split that is being read."""
+        with self._work:
+            if self._running is not None and self._running.key == key:
+                self._running.cut = True
 
     def held(self) -> tuple[Lease | None, list[Lease]]:
         """Return the lease that runs, if any, and those that wait."""

@@ -15,19 +15,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 import pyarrow as pa
 
 from rayorch.clock import Clock
 from rayorch.core.commands import Lease
 from rayorch.core.facts import AttemptFailed, AttemptFinished, Fact
-from rayorch.core.values import Held
-from rayorch.home import Home, decode_split
+from rayorch.core.values import AttemptOutput, Held
+from rayorch.home import Home, decode_split, encode_split
 from rayorch.ids import Epoch, RunnerId
 from rayorch.runner.attempt import Attempt, Spent, engine_failure
 from rayorch.runner.batches import batch_bytes_of
 from rayorch.runner.capture import AttemptCapture, LogLine, begin_capture, end_capture
 from rayorch.runner.desk import Desk, LeaseKey, Ticket, key_of
 from rayorch.runner.errors import AttemptError, AttemptHaltedError
+from rayorch.runner.pieces import joined, pieces_of
 from rayorch.runner.programs import LoadedStage, Programs
 from rayorch.runner.reporter import Reporter, ReportSettings
 
@@ -102,6 +104,10 @@ class RunnerEngine:
         running, _ = self._desk.held()
         if halt and running is not None and key_of(running) in keys:
             self._let_go.add(key_of(running))
+
+    def cut(self, lease: Lease) -> None:
+        """Let the attempt that runs end after what it is reading now; others read the rest."""
+        self._desk.cut(key_of(lease))
 
     def inventory(self) -> tuple[Held, ...]:
         """Say what is held: ended and not yet reported, then running, then queued."""
@@ -207,6 +213,8 @@ class RunnerEngine:
             output = attempt.execute(batches)
         finally:
             end_capture()
+        if ticket.rest:
+            output = _cut(output, ticket)
         return AttemptFinished(
             lease.run, lease.task, lease.attempt, lease.epoch, self.runner, output, self._pool
         )
@@ -223,7 +231,7 @@ class RunnerEngine:
 
     def _inline(self, ticket: Ticket, loaded: LoadedStage, spent: Spent) -> Iterator[pa.Table]:
         batch_bytes = batch_bytes_of(loaded.limits.memory_bytes, ticket.lease.shrink)
-        yield from loaded.reader.batches(ticket.split, batch_bytes)
+        yield from _pieces_read(ticket, loaded, batch_bytes)
         spent.read_s = spent.wait_s
 
     def _handed_over(self, ticket: Ticket, spent: Spent) -> Iterator[pa.Table]:
@@ -251,7 +259,7 @@ class RunnerEngine:
                 self._desk.leave_inline(ticket)
                 return
             batch_bytes = batch_bytes_of(loaded.limits.memory_bytes, ticket.lease.shrink)
-            batches = loaded.reader.batches(ticket.split, batch_bytes)
+            batches = _pieces_read(ticket, loaded, batch_bytes)
             while True:
                 if not self._desk.wait_for_room(ticket, batch_bytes):
                     # An error, so that half a split can never pass for a whole one.
@@ -270,3 +278,27 @@ class RunnerEngine:
             return
         ticket.cpu_s = time.thread_time() - cpu_s
         self._desk.end_reading(ticket)
+
+
+def _pieces_read(ticket: Ticket, loaded: LoadedStage, batch_bytes: int) -> Iterator[pa.Table]:
+    """Read a split piece by piece, until it is asked to be cut."""
+    # What an operator makes of an exchange cannot be cut: it has all of its rows or none.
+    whole = loaded.stage.exchange is not None
+    pieces = (ticket.split,) if whole else pieces_of(ticket.split)
+    for number, piece in enumerate(pieces):
+        if ticket.cut and number:
+            ticket.rest = pieces[number:]
+            ticket.split = joined(pieces[:number])
+            return
+        yield from loaded.reader.batches(piece, batch_bytes)
+
+
+def _cut(output: AttemptOutput, ticket: Ticket) -> AttemptOutput:
+    """Return the record of an attempt that left a part of its input to others."""
+    done = ticket.split
+    return msgspec.structs.replace(
+        output,
+        moved_bytes=done.size_bytes,
+        gets=len(done.parts),
+        cut=tuple(encode_split(each) for each in (done, *ticket.rest)),
+    )

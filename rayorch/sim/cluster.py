@@ -3,7 +3,14 @@
 from collections.abc import Callable
 from functools import partial
 
-from rayorch.core.commands import Command, EnsureRunners, KillRunner, RevokeLeases, SendLeases
+from rayorch.core.commands import (
+    Command,
+    CutTask,
+    EnsureRunners,
+    KillRunner,
+    RevokeLeases,
+    SendLeases,
+)
 from rayorch.core.facts import Fact, RunnerLost
 from rayorch.core.values import FailureKind
 from rayorch.ids import RunnerId
@@ -40,6 +47,8 @@ class SimCluster:
                 self._tell(
                     command.runner, lambda runner: runner.revoke(command.leases, halt=command.halt)
                 )
+            case CutTask():
+                self._tell(command.runner, lambda runner: runner.cut(command.lease))
             case KillRunner():
                 self._tell(command.runner, lambda runner: self.crash(runner.id))
             case _:

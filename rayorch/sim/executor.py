@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from connectors.stores.memory import MemoryStore
-from rayorch.core.commands import EnsureRunners, KillRunner, RevokeLeases, SendLeases
+from rayorch.core.commands import CutTask, EnsureRunners, KillRunner, RevokeLeases, SendLeases
 from rayorch.core.facts import Fact
 from rayorch.sim.agenda import Agenda
 from rayorch.sim.config import CALM, SimConfig, SimFaults, SimPool
@@ -50,7 +50,9 @@ class SimExecutor:
         self.world.leader = ear
         self.world.cluster.attach(ear)
 
-    def start(self, command: EnsureRunners | SendLeases | RevokeLeases | KillRunner) -> None:
+    def start(
+        self, command: EnsureRunners | SendLeases | RevokeLeases | CutTask | KillRunner
+    ) -> None:
         """Begin to carry out a command."""
         self.world.cluster.execute(command)
 

@@ -36,6 +36,7 @@ class SimRunner:
         self.newest = 0  # the epoch of the newest leader that it has met
         self.disowned = False  # declared lost while it was silent
         self.silent_until_s = 0.0
+        self._cut = False  # the running attempt was asked to be cut, and can be
         self._sources: Writers = ()  # exchange files that the running attempt reads
         self.unheard: list[Fact] = []  # reports that no control actor has made durable
 
@@ -80,6 +81,11 @@ class SimRunner:
             self._report(LeaseReturned(*self._about(running)))
             self._next()
 
+    def cut(self, lease: Lease) -> None:
+        """Leave a part of the running attempt to others, when it comes to its end."""
+        if self.running is not None and token_of(self.running) == token_of(lease):
+            self._cut = self._world.coin(0.5)
+
     def die(self) -> None:
         """Be gone, with everything that was not reported."""
         self.alive = False
@@ -93,6 +99,7 @@ class SimRunner:
     def _next(self) -> None:
         if self.running is None and self.queue:
             lease = self.running = self.queue.pop(0)
+            self._cut = False
             self._world.begin(token_of(lease))
             self._report(AttemptStarted(*self._about(lease)))
             duration_s = self._world.duration_s(self.pool)
@@ -139,6 +146,7 @@ class SimRunner:
             results=(result,),
             seconds=StepSeconds(compute_s=duration_s),
             parts=self._world.parts_of(lease),
+            cut=(b"done", b"rest", b"rest") if self._cut else (),
         )
 
     def _about(self, lease: Lease) -> About:

@@ -1,9 +1,11 @@
 """A task far behind gets one second try, the first to commit wins, and the other lets go."""
 
-from rayorch.core.commands import Command, RevokeLeases, SendLeases
+from msgspec.structs import replace
+
+from rayorch.core.commands import Command, CutTask, RevokeLeases, SendLeases
 from rayorch.core.facts import SecondTry
 from rayorch.core.run import RunState
-from rayorch.core.straggling import BEHIND_S_MIN
+from rayorch.core.straggling import BEHIND_S_MIN, CUT_S
 from tests.rayorch import make
 from tests.rayorch.driver import Driver, only, some
 
@@ -33,10 +35,38 @@ def tried(commands: list[Command]) -> list[tuple[str, list[int]]]:
     return [(each.runner, [int(lease.task) for lease in each.leases]) for each in sends]
 
 
+def test_a_straggler_is_first_asked_to_be_cut() -> None:
+    driver = slow()
+    asked = only(driver.tick(BEHIND_S_MIN), CutTask)
+    assert (asked.runner, asked.lease) == ("slow-1", driver.head("slow-1"))
+    assert some(driver.tick(CUT_S / 2), CutTask) == []
+
+
+def test_the_rest_of_a_task_that_was_cut_becomes_tasks_of_its_stage() -> None:
+    driver = slow()
+    driver.tick(BEHIND_S_MIN)
+    fact = make.finished(driver.head("slow-1"), "slow-1")
+    cut = replace(fact, output=replace(fact.output, cut=(b"done", b"more", b"last")))
+    driver.feed(cut)
+    assert driver.run.task_counts == (5,)
+    assert driver.run.splits == {1: b"done", 3: b"more", 4: b"last"}
+    assert driver.run.totals.cuts == 1
+    sends = tried(driver.tick())
+    assert sorted(task for _, tasks in sends for task in tasks) == [3, 4]
+    assert driver.state is RunState.RUNNING
+    driver.feed(cut)
+    assert len(driver.run.tasks) == 5
+    driver.assert_replays()
+    for runner in ("slow-1", "quick-1"):
+        driver.feed(*(make.finished(lease, runner) for lease in driver.queue(runner)))
+    assert driver.run.generation
+
+
 def test_a_straggler_is_tried_again_where_nothing_is_to_do_and_counted() -> None:
     driver = slow()
     assert tried(driver.tick(0.5)) == []
-    commands = driver.tick(BEHIND_S_MIN)
+    assert tried(driver.tick(BEHIND_S_MIN)) == []
+    commands = driver.tick(CUT_S)
     assert tried(commands) == [("quick-1", [1])]
     (lease,) = driver.queue("quick-1")
     assert lease.attempt == driver.queue("slow-1")[0].attempt + 1
@@ -49,6 +79,7 @@ def test_a_straggler_is_tried_again_where_nothing_is_to_do_and_counted() -> None
 def test_it_is_tried_twice_and_not_three_times() -> None:
     driver = slow()
     driver.tick(BEHIND_S_MIN + 1.0)
+    driver.tick(CUT_S)
     driver.feed(make.joined("quick-2"))
     assert tried(driver.tick(BEHIND_S_MIN + 1.0)) == []
 
@@ -56,6 +87,7 @@ def test_it_is_tried_twice_and_not_three_times() -> None:
 def test_the_second_to_begin_may_win_and_the_first_lets_go() -> None:
     driver = slow()
     driver.tick(BEHIND_S_MIN + 1.0)
+    driver.tick(CUT_S)
     (lease,) = driver.queue("quick-1")
     commands = driver.feed(make.started(lease, "quick-1"), make.finished(lease, "quick-1"))
     revoked = only(commands, RevokeLeases)
@@ -69,6 +101,7 @@ def test_the_second_to_begin_may_win_and_the_first_lets_go() -> None:
 def test_the_first_may_win_after_all() -> None:
     driver = slow()
     driver.tick(BEHIND_S_MIN + 1.0)
+    driver.tick(CUT_S)
     commands = driver.feed(make.finished(driver.head("slow-1"), "slow-1"))
     revoked = only(commands, RevokeLeases)
     assert (revoked.runner, revoked.halt) == ("quick-1", True)
@@ -85,6 +118,7 @@ def test_nothing_is_tried_again_while_there_is_other_work() -> None:
 def test_the_death_of_the_first_blames_nobody_who_is_tried_elsewhere() -> None:
     driver = slow()
     driver.tick(BEHIND_S_MIN + 1.0)
+    driver.tick(CUT_S)
     driver.feed(make.gone("slow-1"))
     assert driver.task(1).strikes == 0
     (lease,) = driver.queue("quick-1")

@@ -15,7 +15,14 @@ from connectors.source import SourceSpec
 from connectors.store import Created, Store
 from connectors.stores.memory import MemoryStore
 from rayorch.clock import Clock, SystemClock
-from rayorch.core.commands import EnsureRunners, KillRunner, Lease, RevokeLeases, SendLeases
+from rayorch.core.commands import (
+    CutTask,
+    EnsureRunners,
+    KillRunner,
+    Lease,
+    RevokeLeases,
+    SendLeases,
+)
 from rayorch.core.facts import (
     AttemptFinished,
     Event,
@@ -95,6 +102,8 @@ class ScriptedExecutor:
                 self.leases.extend(leases)
                 if self.ends_at_once:
                     self._offer([self.finished(lease) for lease in leases])
+            case CutTask():
+                pass  # What it runs cannot be cut.
             case RevokeLeases(runner=runner, leases=leases):
                 self._offer(
                     [LeaseReturned(x.run, x.task, x.attempt, x.epoch, runner) for x in leases]

@@ -10,6 +10,7 @@ import pytest
 
 from rayorch.core.facts import AttemptFinished, AttemptStarted, Fact, LeaseReturned
 from rayorch.core.values import Held
+from rayorch.home import decode_split
 from rayorch.ids import Epoch, TaskId
 from rayorch.program import MapCode
 from rayorch.runner import programs
@@ -160,8 +161,27 @@ def test_a_started_lease_comes_back_at_its_next_batch_when_it_is_of_no_use() -> 
     assert not [fact for fact in control.facts if isinstance(fact, AttemptFinished)]
 
 
+def test_an_attempt_that_is_cut_leaves_the_rest_of_its_numbers_to_others() -> None:
+    plan = make.planned(make.stage("range://160000?splits=1", make.chain(gated)))
+    control = make.Control()
+    (lease,) = plan.leases()
+
+    with make.engine(plan, control) as runner:
+        runner.enqueue([lease])
+        GATE.wait_for_call()
+        runner.cut(lease[0])
+        GATE.open(times=16)
+        control.ends(1)
+
+    (fact,) = [fact for fact in control.facts if isinstance(fact, AttemptFinished)]
+    done, *rest = [decode_split(data) for data in fact.output.cut]
+    assert (done.lo, rest[-1].hi) == (0, 160_000)
+    assert fact.output.rows_in == done.hi == rest[0].lo
+    assert [each.lo for each in rest[1:]] == [each.hi for each in rest[:-1]]
+
+
 def test_a_started_lease_runs_on_when_it_is_only_wanted_elsewhere() -> None:
-    plan = make.planned(make.stage("range://1000000?splits=1", make.chain(gated)))
+    plan = make.planned(make.stage("range://1000?splits=1", make.chain(gated)))
     control = make.Control()
     (lease,) = plan.leases()
 

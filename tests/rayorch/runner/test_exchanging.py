@@ -13,6 +13,8 @@ import pytest
 import rayorch as ro
 from rayorch.api import Dataset
 from rayorch.core.facts import AttemptFailed
+from rayorch.runner import exchanging
+from rayorch.runner.batches import batch_bytes_of
 from tests.rayorch.exchanges import Division, asked, keyed_table, outputs_of, rows_of, run_divided
 
 DIVIDED = Division(splits=4, slots=2, task_bytes=256, copies=0.0)
@@ -106,7 +108,15 @@ def aggregated(own: ro.Aggregate, by: str) -> Callable[..., Mapping[str, Dataset
 
 
 @pytest.mark.parametrize("by", ["k0", "k1", ""])
-def test_an_own_aggregate_stands_among_others(by: str) -> None:
+@pytest.mark.parametrize("passes", [1, 3])
+def test_an_own_aggregate_stands_among_others(
+    by: str, passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when memory ran out before, and keys are worked part by part: no key is one part."""
+    monkeypatch.setattr(
+        exchanging, "batch_bytes_of", lambda memory: passes * batch_bytes_of(memory)
+    )
+
     found = outputs_of(aggregated(Texts(), by), {"left": ROWS}, DIVIDED)["out"]
 
     made = "1000 * count(*) + sum(length(s))::BIGINT, sum(n)::BIGINT FROM rows"

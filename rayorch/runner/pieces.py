@@ -1,0 +1,76 @@
+"""Where a split may be cut while it is read: between files, row groups, or numbers.
+
+A task that turns out to be far behind ends after the piece that it is at; the others become tasks.
+"""
+
+from itertools import pairwise
+from typing import Final
+
+from msgspec.structs import replace
+
+from connectors.splits import FilePart, Split
+
+PIECES_MAX: Final = 16
+PIECE_BYTES_MIN: Final = 1 << 20
+"""Smaller pieces are read together: batches that are put together of small files stay so."""
+PIECE_NUMBERS_MIN: Final = 4_096
+
+
+def pieces_of(split: Split) -> tuple[Split, ...]:
+    """Return the pieces of a split in its order; itself, when it cannot be cut."""
+    if split.parts:
+        return _pieces_of_files(split)
+    count = min(PIECES_MAX, (split.hi - split.lo) // PIECE_NUMBERS_MIN)
+    if count <= 1:
+        return (split,)
+    ends = [split.lo + (split.hi - split.lo) * i // count for i in range(count + 1)]
+    rows = [high - low for low, high in pairwise(ends)]
+    share = split.size_bytes // count
+    return tuple(
+        replace(split, lo=low, hi=low + n, rows=n, size_bytes=share)
+        for low, n in zip(ends, rows, strict=False)
+    )
+
+
+def joined(pieces: tuple[Split, ...]) -> Split:
+    """Return neighbouring pieces as one split."""
+    rows = [piece.rows for piece in pieces]
+    known = [each for each in rows if each is not None]
+    return Split(
+        parts=tuple(part for piece in pieces for part in piece.parts),
+        rows=sum(known) if len(known) == len(rows) else None,
+        size_bytes=sum(piece.size_bytes for piece in pieces),
+        lo=pieces[0].lo,
+        hi=pieces[-1].hi,
+    )
+
+
+def _pieces_of_files(split: Split) -> tuple[Split, ...]:
+    parts = [piece for part in split.parts for piece in _row_groups(part)]
+    # Of a file's row groups only the file's size is known: they share the split's evenly.
+    each_bytes = split.size_bytes / max(1, len(parts))
+    target = max(PIECE_BYTES_MIN, split.size_bytes / PIECES_MAX)
+    groups: list[list[FilePart]] = [[]]
+    for part in parts:
+        if groups[-1] and len(groups[-1]) * each_bytes >= target:
+            groups.append([])
+        groups[-1].append(part)
+    if len(groups) == 1:
+        return (split,)
+    return tuple(_of_parts(group, each_bytes) for group in groups)
+
+
+def _row_groups(part: FilePart) -> list[FilePart]:
+    groups = tuple(range(part.groups)) if part.row_groups is None else part.row_groups
+    if len(groups) <= 1:
+        return [part]
+    return [replace(part, row_groups=(group,), groups=0, rows=None) for group in groups]
+
+
+def _of_parts(parts: list[FilePart], each_bytes: float) -> Split:
+    known = [part.rows for part in parts if part.rows is not None]
+    return Split(
+        parts=tuple(parts),
+        rows=sum(known) if len(known) == len(parts) else None,
+        size_bytes=int(each_bytes * len(parts)),
+    )

@@ -1,0 +1,53 @@
+"""Pieces of a split are all of it, in its order, and never less than is worth a task."""
+
+import pytest
+
+from connectors.splits import FilePart, Split
+from rayorch.runner.pieces import PIECE_BYTES_MIN, PIECE_NUMBERS_MIN, PIECES_MAX, joined, pieces_of
+
+
+def files(count: int, each_bytes: int, groups: int = 0) -> Split:
+    parts = tuple(
+        FilePart(
+            key=f"f{i}",
+            size_bytes=each_bytes,
+            rows=10,
+            row_groups=tuple(range(groups)) if groups else None,
+        )
+        for i in range(count)
+    )
+    return Split(parts=parts, rows=10 * count, size_bytes=count * each_bytes)
+
+
+@pytest.mark.parametrize("count", [2, 7, 16, 50])
+def test_large_files_are_pieces_and_together_the_split(count: int) -> None:
+    split = files(count, 4 * PIECE_BYTES_MIN)
+    pieces = pieces_of(split)
+    assert 1 < len(pieces) <= PIECES_MAX
+    assert joined(pieces).parts == split.parts
+    assert joined(pieces).rows == split.rows
+
+
+def test_row_groups_of_one_file_are_pieces() -> None:
+    split = files(1, 64 * PIECE_BYTES_MIN, groups=5)
+    pieces = pieces_of(split)
+    groups = [part.row_groups for piece in pieces for part in piece.parts]
+    assert groups == [(0,), (1,), (2,), (3,), (4,)]
+
+
+@pytest.mark.parametrize(
+    "split", [files(50, 1000), files(1, 1 << 30), Split(lo=3, hi=4_000), Split()]
+)
+def test_what_is_small_or_in_one_piece_is_not_cut(split: Split) -> None:
+    assert pieces_of(split) == (split,)
+
+
+@pytest.mark.parametrize("rows", [8_192, 20_001, 1_000_003])
+def test_numbers_are_cut_into_neighbouring_ranges(rows: int) -> None:
+    split = Split(lo=7, hi=7 + rows, rows=rows, size_bytes=8 * rows)
+    pieces = pieces_of(split)
+    assert len(pieces) == min(PIECES_MAX, rows // PIECE_NUMBERS_MIN)
+    assert [n for piece in pieces for n in (piece.lo, piece.hi)][1:-1:2] == [
+        n for piece in pieces for n in (piece.lo, piece.hi)
+    ][2::2]
+    assert (joined(pieces).lo, joined(pieces).hi, joined(pieces).rows) == (7, 7 + rows, rows)
