@@ -56,8 +56,10 @@ def disorder_of(files: Sequence[str], column: str) -> str:
     Files count in the order of their least value: each must begin where another one ends.
     """
     with duckdb.connect() as connection:
-        options = {"filename": True, "file_row_number": True, "hive_partitioning": False}
-        connection.from_parquet(list(files), **options).create_view("output")
+        rows = connection.from_parquet(
+            list(files), filename=True, file_row_number=True, hive_partitioning=False
+        )
+        rows.create_view("output")
         late = connection.sql(
             f"""select filename, count(*) from (
                     select filename, "{column}" as value, lag("{column}") over

@@ -1,10 +1,10 @@
-"""A nightly job on TPC-H: what was ordered and what was shipped, as one Delta table.
+"""A nightly job on TPC-H: what was ordered and what was shipped, as one Delta table, and totals.
 
     lineitem ── shipped ── revenue ──┐
                                      ├── ledger ──► Delta
-    orders ──── placed (SQL) ────────┘
+    orders ──── placed (SQL) ────────┘     └── totals (aggregate) ──► Delta
 
-`make demo` runs it and checks the table against DuckDB on the same files. So do these, once the
+`make demo` runs it and checks the tables against DuckDB on the same files. So do these, once the
 data is there:
 
     rayorch plan examples/tpch_nightly.py
@@ -16,6 +16,7 @@ import sys
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -67,8 +68,16 @@ def nightly_on(data: Path, ledger: Path) -> ro.Pipeline:
         from input where o_orderdate >= date '{SINCE}'
         """,
     )
-    revenue.union("ledger", placed).write(str(ledger))
+    entries = revenue.union("ledger", placed)
+    entries.write(str(ledger))
+    totals = entries.aggregate("totals", by="entry", rows=("*", "count"), amount=("amount", "sum"))
+    totals.write(str(totals_of(ledger)))
     return nightly
+
+
+def totals_of(ledger: Path) -> Path:
+    """The folder beside the ledger where its totals go."""
+    return ledger.with_name("totals")
 
 
 # What `rayorch run` and `rayorch plan` find in this file.
@@ -107,13 +116,25 @@ SUMMARY = """
 
 def check(data: Path, ledger: Path) -> bool:
     """Print both answers side by side; return whether they are equal."""
-    ours, theirs = by_rayorch(ledger).to_pylist(), by_duckdb(data).to_pylist()
+    theirs = by_duckdb(data)
+    years = compare(by_rayorch(ledger).to_pylist(), theirs.to_pylist())
+    totals = ro.read(str(totals_of(ledger))).to_table().sort_by("entry").to_pylist()
+    sums = """
+        select entry, sum(rows)::bigint as rows, sum(amount) as amount
+        from years group by 1 order by 1
+    """
+    whole = duckdb.from_arrow(theirs).query("years", sums).to_arrow_table().to_pylist()
+    return compare(totals, whole) and years
+
+
+def compare(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> bool:
+    """Print two answers side by side; return whether they are equal."""
     print(f"{'entry':<8} {'year':>4} {'rows':>10} {'amount':>22}   DuckDB on the same files")
     for mine, other in zip(ours, theirs, strict=False):
         verdict = "equal" if mine == other else f"{other['rows']:,} rows, {other['amount']:,}"
         print(
-            f"{mine['entry']:<8} {mine['year']} {mine['rows']:>10,} {mine['amount']:>22,}   "
-            f"{verdict}"
+            f"{mine['entry']:<8} {mine.get('year', 'all'):>4} {mine['rows']:>10,} "
+            f"{mine['amount']:>22,}   {verdict}"
         )
     return ours == theirs
 

@@ -13,6 +13,7 @@ import pytest
 
 import rayorch as ro
 from connectors.formats.registry import FORMATS
+from rayorch.api import Dataset
 from rayorch.cli.commands import COMMANDS, RAYORCH
 from rayorch.cli.options import Exit
 
@@ -72,9 +73,33 @@ def test_the_pipeline_runs_as_a_program_and_takes_ten_lines(lake: Path) -> None:
 
 
 def test_the_test_of_the_pipeline_passes() -> None:
-    pipeline, test = blocks("python")
+    pipeline, test, _ = blocks("python")
 
     exec(compile(pipeline + test, "README.md", "exec"), {"__name__": "readme"})  # noqa: S102
+
+
+def test_the_operators_do_what_they_are_shown_for(lake: Path) -> None:
+    (lake / "lake" / "flags").mkdir()
+    flags = pa.table({"flag": ["R", "A"], "meaning": ["returned", "accepted"]})
+    pq.write_table(flags, lake / "lake" / "flags" / "0.parquet")
+    found: dict[str, Any] = {"ro": ro}
+
+    exec(compile(blocks("python")[2], "README.md", "exec"), found)  # noqa: S102
+    ro.run(found["sales"])
+
+    ranked = ro.read(str(lake / "lake" / "ranked")).to_table().to_pylist()
+    assert ranked == [
+        {"meaning": "returned", "quantity": 4, "price": 70.0 / 3, "lines": 3},
+        {"meaning": None, "quantity": 2, "price": 30.0, "lines": 1},
+    ]
+
+
+def test_the_operators_of_the_table_are_those_that_there_are() -> None:
+    named = re.findall(r"^\| `(\w+)` \| ", README.partition("## Group")[2], re.MULTILINE)
+
+    others = {"map", "filter", "select", "sql", "union", "write", "discard"}
+    offered = {name for name in dir(Dataset) if not name.startswith("_")} - {"draft", "name"}
+    assert set(named) == offered - others
 
 
 def test_the_commands_do_what_they_are_shown_for(lake: Path) -> None:

@@ -77,13 +77,10 @@ def work_of(session: Session, kind: str, fact: Shape, other: Shape | None) -> Wo
 def _folders(
     session: Session, fact: Shape, other: Shape | None, times: int
 ) -> tuple[Path, Path | None]:
-    shapes = [
-        shape and (shrunk(shape, times, SMALL_FILES) if times > 1 else shape)
-        for shape in (fact, other)
-    ]
-    source, right = (shape and made(shape, session.cache) for shape in shapes)
-    assert source is not None
-    return source, right
+    def folder(shape: Shape) -> Path:
+        return made(shrunk(shape, times, SMALL_FILES) if times > 1 else shape, session.cache)
+
+    return folder(fact), None if other is None else folder(other)
 
 
 def _check(results: Results, kind: str, label: str, limit: float, may_take_more: bool) -> None:

@@ -123,7 +123,7 @@ def test_a_runner_may_die_while_it_reads_what_others_wrote(drill: Drill) -> None
 
 
 def test_the_control_actor_may_die_between_a_division_and_its_record(drill: Drill) -> None:
-    """Protection: a division is created once; who leads next finds it and goes on from it."""
+    """Protection: who leads next asks again for the division of stages that have no tasks yet."""
     mark = drill.arm("host.after_plan_stage")
     control = drill.control()
     run = drill.submit(control, exchanging(drill))
@@ -138,7 +138,7 @@ def test_the_control_actor_may_die_between_a_division_and_its_record(drill: Dril
 
 
 def test_the_control_actor_may_die_while_the_pieces_of_a_hot_key_are_joined(drill: Drill) -> None:
-    """Protection: how a key was cut is kept with the run, and read again by who leads next."""
+    """Protection: the tasks of a stage are in the journal, and how it was cut is under the home."""
     control = drill.control()
     folder = drill.folder / "tickets"
     folder.mkdir()
@@ -163,7 +163,10 @@ def _pid_of_control(drill: Drill) -> int:
     return int(found["pid"])
 
 
-@pytest.mark.parametrize("files_are_lost", [False, True], ids=["kept", "lost"])
+@pytest.mark.parametrize(
+    "files_are_lost",
+    [pytest.param(False, id="kept"), pytest.param(True, id="lost", marks=pytest.mark.slow)],
+)
 def test_everything_may_die_while_a_stage_reads_its_exchange(
     drill: Drill, files_are_lost: bool
 ) -> None:
