@@ -12,7 +12,7 @@ import pyarrow as pa
 import rayorch as ro
 from benchmarks.driver import Told, serve
 from benchmarks.jobs import QTY_BELOW, Job, pareto_turns, scan_map, spin, tiny_map
-from benchmarks.keyed.own import keyed_pipeline
+from benchmarks.keyed.own import exchanged, keyed_pipeline
 from rayorch import client
 from rayorch.host.ray_control import RayControl
 from rayorch.observe.view import RunView
@@ -104,6 +104,7 @@ def prepare(job: Job) -> Callable[[], Told]:
             "control_rss_bytes": peak.rss,
             "control_peak_bytes": _peak_bytes(pid),
             "control_cpu_s": sum(psutil.Process(pid).cpu_times()[:2]) - before,
+            **exchanged(at.home, view),
         }
 
     before = sum(psutil.Process(pid).cpu_times()[:2])

@@ -7,9 +7,9 @@ from typing import Final
 
 from benchmarks.data import Shape, made
 from benchmarks.figures import Check, ratio, summary
-from benchmarks.keyed.data import FACT, ITEM, STATE, shrunk
+from benchmarks.keyed.data import FACT, FACT_15, FACT_20, FACT_HALF, ITEM, STATE, shrunk
 from benchmarks.keyed.jobs import KEYED
-from benchmarks.results import Results, walls
+from benchmarks.results import Results, told, walls
 from benchmarks.session import Session, Work, alternate, own, peer_sides
 from benchmarks.verify import expected
 
@@ -17,6 +17,8 @@ ONE_PROCESS: Final = ("polars", "duckdb")
 SMALL_TIMES: Final = 100
 WARM_TIMES: Final = 1_000
 SMALL_FILES: Final = 4
+SKEW_TIMES: Final = 5
+SKEW_LIMIT: Final = 1.2
 MORE_S: Final = 1.0
 """What a grouping may take more than Polars, whatever the ratio: it is over in a blink."""
 
@@ -55,6 +57,21 @@ def keyed(kind: str) -> Callable[[Session], None]:
                 _check(session.results, kind, label, limit, limits.may_take_more)
 
     return workload
+
+
+def skew(session: Session) -> None:
+    """Join by keys of several skews: how unequal the reduce tasks are."""
+    for fact in (FACT, FACT_15, FACT_20, FACT_HALF):
+        source, other = _folders(session, fact, ITEM, SKEW_TIMES)
+        warm, warm_other = _folders(session, fact, ITEM, WARM_TIMES)
+        name = f"skew {fact.name}"
+        work = Work(name=name, source=source, warm=warm, other=other, warm_other=warm_other)
+        alternate(session, work, [own("skew")])
+        runs = session.results.runs(name, "rayorch")
+        figure = max(told(runs, "slowest_over_mean")) if runs else None
+        claim = "largest reduce task over the mean, in bytes"
+        check = Check(workload=name, claim=claim, figure=figure, limit=SKEW_LIMIT)
+        session.results.check(check)
 
 
 def work_of(session: Session, kind: str, fact: Shape, other: Shape | None) -> Work:

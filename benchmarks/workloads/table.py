@@ -7,7 +7,7 @@ from benchmarks.keyed.jobs import KEYED
 from benchmarks.session import Session
 from benchmarks.workloads.core import core
 from benchmarks.workloads.files import scan, tiny
-from benchmarks.workloads.keyed import keyed
+from benchmarks.workloads.keyed import keyed, skew
 from benchmarks.workloads.memory import memory
 from benchmarks.workloads.tasks import noop, pareto, startup, submit
 
@@ -20,5 +20,6 @@ WORKLOADS: Final[dict[str, Callable[[Session], None]]] = {
     "scan": scan,
     "tiny": tiny,
     **{kind: keyed(kind) for kind in KEYED},
+    "skew": skew,
     "memory": memory,
 }

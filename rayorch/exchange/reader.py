@@ -33,6 +33,8 @@ _CHUNK_ROWS_MIN: Final = 1024
 _RANGE_BYTES_MAX: Final = 8 << 20
 # Ranges this near are read as one: on an object store a request costs as long as so many bytes.
 _GAP_BYTES_MAX: Final = 256 << 10
+# To map a file and let go of it costs more than to copy so many bytes.
+_COPIED_BYTES_MAX: Final = 256 << 10
 _PROBED_ROWS: Final = 32
 
 
@@ -68,7 +70,12 @@ def open_side(
     reader = _SideReader(store, index.sides[side], side)
     ranges = reader.ranges(split)
     if reader.is_local(ranges):
-        return _tables(reader.local_batches(item) for item in ranges)
+        return _tables(
+            reader.local_batches(item)
+            if item.length > _COPIED_BYTES_MAX
+            else reader.remote_batches(item)
+            for item in ranges
+        )
     return _tables(_fetched_ahead(reader.remote_batches, ranges, ahead_bytes, threads))
 
 

@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks.data import Shape, made
+from benchmarks.jobs import Job
+from benchmarks.keyed.data import (
+    FACT,
+    FACT_20,
+    FACT_HALF,
+    HOT_ITEM,
+    HOT_SHARE,
+    ITEM,
+    STATE,
+    fact_table,
+    items_table,
+    shrunk,
+)
+from benchmarks.keyed.jobs import KEYED
+from benchmarks.keyed.own import keyed_pipeline
+from benchmarks.sides import duckdb_one, polars_one
+from benchmarks.verify import disorder_of, expected, of_files
+from rayorch import Pipeline, read, run
+
+OTHER = {"join": ITEM, "join-wide": ITEM, "asof": STATE}
+
+
+def job_of(kind: str, folder: Path) -> Job:
+    def small(shape: Shape) -> str:
+        return str(made(shrunk(shape, 2_000, 2), folder))
+
+    other = small(OTHER[kind]) if kind in OTHER else ""
+    return Job(kind, small(FACT), str(folder / "out"), other=other)
+
+
+@pytest.mark.parametrize("kind", KEYED)
+@pytest.mark.parametrize("side", ["rayorch", "polars", "duckdb"])
+def test_every_side_makes_what_the_sql_says(kind: str, side: str, tmp_path: Path) -> None:
+    job = job_of(kind, tmp_path)
+    target = tmp_path / "out"
+
+    if side == "rayorch":
+        pipeline = Pipeline("p")
+        keyed_pipeline(pipeline, job)
+        run(pipeline, home=str(tmp_path / "home"), executor="in-process")
+        files = list(read(job.target).files)
+    else:
+        if side == "polars":
+            polars_one.worked(kind, job.source, job.other, job.target)
+        else:
+            duckdb_one.worked(job, job.source, job.other, job.target)
+        files = [str(path) for path in target.glob("*.parquet")]
+
+    wanted = expected(job.source, KEYED[kind].sql, job.other)
+    assert wanted.rows
+    assert of_files(files, wanted) == wanted
+    if KEYED[kind].order:
+        assert disorder_of(files, KEYED[kind].order) == ""
+
+
+def test_disorder_is_seen_within_a_file_and_between_files(tmp_path: Path) -> None:
+    def written(name: str, values: list[int]) -> str:
+        pq.write_table(pa.table({"k": values}), tmp_path / name)
+        return str(tmp_path / name)
+
+    first, within = written("a", [1, 2, 2]), written("b", [3, 5, 4])
+    second, overlapping = written("c", [2, 7]), written("d", [1, 3])
+
+    assert disorder_of([second, first], "k") == ""
+    assert "after greater ones" in disorder_of([first, within], "k")
+    assert "begins with" in disorder_of([overlapping, first], "k")
+
+
+def test_keys_are_as_skewed_as_they_say() -> None:
+    def hottest(shape: Shape) -> float:
+        counts = np.unique_counts(shape.table(shape, 0)["key"].to_numpy()).counts
+        return float(counts.max() / counts.sum())
+
+    assert hottest(FACT) == pytest.approx(0.19, abs=0.01)
+    assert hottest(FACT_20) == pytest.approx(0.61, abs=0.01)
+    assert hottest(FACT_HALF) == pytest.approx(0.5, abs=0.01)
+    items = fact_table(FACT, 0)["item"].to_numpy()
+    assert float(np.mean(items == HOT_ITEM)) == pytest.approx(HOT_SHARE, abs=0.01)
+
+
+def test_items_are_there_once() -> None:
+    shape = shrunk(ITEM, 1_000, 4)
+    items = np.concatenate([items_table(shape, i)["item"].to_numpy() for i in range(4)])
+
+    assert len(np.unique(items)) == shape.rows
