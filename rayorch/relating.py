@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from rayorch.authoring import caller_place, checked_schema, located
 from rayorch.closures import source_place
-from rayorch.conventions import convention_of
+from rayorch.conventions import check_extra, convention_of
 from rayorch.errors import SpecError
 from rayorch.handles import NEEDS, Handle, Needs, input_name, resources_of
 from rayorch.operands import (
@@ -126,6 +126,7 @@ class Related(Handle):
         name = output if output is not None else getattr(function, "__name__", "")
         where = source_place(function) or caller_place()
         with located(draft.name, name, where):
+            check_extra("duckdb", "sql", "a relational operator")
             check_options("map_groups", options, ("by", *GroupMapOptions.__annotations__))
             takes = convention_of(function)
             if name in {"", "<lambda>"}:
@@ -359,6 +360,7 @@ class Related(Handle):
     ) -> Self:
         draft = self.draft
         with located(draft.name, output, caller_place()):
+            check_extra("duckdb", "sql", "a relational operator")
             resources = _resources(needs)
         spec = draft.part(model, output, input=self.name, resources=resources, **fields)
         return type(self)(draft, draft.add_transform(spec, operator_code(spec, aggregates or {})))

@@ -1,5 +1,6 @@
 """Relational operators on a dataset: what they become, and the text of every refusal."""
 
+import importlib.util
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -549,3 +550,19 @@ def test_a_dataset_of_another_pipeline_cannot_be_joined() -> None:
         "an input belongs to another pipeline. pipeline=nightly, field=input, value='parts'\n"
         "  write it in 'weekly' and read it here"
     )
+
+
+def test_without_the_engine_an_operator_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, package=None: None if name == "duckdb" else find_spec(name, package),
+    )
+
+    said = refused(lambda lines: lines.dedupe("once", "id"))
+
+    assert said.startswith("a relational operator needs duckdb, which is not installed")
+    assert "pip install 'rayorch[sql]'" in said
