@@ -8,9 +8,9 @@ from benchmarks.jobs import Job
 from benchmarks.keyed.jobs import KEYED
 from connectors.errors import ObjectMissingError
 from rayorch.exchange import ExchangeIndex
+from rayorch.exchange.kept import load_input, load_plan
 from rayorch.home import Home
 from rayorch.observe.view import RunView
-from rayorch.plan.exchanging import load_input, load_plan
 
 FIRST: Final = 1
 """The revision of an exchange of which nothing was lost."""
