@@ -29,7 +29,7 @@ demo: $(STAMP) ## run the main job: TPC-H in, Delta out, numbers checked against
 	@$(BIN)/python examples/tpch_nightly.py $(ARGS)
 
 test: $(STAMP) ## all tests but slow and chaos: unit, simulated, on a local Ray, on a real S3 server
-	$(BIN)/python -m pytest -m "not slow and not chaos" $(ARGS)
+	$(BIN)/python tests/side_by_side.py $(ARGS)
 
 unit: $(STAMP) ## the tests that need no Ray, no network and no waiting
 	$(BIN)/python -m pytest -m "not sim and not cluster and not e2e and not slow and not chaos" $(ARGS)

@@ -82,6 +82,7 @@ def commits(drill: Drill) -> Counter[int]:
     return Counter(e.fact.task for e in drill.events() if isinstance(e.fact, AttemptFinished))
 
 
+@pytest.mark.slow
 def test_an_exchange_writes_each_row_once_and_leaves_nothing(drill: Drill) -> None:
     control = drill.control()
     run = drill.submit(control, exchanging(drill))
@@ -92,6 +93,7 @@ def test_an_exchange_writes_each_row_once_and_leaves_nothing(drill: Drill) -> No
     assert commits(drill) == dict.fromkeys(range(FILES + PARTS), 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", ["runner.after_stage", "runner.after_report"])
 def test_a_runner_may_die_with_its_exchange_file_written(drill: Drill, point: str) -> None:
     """Protection: a file counts when the journal names it, by the name of its attempt."""
@@ -137,6 +139,7 @@ def test_the_control_actor_may_die_between_a_division_and_its_record(drill: Dril
     assert {fact.tasks for fact in planned} == {PARTS}
 
 
+@pytest.mark.slow
 def test_the_control_actor_may_die_while_the_pieces_of_a_hot_key_are_joined(drill: Drill) -> None:
     """Protection: the tasks of a stage are in the journal, and how it was cut is under the home."""
     control = drill.control()
@@ -210,6 +213,7 @@ def test_everything_may_die_while_a_stage_reads_its_exchange(
     assert set(failed) == ({"upstream"} if files_are_lost else set())
 
 
+@pytest.mark.slow
 def test_a_run_that_is_cancelled_while_it_exchanges_leaves_nothing(drill: Drill) -> None:
     """Protection: the sweep at the end of a run takes its exchange files, too."""
     control = drill.control()
