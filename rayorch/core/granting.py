@@ -1,6 +1,7 @@
 """What time brings: retries that are due, attempts that are overdue, and leases to hand out."""
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
@@ -94,6 +95,11 @@ def _grant(book: Book, run: Run, event: Event) -> Iterable[Command]:
     slots.sort(key=lambda slot: len(slot.queue))
     stranded = _stranded(book, flow, event.at_s)
     served = {pool: (*flow.routes.classes_for(pool), *stranded) for pool in _pools(slots)}
+    runners = Counter(slot.pool for slot in slots)
+    peers_of = {
+        pool: sum(count for other, count in runners.items() if served[other] == classes)
+        for pool, classes in served.items()
+    }
     for slot in slots:
         classes = served[slot.pool]
         if not slot.queue and flow.suspects.count(classes):
@@ -107,7 +113,7 @@ def _grant(book: Book, run: Run, event: Event) -> Iterable[Command]:
                 continue
             room = slot.room(flow.seconds.get(run.tasks[first].stage))
             ready = flow.ready.count(classes)
-            peers = sum(served[other.pool] == classes for other in slots)
+            peers = peers_of[slot.pool]
             count = leasing.share(room, ready, peers) if room else 0
             tasks = islice(_next(run, flow, flow.ready, classes), count)
             leases = tuple(book.lease(run, slot, each, event.at_s) for each in tasks)

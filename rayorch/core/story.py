@@ -110,7 +110,7 @@ def _outcome(fact: Report, run: Run, old: Task | None, now: Task | None) -> str:
         return f"{verb}, but the task was {old.state.value} already: dropped"
     if isinstance(fact, AttemptFinished):
         rest = len(fact.output.cut) - 1
-        cut = f", cut short: the rest of its input became {rest} tasks" if rest > 0 else ""
+        cut = f", cut short: the rest of its input became {_tasks_text(rest)}" if rest > 0 else ""
         return f"finished and committed: {fact.output.rows_in} rows in{cut}"
     ended = "lost with its runner" if isinstance(fact, AttemptLost) else "failed"
     return f"{ended}: {_next(run, old, now)}"
@@ -142,7 +142,7 @@ _SAID: Final[Mapping[type[Fact], Callable[[Any, Run], str]]] = {
     ),
     PlanFailed: lambda _, __: "could not be planned",
     StagePlanned: lambda fact, run: (
-        f"stage {run.stages[fact.stage].name!r} cut into {fact.tasks} tasks"
+        f"stage {run.stages[fact.stage].name!r} cut into {_tasks_text(fact.tasks)}"
         + (", again: some of its input was lost" if fact.revision > 1 else "")
         + "".join(f"; {note}" for note in fact.notes)
     ),
@@ -162,6 +162,10 @@ _SAID: Final[Mapping[type[Fact], Callable[[Any, Run], str]]] = {
     RunSwept: lambda fact, _: f"swept: {fact.files} files that no commit names",
 }
 """What a fact about a run means for it."""
+
+
+def _tasks_text(count: int) -> str:
+    return f"{count} task" if count == 1 else f"{count} tasks"
 
 
 def _placed(fact: PlacementReady) -> str:

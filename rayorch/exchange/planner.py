@@ -96,7 +96,7 @@ def _finished(
     reasons.append(Reason(f"{requests} ranges read", "neighbours are read as one", numbers))
     even = max(worst_over_mean(drawn.tasks), worst_over_mean(drawn.before))
     numbers = {"slowest_over_mean": round(even, 4)}
-    reasons.append(Reason(f"{len(splits)} tasks planned", "measured bytes of each", numbers))
+    reasons.append(Reason("tasks of even size", "measured bytes of each", numbers))
     return ExchangePlan(
         splits=splits,
         before=before,

@@ -115,7 +115,7 @@ def task_count(
     if count > affordable:
         count, why = affordable, "more would ask the store for too many ranges"
         numbers["requests_max"] = limits.requests_max
-    reasons.append(Reason(f"{count} tasks", why, numbers))
+    reasons.append(Reason(f"{count} task{'s' * (count != 1)}", why, numbers))
     return count
 
 

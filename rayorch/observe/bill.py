@@ -28,7 +28,7 @@ DOLLARS: Final[Mapping[str, str]] = {
 """Columns and what they hold; the waste is a part of what was computed."""
 ALL: Final = "all"
 IDLE: Final = "(idle)"
-NOT_ALIKE: Final = "of whole nodes, with start-up and least billing; the bill has work and waiting"
+NOT_ALIKE: Final = "of whole nodes, from first to last; the bill has work and waiting"
 """The ledger sees runners, not machines: what a node costs before and after them is not in it."""
 NO_POOL: Final = "(not told)"
 """Of a journal that was written before pools were."""

@@ -32,7 +32,7 @@ def test_show_tells_the_bill_beside_the_estimate(shell: Shell, url: str) -> None
     ]
     assert lines[-6:-2] == [
         "ends after 60.0 s usually, 90.0 s in 95 % of runs",
-        "of whole nodes, with start-up and least billing; the bill has work and waiting",
+        "of whole nodes, from first to last; the bill has work and waiting",
         "wasted 16.0 core seconds of attempts that came to nothing, 0.00215 USD",
         "idle 0.0417 core hours of runners that waited for the run, 0.0362 USD",
     ]
