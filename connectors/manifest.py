@@ -1,7 +1,8 @@
 """The manifests of a dataset that we published: which files are its content.
 
-`_manifests/{number:020d}.json` is created exclusively, so that of two publishers one wins each
-number. The newest one is the dataset. A manifest that appends names the earlier ones that it
+`_manifests/{number:020d}.json` is created exclusively, and numbers have no gaps: of two publishers
+that saw the same newest one, one wins the number after it, and the other looks again. The newest
+one is the dataset. A manifest that appends names the earlier ones that it
 adds to, so that reading costs one request for each, and appending does not copy their lists.
 
 Each manifest carries the newest generation of every application that published here: a
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from connectors.store import Store
 
 MANIFESTS: Final = "_manifests/"
+FIRST_NUMBER: Final = 1
 PUBLISH_TRIES_MAX: Final = 50
 
 
@@ -103,10 +105,11 @@ def _after(newest: Manifest | None, wanted: Manifest) -> Manifest:
     Raises: OptionError, OutputSchemaConflictError, when it cannot be joined.
     """
     if newest is None:
-        return msgspec.structs.replace(
-            wanted, number=wanted.generation, apps={wanted.app_id: wanted.generation}
-        )
-    number = max(wanted.generation, newest.number + 1)
+        apps = {wanted.app_id: wanted.generation}
+        return msgspec.structs.replace(wanted, number=FIRST_NUMBER, apps=apps)
+    # Never the generation: two publishers that skip to numbers of their own would both win, and
+    # the lower number be hidden by the higher one, which was not joined to it.
+    number = newest.number + 1
     apps = {**newest.apps, wanted.app_id: wanted.generation}
     if wanted.mode != "append":
         return msgspec.structs.replace(wanted, number=number, apps=apps)
