@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from connectors.formats.outputs import OutputFile
 from connectors.manifest import Manifest, all_files, newest_manifest, publish_manifest
+from connectors.outputs import OutputFile
 from connectors.schema import dump_schema
 from connectors.store import Created
 from connectors.stores.local import LocalStore
