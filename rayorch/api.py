@@ -24,6 +24,7 @@ from rayorch.conventions import convention_of
 from rayorch.draft import Draft
 from rayorch.errors import SpecError, near_miss
 from rayorch.handles import input_name, resources_of
+from rayorch.ids import DEFAULT_TENANT
 from rayorch.program import FilterCode, MapCode, SelectCode, SqlCode, StepCode
 from rayorch.relating import GroupMapOptions, Related
 from rayorch.spec import (
@@ -53,13 +54,19 @@ if TYPE_CHECKING:
 
 
 class Pipeline:
-    """A DAG of transforms with an owner and an objective, built step by step."""
+    """A DAG of transforms with an owner and an objective, built step by step.
 
-    def __init__(
+    Of those who share a cluster, `tenant` says whose it is; `priority` (-100 to 100) is how urgent
+    it is among that tenant's.
+    """
+
+    def __init__(  # noqa: PLR0913 - the public face, all by keyword but the name.
         self,
         name: str,
         *,
         owner: str = "",
+        tenant: str = DEFAULT_TENANT,
+        priority: int = 0,
         objective: Objective | None = None,
         tags: Mapping[str, str] | None = None,
         retry: RetryPolicy | None = None,
@@ -68,6 +75,8 @@ class Pipeline:
         head = {
             "name": name,
             "owner": owner,
+            "tenant": tenant,
+            "priority": priority,
             "objective": objective,
             "tags": tags or {},
             "retry": retry or RetryPolicy(),
@@ -346,19 +355,23 @@ def run(
     home: str | None = None,
     executor: str | None = None,
     pools: str | None = None,
+    tenant: str | None = None,
+    priority: int | None = None,
 ) -> RunReport:
     """Run a pipeline to its end, showing progress, and return the report.
 
     Uses the Ray cluster that RAY_ADDRESS or `rayorch up` names, else starts an embedded Ray. With
     `pools`, a file of machines and their prices, each task goes where it is cheapest for the
-    pipeline's objective.
+    pipeline's objective. `tenant` and `priority` take the place of the pipeline's.
 
     Raises: SpecError, PoolsError, RunFailedError.
     """
     # Ray, the journal and the stores come with it: only a run should pay for their import.
     from rayorch.client import run as run_pipeline  # noqa: PLC0415
+    from rayorch.client import standing_of  # noqa: PLC0415
 
-    return run_pipeline(pipeline, home=home, executor=executor, pools=pools)
+    standing = standing_of(pipeline, tenant, priority)
+    return run_pipeline(pipeline, home=home, executor=executor, pools=pools, standing=standing)
 
 
 def read(url: str, format: str | None = None, **options: Option) -> ds.Dataset:  # noqa: A002

@@ -29,7 +29,7 @@ from rayorch.observe.view import RunView
 from rayorch.program import Program, dump_program, load_program
 from rayorch.resuming import check_same_plan
 from rayorch.settings import Settings, load_settings
-from rayorch.spec import PipelineSpec
+from rayorch.spec import PipelineSpec, Standing
 
 if TYPE_CHECKING:
     from rayorch.plan.asking import Asked
@@ -155,11 +155,13 @@ def submit_run(
     pipeline: Compilable,
     *,
     asked: "Asked | None" = None,
+    standing: Standing | None = None,
     **origin: str,
 ) -> RunId:
     """Begin a run and return its id. `origin` (file, name) is kept for `resume`.
 
-    `asked` says which pools it may use and what it is to keep to; else the pipeline does.
+    `asked` says which pools it may use and what it is to keep to, `standing` whose it is and how
+    urgent; else the pipeline does.
     Raises: SpecError, StoreError.
     """
     spec = pipeline.spec()
@@ -171,8 +173,23 @@ def submit_run(
         asked = asked_of(spec.objective)
     if asked is not None:
         at.home.put_asked(run, asked.model_dump(mode="json"))
-    control.submit([submission(run, spec, program, version)])
+    control.submit([submission(run, spec, program, version, standing)])
     return run
+
+
+def standing_of(pipeline: Compilable, tenant: str | None, priority: int | None) -> Standing | None:
+    """Return whose a run is and how urgent, where it is not to be as its pipeline says.
+
+    Raises: SpecError.
+    """
+    if tenant is None and priority is None:
+        return None
+    own = pipeline.spec()
+    fields = {
+        "tenant": own.tenant if tenant is None else tenant,
+        "priority": own.priority if priority is None else priority,
+    }
+    return Standing.of(own.name, "", fields)
 
 
 def asked_of(
@@ -324,6 +341,7 @@ def run(
     executor: str | None = None,
     pools: "str | PoolsSpec | None" = None,
     display: Display | Literal["auto"] | None = "auto",
+    standing: Standing | None = None,
 ) -> RunReport:
     """Run a pipeline to its end and return the report; show progress on standard error.
 
@@ -341,7 +359,7 @@ def run(
     try:
         at = connection(home, executor)
         with closing(open_control(at)) as control:
-            run = submit_run(at, control, pipeline, asked=asked)
+            run = submit_run(at, control, pipeline, asked=asked, standing=standing)
             view = watch(at, control, run, display)
     finally:
         if display is not None:

@@ -18,7 +18,7 @@ from rayorch.code_hash import code_hash
 from rayorch.core.facts import RunSubmitted
 from rayorch.core.values import RetryLimits, StageShape
 from rayorch.errors import SpecError, near_miss
-from rayorch.ids import RunId
+from rayorch.ids import RunId, TenantId
 from rayorch.program import (
     ExchangeEdge,
     ExchangeProgram,
@@ -55,6 +55,7 @@ from rayorch.spec import (
     PipelineSpec,
     ReadSpec,
     Resources,
+    Standing,
     UnionSpec,
 )
 
@@ -320,11 +321,14 @@ def _most(pipeline: str, read: str, needs: Sequence[tuple[str, Resources]]) -> S
 def pipeline_version(spec: PipelineSpec, program: Program) -> str:
     """Return the content hash of a pipeline: its spec and the code that it executes.
 
-    Parameters do not count by themselves, only by what they change; nor do files and lines.
+    Parameters do not count by themselves, only by what they change; nor do files and lines, nor
+    whose work it is and how urgent.
     """
     no_place = {"__all__": {"where"}}
     left_out: dict[str, Any] = {
         "params": True,
+        "tenant": True,
+        "priority": True,
         "reads": no_place,
         "transforms": no_place,
         "writes": no_place,
@@ -336,9 +340,16 @@ def pipeline_version(spec: PipelineSpec, program: Program) -> str:
     return hashlib.blake2b(content.encode(), digest_size=8, usedforsecurity=False).hexdigest()
 
 
-def submission(run: RunId, spec: PipelineSpec, program: Program, version: str) -> RunSubmitted:
-    """Return what the control host is told of a run."""
+def submission(
+    run: RunId,
+    spec: PipelineSpec,
+    program: Program,
+    version: str,
+    standing: Standing | None = None,
+) -> RunSubmitted:
+    """Return what the control host is told of a run; it has its pipeline's standing, or another."""
     retry = spec.retry
+    whose = standing or spec
     return RunSubmitted(
         run=run,
         pipeline=spec.name,
@@ -361,4 +372,6 @@ def submission(run: RunId, spec: PipelineSpec, program: Program, version: str) -
             backoff_s=retry.backoff_s,
             backoff_s_max=retry.backoff_s_max,
         ),
+        tenant=TenantId(whose.tenant),
+        priority=whose.priority,
     )

@@ -1,7 +1,7 @@
 """The ids of the house. A bare `str` or `int` never names a thing."""
 
 import secrets
-from typing import NewType
+from typing import Final, NewType
 
 RunId = NewType("RunId", str)
 """One execution of a pipeline, for example `nightly-20261122-031500-7f3a`."""
@@ -17,6 +17,13 @@ Epoch = NewType("Epoch", int)
 
 EventId = NewType("EventId", int)
 """The number of a stamped event, growing within a home. Never reused."""
+
+
+TenantId = NewType("TenantId", str)
+"""Whose work a run is: those who share a cluster get their shares of it as tenants."""
+
+DEFAULT_TENANT: Final = TenantId("default")
+"""The tenant of runs of which nobody said whose they are."""
 
 
 def new_nonce() -> str:

@@ -54,6 +54,17 @@ _POOLS = click.Option(
     metavar="FILE",
     help="Machines that may be used and their prices, YAML or JSON; else those that are there.",
 )
+_TENANT = click.Option(
+    ["--tenant"],
+    metavar="NAME",
+    help="Whose run it is, for its share of the cluster; else the pipeline says.",
+)
+_PRIORITY = click.Option(
+    ["--priority"],
+    type=click.IntRange(-100, 100),
+    metavar="N",
+    help="How urgent it is among its tenant's, -100 to 100; else the pipeline says, else 0.",
+)
 
 
 def _run_argument() -> click.Argument:
@@ -81,6 +92,7 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             ("rayorch run nightly.py --set day=2026-11-22", "with a parameter"),
             ("rayorch run nightly.py --executor in-process", "without Ray, in this process"),
             ("rayorch run nightly.py --pools pools.yaml --deadline 30m", "where it is cheapest"),
+            ("rayorch run nightly.py --tenant finance --priority 10", "whose, and how urgent"),
             ("rayorch run nightly.py --json > report.json", "the report as a document"),
         ),
         params=[
@@ -88,6 +100,8 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             _POOLS,
             _DEADLINE,
             _BUDGET,
+            _TENANT,
+            _PRIORITY,
             _SET,
             _HOME,
             _EXECUTOR,

@@ -10,6 +10,7 @@ from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document, print_table
 from rayorch.cli.reading import find_leader, metrics_text, read_deadline
 from rayorch.client import Connection, connection
+from rayorch.ids import DEFAULT_TENANT
 from rayorch.observe.bill import bill_lines, bill_table
 from rayorch.observe.cost import RunCost
 from rayorch.observe.figures import count_text, counted, seconds_text, usd_text
@@ -34,6 +35,10 @@ def runs(options: Options) -> int:
     led = is_led(at)
     columns = ["run", "state", "tasks>", "rows out>", "began", "took>"]
     rows = [list(_row(view, led=led)) for view in views]
+    if any(view.tenant != DEFAULT_TENANT or view.priority for view in views):
+        columns += ["tenant", "priority>"]
+        for row, view in zip(rows, views, strict=True):
+            row += [view.tenant, str(view.priority)]
     if any(view.cost is not None and view.cost.known_usd for view in views):
         columns.append("cost>")
         for row, view in zip(rows, views, strict=True):

@@ -35,6 +35,8 @@ class Options:
     deadline: str | None = None
     budget: float | None = None
     pools: str | None = None
+    tenant: str | None = None
+    priority: int | None = None
     plot: str | None = None
 
     @property

@@ -23,6 +23,7 @@ from rayorch.client import (
     connection,
     open_control,
     resume_run,
+    standing_of,
     submit_run,
     watch,
 )
@@ -46,6 +47,7 @@ def run(options: Options) -> int:
     """Run the pipeline of a file."""
     # What is wrong with it is said before anything starts.
     pipeline = pipeline_of(options)
+    standing = standing_of(pipeline, options.tenant, options.priority)
     asked = None
     if options.is_placing:
         # Placement takes numpy, a solver and a part of a second: only who asks for it pays.
@@ -57,7 +59,9 @@ def run(options: Options) -> int:
     display = auto_display(sys.stderr, commands, reports=not options.as_json)
 
     def begin(control: Control) -> RunId:
-        return submit_run(at, control, pipeline, asked=asked, **origin_of(options))
+        return submit_run(
+            at, control, pipeline, asked=asked, standing=standing, **origin_of(options)
+        )
 
     return _followed(at, options, display, commands, begin)
 

@@ -23,7 +23,7 @@ from rayorch.core.values import (
     StageShape,
     WrittenBy,
 )
-from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId
+from rayorch.ids import DEFAULT_TENANT, Epoch, EventId, RunId, RunnerId, TaskId, TenantId
 
 
 class Wire(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -43,6 +43,8 @@ class RunSubmitted(Wire, frozen=True):
     sinks: tuple[str, ...]
     owner: str = ""
     retry: RetryLimits = RetryLimits()
+    tenant: TenantId = DEFAULT_TENANT
+    priority: int = 0  # among the tenant's runs; the highest is served first
 
 
 class PlanReady(Wire, frozen=True):

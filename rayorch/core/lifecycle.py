@@ -40,6 +40,8 @@ def submit(book: Book, fact: RunSubmitted, event: Event) -> Iterable[Command]:
         sinks=fact.sinks,
         retry=fact.retry,
         submitted_s=event.at_s,
+        tenant=fact.tenant,
+        priority=fact.priority,
     )
     book.flows[fact.run] = Flow(len(fact.stages))
     yield MakePlan(event.id, fact.run)

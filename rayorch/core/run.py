@@ -39,7 +39,7 @@ from rayorch.core.placed import Charged, Spent
 from rayorch.core.queues import ReadyQueue, Routes
 from rayorch.core.task import Task, TaskState
 from rayorch.core.values import ErrorInfo, ExchangeResult, RetryLimits, SinkResult, StageShape
-from rayorch.ids import EventId, RunId, RunnerId, TaskId
+from rayorch.ids import DEFAULT_TENANT, EventId, RunId, RunnerId, TaskId, TenantId
 
 FAILURES_KEPT_MAX: Final = 100
 """Failures that a run remembers with their text; the rest are counted."""
@@ -236,6 +236,8 @@ class Run(msgspec.Struct):
     sinks: tuple[str, ...]
     retry: RetryLimits
     submitted_s: float
+    tenant: TenantId = DEFAULT_TENANT
+    priority: int = 0
     state: RunState = R.PLANNING
     target: RunState | None = None  # where draining ends
     planned: bool = False

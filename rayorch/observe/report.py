@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from rayorch.core.facts import SinkPublished
 from rayorch.core.run import Totals
 from rayorch.core.values import ErrorInfo
-from rayorch.ids import RunId
+from rayorch.ids import DEFAULT_TENANT, RunId
 from rayorch.observe.bill import cost_data, cost_text, deadline_data, deadline_text
 from rayorch.observe.figures import bytes_text, count_text, counted, seconds_text
 from rayorch.observe.view import RunView
@@ -81,6 +81,7 @@ def report_of(
     said = commands or Commands()
     lines: list[tuple[str, str]] = []
     lines += error_lines(view.error) if view.error is not None else []
+    lines += _standing_lines(view)
     lines += _work_lines(view)
     lines += _objective_lines(view, deadline_s)
     for done in view.published:
@@ -123,6 +124,13 @@ def error_lines(error: ErrorInfo) -> list[tuple[str, str]]:
             first, *rest = text.splitlines()
             lines += [(label, first), *(("", line) for line in rest)]
     return lines
+
+
+def _standing_lines(view: RunView) -> list[tuple[str, str]]:
+    """Return whose run it is and how urgent, where somebody said so."""
+    if view.tenant == DEFAULT_TENANT and not view.priority:
+        return []
+    return [("tenant", f"{view.tenant}, priority {view.priority}")]
 
 
 def _work_lines(view: RunView) -> list[tuple[str, str]]:
@@ -208,6 +216,8 @@ def report_data(
         "pipeline": view.pipeline,
         "version": view.version,
         "owner": view.owner,
+        "tenant": view.tenant,
+        "priority": view.priority,
         "state": view.state,
         "submitted_s": view.submitted_s,
         "finished_s": view.finished_s or None,

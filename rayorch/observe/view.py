@@ -7,7 +7,7 @@ from rayorch.core.machine import Machine
 from rayorch.core.run import ACTIVE, ENDED, RESUMABLE, Failure, Flow, Run, RunState, Totals
 from rayorch.core.task import TaskState
 from rayorch.core.values import ErrorInfo
-from rayorch.ids import RunId
+from rayorch.ids import DEFAULT_TENANT, RunId
 from rayorch.observe.cost import RunCost, cost_of
 
 
@@ -44,6 +44,8 @@ class RunView(msgspec.Struct, frozen=True, omit_defaults=True):
     size_bytes: int
     totals: Totals
     stages: tuple[StageView, ...] = ()
+    tenant: str = DEFAULT_TENANT
+    priority: int = 0
     sinks: tuple[str, ...] = ()
     published: tuple[SinkPublished, ...] = ()
     failures: tuple[Failure, ...] = ()
@@ -98,6 +100,8 @@ def view_of(run: Run, machine: Machine, now_s: float) -> RunView:
         pipeline=run.pipeline,
         version=run.version,
         owner=run.owner,
+        tenant=run.tenant,
+        priority=run.priority,
         state=run.state.value,
         at_s=now_s,
         submitted_s=run.submitted_s,

@@ -13,6 +13,7 @@ from rayorch.spec.relational import (
     SortSpec,
     WindowSpec,
 )
+from rayorch.spec.standing import Standing
 from rayorch.spec.steps import (
     FilterSpec,
     MapSpec,
@@ -45,6 +46,7 @@ __all__ = [
     "SelectSpec",
     "SortSpec",
     "SqlSpec",
+    "Standing",
     "UnionSpec",
     "Weighted",
     "WindowSpec",

@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import Field, ValidationError, model_validator
 
 from rayorch.errors import SpecError
-from rayorch.spec.fields import Name, ParamValue, SpecModel, spec_error
+from rayorch.spec.fields import Name, ParamValue, spec_error
 from rayorch.spec.graph import (
     check_discards,
     check_inputs,
@@ -17,11 +17,12 @@ from rayorch.spec.graph import (
 )
 from rayorch.spec.limits import RetryPolicy
 from rayorch.spec.objective import Objective
+from rayorch.spec.standing import Standing
 from rayorch.spec.steps import ReadSpec, WriteSpec
 from rayorch.spec.transforms import AnyTransform, TransformSpec
 
 
-class PipelineHead(SpecModel):
+class PipelineHead(Standing):
     """What a pipeline is called, whose it is, and what it should reach."""
 
     name: Name

@@ -453,3 +453,21 @@ def _hide(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
         return None if name == library else find_spec(name, package)
 
     monkeypatch.setattr(importlib.util, "find_spec", without)
+
+
+@pytest.mark.parametrize(
+    ("standing", "problem"),
+    [
+        ({"tenant": "a/b"}, "a name holds letters, digits"),
+        ({"tenant": ""}, "a name must not be empty"),
+        ({"priority": 101}, "input should be less than or equal to 100"),
+        ({"priority": "high"}, "input should be a valid integer"),
+    ],
+)
+def test_a_standing_that_cannot_be_is_refused_where_it_is_written(
+    standing: Any, problem: str
+) -> None:
+    said = refusal(lambda: ro.Pipeline("nightly", **standing))
+
+    assert said.startswith(problem)
+    assert f"field={next(iter(standing))}" in said

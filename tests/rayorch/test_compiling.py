@@ -4,14 +4,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
 import rayorch as ro
-from rayorch.compiling import compile_program, pipeline_version
+from rayorch.compiling import compile_program, pipeline_version, submission
+from rayorch.ids import RunId
 from rayorch.program import KeepCode, Program, SelectCode, SinkEdge, StageProgram, StepId, codes_of
+from rayorch.spec import Standing
 from tests.rayorch.refusals import refusal
 from tests.rayorch.test_aggregate import Longest
 
@@ -575,3 +578,26 @@ def test_a_version_counts_an_operator_that_has_a_selection_before_it() -> None:
 
     assert [code.kind for code in codes] == ["aggregate", "aggregate"]
     assert version(built("sum")) != version(built("max"))
+
+
+def test_whose_a_run_is_and_how_urgent_are_no_part_of_the_version() -> None:
+    """Another tenant's run of the same code is to learn from the first, and may resume it."""
+
+    def built(**standing: Any) -> ro.Pipeline:
+        pipeline = ro.Pipeline("nightly", **standing)
+        pipeline.read("lines", "/a").write("/out")
+        return pipeline
+
+    assert version(built()) == version(built(tenant="finance", priority=7))
+
+
+def test_a_submission_has_the_standing_of_its_pipeline_unless_it_is_given_another() -> None:
+    pipeline = ro.Pipeline("nightly", tenant="finance", priority=7)
+    pipeline.read("lines", "/a").write("/out")
+    spec, program = pipeline.spec(), compile_program(pipeline)
+
+    own = submission(RunId("r"), spec, program, "v")
+    other = submission(RunId("r"), spec, program, "v", Standing(tenant="lab", priority=-1))
+
+    assert (own.tenant, own.priority) == ("finance", 7)
+    assert (other.tenant, other.priority) == ("lab", -1)

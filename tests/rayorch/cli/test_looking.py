@@ -102,6 +102,29 @@ def test_runs_are_listed_the_newest_first(shell: Shell, steady: Steady) -> None:
     assert shell("runs", "--limit", "1").err == "and 1 older run: --limit N\n"
 
 
+def test_whose_a_run_is_shows_once_somebody_said_so(shell: Shell) -> None:
+    shell("run", "nightly.py")
+    assert "tenant" not in shell("runs").out + shell("show", "last").out
+
+    shell("run", "nightly.py", "--tenant", "finance", "--priority", "-5")
+
+    head, newest, oldest = shell("runs").out.splitlines()
+    assert "tenant" in head
+    assert newest.split()[-2:] == ["finance", "-5"]
+    assert oldest.split()[-2:] == ["default", "0"]
+    assert "  tenant    finance, priority -5" in shell("show", "last").out.splitlines()
+    document = shell("show", "last", "--json").document
+    assert (document["tenant"], document["priority"]) == ("finance", -5)
+
+
+def test_a_tenant_that_cannot_be_is_refused_before_anything_runs(shell: Shell) -> None:
+    said = shell("run", "nightly.py", "--tenant", "a/b")
+
+    assert said.code == 2
+    assert "pipeline=nightly, field=tenant, value='a/b'" in said.err
+    assert shell("runs").err == "no runs yet under file://FOLDER/home\n"
+
+
 def test_a_home_without_runs_says_so(shell: Shell) -> None:
     assert shell("runs").err == "no runs yet under file://FOLDER/home\n"
     assert shell("runs", "--json").document == {"runs": []}

@@ -1,11 +1,12 @@
 """A segment is read back as it was written, or found damaged and named."""
 
+import msgspec
 import pytest
 
-from rayorch.core.facts import FACT_KINDS, Event, is_durable
+from rayorch.core.facts import FACT_KINDS, Event, RunSubmitted, is_durable
 from rayorch.core.machine import Machine
 from rayorch.errors import JournalDamagedError
-from rayorch.ids import Epoch
+from rayorch.ids import DEFAULT_TENANT, Epoch, RunId
 from rayorch.journal.segment import GENESIS, decode_segment, encode_segment
 from rayorch.journal.snapshot import decode_snapshot, encode_snapshot
 from tests.rayorch import make
@@ -96,3 +97,18 @@ def test_any_flipped_bit_of_a_snapshot_is_found() -> None:
         flipped[at] ^= 4
         with pytest.raises(JournalDamagedError, match="snapshot-key"):
             decode_snapshot("snapshot-key", bytes(flipped))
+
+
+def test_a_run_that_was_journaled_before_there_were_tenants_is_the_default_tenants() -> None:
+    """The lines are those of a journal of that time: what it says now must not change."""
+    written = (
+        '{"type":"RunSubmitted","run":"r","pipeline":"p","version":"v",'
+        '"stages":[{"name":"lines"}],"sinks":["out"]}'
+    )
+    machine = Machine()
+
+    machine.handle(make.event(msgspec.json.decode(written, type=RunSubmitted)))
+
+    run = machine.runs[RunId("r")]
+    assert (run.tenant, run.priority) == (DEFAULT_TENANT, 0)
+    assert msgspec.json.encode(RunSubmitted(RunId("r"), "p", "v", (), ())).find(b"tenant") == -1
