@@ -1,23 +1,28 @@
 """What holds after every event, checked over the whole machine.
 
-Tests and simulations run `check` after each event; production runs it now and then, and a breach
-stops the control actor. `durable_view` is the other half: the part of the state that a replay of
-the journal must bring back.
+Tests run `check` after each event, simulations a `Watch`, production `check` now and then, and a
+breach stops the control actor. `durable_view` is the other half: the part of the state that a replay
+of the journal must bring back.
 """
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
+from rayorch.core.facts import Event
 from rayorch.core.leasing import QUEUE_MAX, RunnerSlot
 from rayorch.core.machine import Machine
 from rayorch.core.run import ACTIVE, ENDED, Flow, Run, RunState
 from rayorch.core.task import HELD, Task, TaskState
 from rayorch.errors import InvariantError
+from rayorch.ids import RunId, RunnerId
 
 if TYPE_CHECKING:
     from rayorch.ids import TaskId
+
+WATCHED_A_EVENT: Final = 30
+"""Tasks and leases that a `Watch` looks at for each event, on average."""
 
 _UNPUBLISHED = frozenset({RunState.PLANNING, RunState.RUNNING, RunState.DRAINING})
 _PUBLISHED = frozenset({RunState.PUBLISHING, RunState.SUCCEEDED})
@@ -34,6 +39,40 @@ def check(machine: Machine) -> None:
         _check_tasks(machine, run)
         _check_queues(run, flow)
         _check_end(run, flow)
+
+
+class Watch:
+    """Looks at what each event touched, and at everything as often as its size allows.
+
+    A state of a few dozen tasks is looked at whole after each event, one of a hundred thousand once
+    in a thousand: what is wrong stays wrong, so it is found a little later, at a bounded cost.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._credit = 0
+
+    def saw(self, event: Event) -> None:
+        """Look after an event was applied. Raises: InvariantError."""
+        self._credit += WATCHED_A_EVENT
+        if self._credit >= self._size():
+            self._credit = 0
+            check(self._machine)
+            return
+        fact = event.fact
+        slot = self._machine.runners.get(getattr(fact, "runner", None) or RunnerId(""))
+        if slot is not None:
+            _check_slot(self._machine, slot)
+        run = self._machine.runs.get(getattr(fact, "run", None) or RunId(""))
+        if run is not None:
+            task = getattr(fact, "task", None)
+            if task is not None and 0 <= task < len(run.tasks):
+                _check_task(self._machine, run, run.tasks[task])
+            _check_end(run, self._machine.flows[run.id])
+
+    def _size(self) -> int:
+        runs = self._machine.runs.values()
+        return sum(len(run.tasks) for run in runs) + len(self._machine.runners)
 
 
 def _broken(invariant: str, *found: object) -> NoReturn:
@@ -85,16 +124,20 @@ def _check_run(run: Run) -> None:
 
 def _check_tasks(machine: Machine, run: Run) -> None:
     for task in run.tasks:
-        if task.state in HELD:
-            _check_held(machine, run, task)
-        committed = task.state is TaskState.COMMITTED
-        # One that is made again for its exchange files keeps what it published first.
-        if task.id in run.outputs and not (committed or task.revived):
-            _broken("only committed tasks have outputs", run.id, task)
-        if task.id in run.parts and not committed:
-            _broken("only committed tasks have exchange files", run.id, task)
-        if run.state in ENDED and task.state not in {TaskState.COMMITTED, TaskState.CANCELLED}:
-            _broken("an ended run has no open task", run.id, run.state, task)
+        _check_task(machine, run, task)
+
+
+def _check_task(machine: Machine, run: Run, task: Task) -> None:
+    if task.state in HELD:
+        _check_held(machine, run, task)
+    committed = task.state is TaskState.COMMITTED
+    # One that is made again for its exchange files keeps what it published first.
+    if task.id in run.outputs and not (committed or task.revived):
+        _broken("only committed tasks have outputs", run.id, task)
+    if task.id in run.parts and not committed:
+        _broken("only committed tasks have exchange files", run.id, task)
+    if run.state in ENDED and not (committed or task.state is TaskState.CANCELLED):
+        _broken("an ended run has no open task", run.id, run.state, task)
 
 
 def _check_held(machine: Machine, run: Run, task: Task) -> None:
@@ -112,10 +155,10 @@ def _check_held(machine: Machine, run: Run, task: Task) -> None:
 
 def _check_queues(run: Run, flow: Flow) -> None:
     """Nothing is forgotten: what is ready is queued, what waits will be woken."""
+    found = Counter((task.stage, task.state) for task in run.tasks)
     for stage, counts in enumerate(flow.counts):
         for state, count in counts.items():
-            found = sum(task.stage == stage and task.state is state for task in run.tasks)
-            if found != count:
+            if found[stage, state] != count:
                 _broken("tasks are counted by state", run.id, (stage, state, count, found))
     if run.state not in ACTIVE or run.state is RunState.PLANNING:
         return

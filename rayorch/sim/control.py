@@ -64,6 +64,7 @@ class SimControl:
         self.alive = True
         self.frozen_until_s = 0.0
         self.clean = True  # every event in the journal has been applied
+        self._watch = invariants.Watch(self.machine)
         self._ticks = 0
         self._inbox: list[tuple[tuple[Fact, ...], Heard | None]] = []
         self._next_id = 1
@@ -104,6 +105,8 @@ class SimControl:
     def _tick(self) -> None:
         self.offer((), None)
         delay_s = TICK_S if self.is_active() else IDLE_TICK_S
+        # One that is stopped does not look at its clock, either.
+        delay_s = max(delay_s, self.frozen_until_s - self._world.agenda.now_s())
         self._ticks += 1
         if self.alive:
             self._world.agenda.after(delay_s, self._tick)
@@ -158,7 +161,7 @@ class SimControl:
         for event in events:
             commands.extend(self.machine.handle(event))
             self._world.events += 1
-            invariants.check(self.machine)
+            self._watch.saw(event)
             if isinstance(event.fact, AttemptFinished):
                 self._world.oracle.committed(self.machine, event.fact)
         self.clean = True

@@ -21,6 +21,8 @@ from rayorch.sim.world import World
 STEPS_MAX: Final = 1_000_000
 """Nothing that ends takes so many: a loop without progress is a finding, too."""
 
+LOOK_STEPS: Final = 50
+
 
 class Outcome(msgspec.Struct, frozen=True):
     """What came of one seed."""
@@ -80,9 +82,13 @@ def _memory(agenda: Agenda) -> Store:
 
 
 def _run(world: World) -> bool:
-    for _ in range(STEPS_MAX):
-        if world.done():
-            return True
+    seen = -1
+    for step in range(STEPS_MAX):
+        # It takes an event to end a run, and time to wake a control actor.
+        if world.events != seen or step % LOOK_STEPS == 0:
+            seen = world.events
+            if world.done():
+                return True
         if world.overdue() or not world.agenda.step():
             return False
     return False
