@@ -36,6 +36,35 @@ class SystemClock:
         time.sleep(duration_s)
 
 
+class SteadyClock:
+    """A clock whose time of day never jumps: that of its beginning, and what has passed since.
+
+    The times that a control actor gives to events are compared with each other (time-outs, back-off,
+    deadlines). A machine's clock that is set right by an hour would end every attempt at once, and
+    one that is behind that of the control actor before would let what waits wait for hours.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ahead_s = clock.now_s() - clock.monotonic_s()
+
+    def go_on_from(self, at_s: float) -> None:
+        """Tell no time before this one from now on."""
+        self._ahead_s = max(self._ahead_s, at_s - self._clock.monotonic_s())
+
+    def now_s(self) -> float:
+        """Return seconds since the Unix epoch, as they were told when this clock was made."""
+        return self._ahead_s + self._clock.monotonic_s()
+
+    def monotonic_s(self) -> float:
+        """Return seconds that never go back."""
+        return self._clock.monotonic_s()
+
+    def sleep(self, duration_s: float) -> None:
+        """Block the calling thread."""
+        self._clock.sleep(duration_s)
+
+
 class ManualClock:
     """A clock that stands still until it is moved."""
 

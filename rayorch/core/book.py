@@ -90,14 +90,21 @@ class Book:
         """Replace a task."""
         before = run.tasks[task.id]
         run.tasks[task.id] = task
+        if task.attempt < before.attempt and task.epoch == before.epoch:
+            given = self.flows[run.id].given
+            given[task.id] = max(before.attempt, given.get(task.id, 0))
         if before.state is not task.state:
             counts = self.flows[run.id].counts[task.stage]
             counts[before.state] -= 1
             counts[task.state] += 1
 
+    def _next_attempt(self, run: Run, task: Task) -> int:
+        """Return a number that no attempt has had under this leader: files are staged under it."""
+        return max(task.attempt, self.flows[run.id].given.get(task.id, -1)) + 1
+
     def lease(self, run: Run, slot: RunnerSlot, task: Task, at_s: float) -> Lease:
         """Give a runner the next attempt of a task."""
-        leased = TaskLeased(run.id, task.id, task.attempt + 1, self.epoch, slot.id)
+        leased = TaskLeased(run.id, task.id, self._next_attempt(run, task), self.epoch, slot.id)
         after = step(task, leased, run.retry, at_s)
         lease = Lease(
             run=run.id,
@@ -144,6 +151,7 @@ class Book:
         before = self.flows[run.id]
         after = self.flows[run.id] = flow_of(run)
         after.held, after.idle, after.solving = before.held, before.idle, before.solving
+        after.given = before.given
 
 
 def _queue(run: Run, flow: Flow, task: Task, *, alone: bool) -> None:

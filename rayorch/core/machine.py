@@ -90,6 +90,7 @@ class Machine:
     def __init__(self) -> None:
         self.book = Book()
         self.through = EventId(0)
+        self.at_s = 0.0  # of the latest event
 
     @property
     def runs(self) -> Mapping[RunId, Run]:
@@ -119,6 +120,7 @@ class Machine:
         fact = event.fact
         commands = tuple(HANDLERS[type(fact)](self.book, fact, event))
         self.through = event.id
+        self.at_s = max(self.at_s, event.at_s)
         return commands
 
     def fold(self, event: Event) -> None:
@@ -131,6 +133,7 @@ class Machine:
         with suppress(UnknownRunError, InvalidTransitionError):
             self.handle(event)
         self.through = event.id
+        self.at_s = max(self.at_s, event.at_s)
 
     def admitted(self, fact: Fact) -> Fact:
         """Return what the host is to stamp in a fact's place: nearly always the fact itself.
@@ -186,12 +189,13 @@ class Machine:
 
     def snapshot(self) -> Snapshot:
         """Return the durable state, for the journal to keep."""
-        return Snapshot(self.through, list(self.runs.values()))
+        return Snapshot(self.through, list(self.runs.values()), self.at_s)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Start from a snapshot instead of from nothing."""
         assert not self.book.runs
         self.through = snapshot.through
+        self.at_s = snapshot.at_s
         for run in snapshot.runs:
             self.book.runs[run.id] = run
             self.book.flows[run.id] = flow_of(run)

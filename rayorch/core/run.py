@@ -148,6 +148,7 @@ class Flow:
         "counts",
         "cutting",
         "draining_since_s",
+        "given",
         "held",
         "idle",
         "planning",
@@ -176,6 +177,8 @@ class Flow:
         self.ready = ReadyQueue()
         self.suspects = ReadyQueue()
         self.waiting: list[tuple[float, TaskId]] = []  # heap of (until_s, task)
+        # Of tasks that an earlier attempt committed, or came back to: the last one that was leased.
+        self.given: dict[TaskId, int] = {}
         self.held = 0  # tasks leased or running
         self.seconds: dict[int, float] = {}  # stage -> moving average of an attempt's seconds
         self.second: dict[TaskId, tuple[RunnerId, RunnerId]] = {}  # stragglers -> who runs them
@@ -299,3 +302,4 @@ class Snapshot(msgspec.Struct):
 
     through: EventId
     runs: list[Run]
+    at_s: float = 0.0  # of the latest event

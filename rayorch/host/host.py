@@ -18,7 +18,7 @@ import msgspec
 
 from connectors.errors import ConnectorError
 from connectors.splits import Split
-from rayorch.clock import Clock
+from rayorch.clock import Clock, SteadyClock
 from rayorch.core.commands import (
     CollectExchange,
     Command,
@@ -48,7 +48,12 @@ from rayorch.core.facts import (
 from rayorch.core.machine import Machine
 from rayorch.core.run import ACTIVE, Run
 from rayorch.core.values import ErrorInfo
-from rayorch.errors import FencedError, InvalidTransitionError, UnknownRunError
+from rayorch.errors import (
+    FencedError,
+    InvalidTransitionError,
+    JournalDamagedError,
+    UnknownRunError,
+)
 from rayorch.failpoints import failpoint
 from rayorch.home import Home, encode_split
 from rayorch.host.effects import Effects
@@ -108,13 +113,13 @@ class ControlHost:
         self._home = home
         self._executor = executor
         self._journal = journal
-        self._clock = clock
+        self._clock = SteadyClock(clock)
         self._observers = observers
         self._journal_observers = [o for o in observers if isinstance(o, JournalObserver)]
         self._machine = Machine()
         self._inbox = Inbox()
-        self._effects = Effects(home, executor, self.offer, clock)
-        self._requests = RequestBox(home, clock)
+        self._effects = Effects(home, executor, self.offer, self._clock)
+        self._requests = RequestBox(home, self._clock)
         self._lock = threading.Lock()
         self._leader = leader
         self._signed_s = 0.0
@@ -176,6 +181,7 @@ class ControlHost:
             check_free(self._home, self._leader, self._clock.now_s())
         self._journal.replay(self._machine.fold, self._machine.restore)
         epoch = self._journal.lead(self._machine.fold)
+        self._clock.go_on_from(self._machine.at_s)
         self._next_id = self._machine.through + 1
         self._apply([Led(epoch=epoch, interrupts=interrupts)])
         with self._lock:
@@ -254,10 +260,10 @@ class ControlHost:
             self._try_chore(self._tidy)
 
     def _try_chore(self, chore: Callable[[], None]) -> None:
-        """Do what no run depends on; a store that refuses it now is asked again later."""
+        """Do what no run depends on; a store that refuses it now, or lies, is asked again later."""
         try:
             chore()
-        except ConnectorError as error:
+        except (ConnectorError, JournalDamagedError) as error:
             self._chores_due_s = self._clock.monotonic_s() + CHORE_RETRY_S
             logger.warning("put off. reason=%s", error)
 

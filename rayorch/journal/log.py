@@ -17,7 +17,7 @@ Safety rests on exclusive create alone: no clock, no rename, no compare-and-swap
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from connectors.errors import ObjectMissingError, StoreUnavailableError, StoreUnsureError
 from connectors.store import Store
@@ -29,12 +29,14 @@ from rayorch.ids import Epoch
 from rayorch.journal.segment import GENESIS, checksum, decode_segment, encode_segment
 from rayorch.journal.snapshot import decode_snapshot, encode_snapshot
 
+T = TypeVar("T")
+
 LOG: Final = "journal/log/"
 SNAP: Final = "journal/snap/"
 CHECK_S: Final = 300.0
 """A create later than this after the last post-check is checked again. Far below RETENTION_S."""
 RETENTION_S: Final = 3600.0
-"""Covered segments stay so long, for followers and for leaders that slept."""
+"""Covered segments stay so long before the newest snapshot, for leaders that slept."""
 SNAPSHOTS_KEPT: Final = 2
 UNSURE_S_MAX: Final = 600.0
 """How long an append with an unknown outcome is repeated before the leader gives up."""
@@ -141,7 +143,7 @@ class Journal:
             if self._create(n, data):
                 self._advance(data)
                 self.epoch = self._fenced_by = Epoch(n)
-                self._check(n)
+                self._patiently(SNAP, lambda: self._check(n))
                 return self.epoch
             self.replay(apply)
 
@@ -159,7 +161,8 @@ class Journal:
             raise FencedError(self.epoch, self._epoch_of(n))
         self._advance(data)
         if self._slept_s() > CHECK_S:
-            self._check(n)
+            # What was appended is durable: it must not be called failed for want of an answer.
+            self._patiently(SNAP, lambda: self._check(n))
 
     def check_lead(self) -> None:
         """Make sure that nobody has taken over. For a leader that has had nothing to append.
@@ -189,15 +192,23 @@ class Journal:
 
     def _create(self, n: int, data: bytes) -> bool:
         """Create a segment; return False when another one has its number."""
+        key = segment_key(n)
+        # The same bytes to the same key, until the key is taken by them or by others.
+        return self._patiently(key, lambda: self._store.put_if_absent(key, data)) == "won"
+
+    def _patiently(self, key: str, call: Callable[[], T]) -> T:
+        """Repeat a call that may be repeated until the store answers.
+
+        Raises: JournalStuckError.
+        """
         begun_s = self._clock.monotonic_s()
         pause_s = 0.1
         while True:
             try:
-                return self._store.put_if_absent(segment_key(n), data) == "won"
+                return call()
             except (StoreUnsureError, StoreUnavailableError) as error:
-                # The same bytes to the same key, until the key is taken by them or by others.
                 if self._clock.monotonic_s() - begun_s > UNSURE_S_MAX:
-                    raise JournalStuckError(segment_key(n), str(error)) from error
+                    raise JournalStuckError(key, str(error)) from error
                 self._clock.sleep(pause_s)
                 pause_s = min(pause_s * 2, 5.0)
 
@@ -229,13 +240,15 @@ class Journal:
     def collect(self) -> int:
         """Delete segments that the older kept snapshot covers, and older snapshots.
 
-        Returns how many objects are gone. Nothing younger than the retention is touched.
+        Returns how many objects are gone. Nothing younger than the retention is touched, by the
+        store's own clock: ours may be ahead, and a leader that slept for seconds would win a number
+        that was used.
         """
         snapshots = list(self._store.list(SNAP))
         if len(snapshots) < SNAPSHOTS_KEPT:
             return 0
         oldest_kept = snapshots[-SNAPSHOTS_KEPT]
-        before_s = self._clock.now_s() - RETENTION_S
+        before_s = snapshots[-1].modified_s - RETENTION_S
         try:
             covered = decode_snapshot(oldest_kept.key, self._store.get(oldest_kept.key)).n
         except (JournalDamagedError, ObjectMissingError):

@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Callable
 from typing import Final
 
-from rayorch.clock import ManualClock
+from rayorch.clock import Clock, ManualClock
 
 BEGIN_S: Final = 1_800_000_000.0
 
@@ -39,3 +39,23 @@ class Agenda(ManualClock):
         self.advance(max(0.0, at_s - self.now_s()))
         action()
         return True
+
+
+class MachineClock:
+    """The clock of one machine: as quick as all, and set to a time of day of its own."""
+
+    def __init__(self, clock: Clock, ahead_s: float) -> None:
+        self._clock = clock
+        self.ahead_s = ahead_s
+
+    def now_s(self) -> float:
+        """Return the time of day that this machine believes in."""
+        return self._clock.now_s() + self.ahead_s
+
+    def monotonic_s(self) -> float:
+        """Return seconds that never go back."""
+        return self._clock.monotonic_s()
+
+    def sleep(self, duration_s: float) -> None:
+        """Let time pass."""
+        self._clock.sleep(duration_s)

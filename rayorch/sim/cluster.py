@@ -92,8 +92,10 @@ class SimCluster:
 
     def report(self, runner_id: RunnerId, facts: tuple[Fact, ...]) -> None:
         """Bring a runner's facts to whoever leads, late, and now and then twice."""
-        heard = partial(self.runners[runner_id].heard, facts)
-        self._world.agenda.after(self._world.latency_s(), partial(self._offer, facts, heard))
+        runner = self.runners[runner_id]
+        late_s = max(0.0, runner.silent_until_s - self._world.agenda.now_s())
+        delay_s = late_s + self._world.latency_s()
+        self._world.agenda.after(delay_s, partial(self._offer, facts, partial(runner.heard, facts)))
         if self._world.happens(self._world.faults.report_doubled):
             again_s = self._world.luck.uniform(0.0, 20.0)
             self._world.agenda.after(again_s, partial(self._offer, facts))
@@ -124,7 +126,12 @@ class SimCluster:
         self._world.agenda.after(self._world.luck.uniform(0.0, 0.5), partial(self._offer, (lost,)))
 
     def pause(self, runner: SimRunner, duration_s: float) -> None:
-        """Stop a runner for a while. Longer than the silence that is tolerated, and it is lost."""
+        """Stop a runner for a while."""
+        runner.stopped_until_s = self._world.agenda.now_s() + duration_s
+        self.cut_off(runner, duration_s)
+
+    def cut_off(self, runner: SimRunner, duration_s: float) -> None:
+        """Let nobody hear a runner, and it nobody. Longer than is tolerated, and it is lost."""
         agenda = self._world.agenda
         runner.silent_until_s = agenda.now_s() + duration_s
         silence_s = self._world.config.silence_s

@@ -32,6 +32,9 @@ class SimFaults:
     runner_crash: int = 6
     runner_pause: int = 5
     control_crash: int = 3
+    clock_jump: int = 1  # of the control actor's machine, by up to hours, either way
+    link_cut: int = 4  # a runner is not heard and hears nothing, and works on
+    pool_lost: int = 1  # with all its runners
     control_usurped: int = 2  # a second control actor starts while the first is frozen
     cluster_death: int = 1
     person: int = 2  # stops a run, or now and then cancels it
@@ -48,6 +51,13 @@ class SimFaults:
     exchange_lost: float = 0.05  # of the attempts that read exchange files find one lost
     solver_fails: float = 0.2
     store_unsure: float = 0.05  # of the creates leave their outcome unknown
+    # Of the calls to the store, each that it can befall:
+    store_throttled: float = 0.02
+    store_slow: float = 0.01
+    store_full: float = 0.002
+    store_corrupt: float = 0.002
+    store_lagging: float = 0.05
+    clock_wrong: float = 0.3  # of the machines that a control actor starts on, by up to hours
     long_sleep: float = 0.1  # of pauses and of people's absences last longer than the retention
 
 

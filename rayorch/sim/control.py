@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+from connectors.errors import StoreError
+from rayorch.clock import SteadyClock
 from rayorch.core import invariants
 from rayorch.core.commands import (
     CollectExchange,
@@ -36,6 +38,7 @@ from rayorch.core.machine import Machine
 from rayorch.core.placed import ClassPlacement, PoolPrice, pack_classes
 from rayorch.core.run import ACTIVE
 from rayorch.core.values import ErrorInfo
+from rayorch.errors import JournalDamagedError
 from rayorch.ids import Epoch, EventId, RunId
 from rayorch.journal.log import Journal
 from rayorch.sim.ports import Heard, WorldPort
@@ -60,10 +63,13 @@ class SimControl:
     def __init__(self, world: WorldPort) -> None:
         self._world = world
         self.machine: Final = Machine()
-        self.journal = Journal(world.store, world.agenda, world.new_nonce)
+        self.clock = world.new_clock()
+        # As in the host: events are stamped by a clock that never jumps, the journal looks at all.
+        self._steady = SteadyClock(self.clock)
+        self.journal = Journal(world.store, self.clock, world.new_nonce)
         self.alive = True
         self.frozen_until_s = 0.0
-        self.clean = True  # every event in the journal has been applied
+        self.clean = False  # every event in the journal has been applied
         self._watch = invariants.Watch(self.machine)
         self._ticks = 0
         self._inbox: list[tuple[tuple[Fact, ...], Heard | None]] = []
@@ -75,10 +81,12 @@ class SimControl:
         self.journal.replay(self.machine.fold, self.machine.restore)
         epoch = self.journal.lead(self.machine.fold)
         self._world.oracle.compare(self.machine)
+        self.clean = True
+        self._steady.go_on_from(self.machine.at_s)
         self._next_id = self.machine.through + 1
         self._apply([Led(epoch=epoch, interrupts=interrupts)])
         self._world.cluster.attach(self)
-        self._execute(self.machine.outstanding(self.machine.through, self._world.agenda.now_s()))
+        self._execute(self.machine.outstanding(self.machine.through, self._steady.now_s()))
         self._tick()
 
     def offer(self, facts: tuple[Fact, ...], heard: Heard | None) -> None:
@@ -121,16 +129,29 @@ class SimControl:
         if self._ticks >= CHECK_TICKS:
             # A zombie that nobody talks to has nothing to append, and must find out, too.
             self._ticks = 0
-            self.journal.check_lead()
+            self._try_chore(self.journal.check_lead)
         inbox, self._inbox = self._inbox, []
         self._apply([fact for facts, _ in inbox for fact in facts])
         for _, heard in inbox:
             if heard is not None:
                 heard()
         if self.journal.segments_since_snapshot >= self._world.config.snapshot_segments:
-            self.journal.write_snapshot(self.machine.snapshot())
-            self._may_crash()
-            self.journal.collect()
+            self._try_chore(self._snapshot)
+
+    def _snapshot(self) -> None:
+        self.journal.write_snapshot(self.machine.snapshot())
+        self._may_crash()
+        self.journal.collect()
+
+    def _try_chore(self, chore: Callable[[], object]) -> None:
+        """Do what no run depends on; a store that refuses it, or lies, is asked again later."""
+        try:
+            chore()
+        except StoreError:
+            pass
+        except JournalDamagedError:
+            if not self._world.store.corrupted:
+                raise
 
     def _apply(self, facts: Sequence[Fact]) -> None:
         """Stamp, journal, apply, execute; and again for what the machine decides to record."""
@@ -153,7 +174,7 @@ class SimControl:
     def _stamped(self, facts: Sequence[Fact]) -> list[Event]:
         first = self._next_id
         self._next_id += len(facts)
-        now_s = self._world.agenda.now_s()
+        now_s = self._steady.now_s()
         return [Event(EventId(first + i), now_s, fact) for i, fact in enumerate(facts)]
 
     def _handled(self, events: Sequence[Event]) -> list[Fact]:
@@ -262,7 +283,7 @@ class SimControl:
     ) -> tuple[Fact, ...]:
         if self._world.happens(self._world.faults.publish_fails):
             again = self._world.coin(0.8)
-            retry_at_s = self._world.agenda.now_s() + 1.0 if again else 0.0
+            retry_at_s = self._steady.now_s() + 1.0 if again else 0.0
             error = ErrorInfo(message="simulated: the sink does not answer")
             failed = PublishFailed(
                 run=command.run, sink=command.sink, error=error, retry_at_s=retry_at_s

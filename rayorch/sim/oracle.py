@@ -97,6 +97,10 @@ class Oracle:
         """Keep what a control actor knew when it fell, with all of its journal applied."""
         self._view = invariants.durable_view(machine)
 
+    def forget(self) -> None:
+        """Forget it: somebody went on from there, unseen."""
+        self._view = None
+
     def compare(self, machine: Machine) -> None:
         """Compare a replay with what was known before. Raises: InvariantError."""
         before, self._view = self._view, None

@@ -4,16 +4,16 @@ import random
 from collections.abc import Callable
 from typing import Protocol
 
-from connectors.store import Store
 from rayorch.core.commands import Command, Lease
 from rayorch.core.facts import Fact
 from rayorch.core.machine import Machine
 from rayorch.core.values import ExchangeResult
 from rayorch.ids import Epoch, RunId, RunnerId
-from rayorch.sim.agenda import Agenda
+from rayorch.sim.agenda import Agenda, MachineClock
 from rayorch.sim.config import Fate, SimConfig, SimFaults, SimPool
 from rayorch.sim.exchange import SimExchange, Writers
 from rayorch.sim.oracle import Oracle, Token
+from rayorch.sim.store import FlakyStore
 
 Heard = Callable[[], None]
 """Called when facts are durable and applied."""
@@ -91,7 +91,7 @@ class WorldPort(Protocol):
         ...
 
     @property
-    def store(self) -> Store:
+    def store(self) -> FlakyStore:
         """The home's store."""
         ...
 
@@ -138,6 +138,10 @@ class WorldPort(Protocol):
 
     def latency_s(self) -> float:
         """Return how long a message takes."""
+        ...
+
+    def new_clock(self) -> MachineClock:
+        """Return the clock of the machine that a control actor starts on."""
         ...
 
     def new_nonce(self) -> str:

@@ -36,13 +36,14 @@ class SimRunner:
         self.newest = 0  # the epoch of the newest leader that it has met
         self.disowned = False  # declared lost while it was silent
         self.silent_until_s = 0.0
+        self.stopped_until_s = 0.0
         self._cut = False  # the running attempt was asked to be cut, and can be
         self._sources: Writers = ()  # exchange files that the running attempt reads
         self.unheard: list[Fact] = []  # reports that no control actor has made durable
 
     @property
     def silent(self) -> bool:
-        """Whether it is stopped, or behind a partition."""
+        """Whether it is not heard: it is stopped, or behind a partition and works on."""
         return self._world.agenda.now_s() < self.silent_until_s
 
     def joined(self) -> RunnerJoined:
@@ -112,8 +113,8 @@ class SimRunner:
         """Come to the end of an attempt, unless it died meanwhile; a silent one ends it later."""
         if not self.alive or self.running is not lease:
             return
-        if self.silent:
-            wait_s = self.silent_until_s - self._world.agenda.now_s()
+        wait_s = self.stopped_until_s - self._world.agenda.now_s()
+        if wait_s > 0.0:
             self._world.agenda.after(wait_s, lambda: self._end(lease, fate, duration_s))
             return
         if fate == "kills":

@@ -59,6 +59,7 @@ def simulate(
         _check_end(world)
     except (RayorchError, AssertionError) as error:
         violations.append(f"{type(error).__name__}: {error} [{_place(error)}]")
+    world.over = True
     runs = world.leader.machine.runs.values()
     return Outcome(
         seed=seed,

@@ -1,19 +1,31 @@
-"""A store whose exclusive creates sometimes leave their outcome unknown."""
+"""Stores on which things go wrong: outcomes that nobody knows, throttling, lies and a full disk."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from connectors.errors import StoreUnsureError
+from connectors.errors import StoreFullError, StoreUnavailableError, StoreUnsureError
 from connectors.store import Created, ObjectInfo, OutputStream, Promises, Store
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from rayorch.clock import Clock
 
 Mishap = Literal[
     "request lost",  # nothing was written
     "reply lost",  # it was written, or found taken, and nobody heard
     "late",  # it is written after the caller was told that nothing is known
 ]
+
+Hazard = Literal[
+    "throttled",  # nothing was done
+    "slow",  # it takes seconds
+    "full",  # of writes: there is no room
+    "corrupt",  # of reads: a bit is wrong
+    "lagging",  # of lists: what was written last is not there yet
+]
+LAG_S: Final = 5.0
+SLOW_S: Final = 3.0
 
 
 class UnsureStore:
@@ -97,3 +109,66 @@ class UnsureStore:
     def sweep_unfinished(self, prefix: str, before_s: float) -> int:
         """Remove what dead writers left."""
         return self._store.sweep_unfinished(prefix, before_s)
+
+
+class FlakyStore(UnsureStore):
+    """Asks before each call what goes wrong with it, besides what `UnsureStore` asks.
+
+    `clock` is the store's own. `corrupted` counts the reads that lied.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        mishap: Callable[[str], Mishap | None],
+        hazard: Callable[[str], Hazard | None],
+        clock: "Clock",
+    ) -> None:
+        super().__init__(store, mishap)
+        self._hazard = hazard
+        self._clock = clock
+        self.corrupted = 0
+
+    def put_if_absent(self, key: str, data: bytes) -> Created:
+        """Write an object unless its key is taken, if there is room."""
+        self._pass("write", key)
+        return super().put_if_absent(key, data)
+
+    def put(self, key: str, data: bytes) -> ObjectInfo:
+        """Write an object whole, if there is room."""
+        self._pass("write", key)
+        return super().put(key, data)
+
+    def get(self, key: str) -> bytes:
+        """Return an object's bytes, or nearly."""
+        hazard = self._pass("read", key)
+        data = super().get(key)
+        if hazard != "corrupt" or not data:
+            return data
+        self.corrupted += 1
+        place = len(data) * 2 // 3
+        return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """Return what is known of an object."""
+        self._pass("look", key)
+        return super().head(key)
+
+    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
+        """Yield the objects whose key begins with a prefix, or those that are known of by now."""
+        hazard = self._pass("list", prefix)
+        oldest_unknown_s = self._clock.now_s() - LAG_S if hazard == "lagging" else float("inf")
+        for info in super().list(prefix, after):
+            if info.modified_s < oldest_unknown_s:
+                yield info
+
+    def _pass(self, call: str, key: str) -> Hazard | None:
+        """Take the time that a call takes, or refuse it; return what else is wrong with it."""
+        hazard = self._hazard(call)
+        if hazard == "throttled":
+            raise StoreUnavailableError(self.url, key, "simulated: slow down")
+        if hazard == "full":
+            raise StoreFullError(self.url, key, "simulated: no room is left")
+        if hazard == "slow":
+            self._clock.sleep(SLOW_S)
+        return hazard

@@ -5,21 +5,22 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from connectors.errors import StoreError
 from connectors.store import Store
 from rayorch.core.commands import Lease
 from rayorch.core.facts import Fact, RunCancelRequested, RunResumed, RunStopRequested, RunSubmitted
 from rayorch.core.run import ENDED, RESUMABLE, Run, RunState
 from rayorch.core.values import ExchangeResult, RetryLimits, StageShape, WrittenBy
-from rayorch.errors import FencedError
+from rayorch.errors import FencedError, JournalDamagedError, JournalStuckError
 from rayorch.ids import RunId
-from rayorch.sim.agenda import Agenda
+from rayorch.sim.agenda import Agenda, MachineClock
 from rayorch.sim.cluster import SimCluster
 from rayorch.sim.config import Fate, SimConfig, SimFaults, SimPool
 from rayorch.sim.control import CrashedError, SimControl
 from rayorch.sim.exchange import SimExchange, Writers
 from rayorch.sim.oracle import Oracle, Token
 from rayorch.sim.ports import ControlPort
-from rayorch.sim.store import Mishap, UnsureStore
+from rayorch.sim.store import FlakyStore, Hazard, Mishap
 
 LONG_S: Final = 3 * 3600.0
 """Longer than the journal's retention."""
@@ -37,7 +38,8 @@ class World:
         self.faults: SimFaults = config.faults
         self.luck = random.Random(seed)  # noqa: S311 - luck that can be had again.
         self.agenda = Agenda()
-        self.store = UnsureStore(store(self.agenda), self._mishap)
+        self.over = False  # somebody looks at what is left, and nothing may happen to it
+        self.store = FlakyStore(store(self.agenda), self._mishap, self._hazard, self.agenda)
         self.oracle = Oracle()
         self.exchange = SimExchange()
         self.exchanged: set[RunId] = set()
@@ -57,7 +59,7 @@ class World:
     @property
     def faulty(self) -> bool:
         """Whether things still go wrong."""
-        return self.agenda.elapsed_s < self.faults.until_s
+        return not self.over and self.agenda.elapsed_s < self.faults.until_s
 
     def happens(self, chance: float) -> bool:
         """Say whether a fault of this chance happens now."""
@@ -95,6 +97,28 @@ class World:
     def _mishap(self, _key: str) -> Mishap | None:
         return self.luck.choice(MISHAPS) if self.happens(self.faults.store_unsure) else None
 
+    def _hazard(self, call: str) -> Hazard | None:
+        faults = self.faults
+        chances: list[tuple[Hazard, float]] = [
+            ("throttled", faults.store_throttled),
+            ("slow", faults.store_slow),
+        ]
+        if call == "write":
+            chances.append(("full", faults.store_full))
+        elif call == "read":
+            chances.append(("corrupt", faults.store_corrupt))
+        elif call == "list":
+            chances.append(("lagging", faults.store_lagging))
+        return next((hazard for hazard, chance in chances if self.happens(chance)), None)
+
+    def new_clock(self) -> MachineClock:
+        """Return the clock of the machine that a control actor starts on."""
+        wrong = self.happens(self.faults.clock_wrong)
+        return MachineClock(self.agenda, self._shift_s() if wrong else 0.0)
+
+    def _shift_s(self) -> float:
+        return self.luck.choice((-1.0, 1.0)) * self.luck.expovariate(1.0 / LONG_S)
+
     def lost_of(self, lease: Lease, sources: Writers) -> Writers:
         """Return the files that an attempt finds missing; luck may lose one now."""
         if sources and self.happens(self.faults.exchange_lost):
@@ -131,6 +155,12 @@ class World:
             act()
         except CrashedError:
             self._fell(control)
+        except (StoreError, JournalStuckError):
+            self._fell(control)  # It says so and stops; somebody starts another.
+        except JournalDamagedError:
+            if not self.store.corrupted:
+                raise
+            self._fell(control)
         except FencedError:
             control.alive = False
             if control is self.leader:
@@ -155,6 +185,8 @@ class World:
             return
         if control.clean:
             self.oracle.remember(control.machine)
+        elif not control.epoch and self.frozen:
+            self.oracle.forget()  # The one before it may go on: it has not been fenced.
         self.agenda.after(self.luck.uniform(0.1, 3.0), partial(self.lead, interrupts=False))
 
     def _usurp(self) -> None:
@@ -265,6 +297,9 @@ class World:
             (faults.runner_pause, self._pause_runner),
             (faults.control_crash, lambda: self.guard(self.leader, _crash)),
             (faults.control_usurped, self._usurp),
+            (faults.clock_jump, self._set_clock),
+            (faults.link_cut, self._cut_link),
+            (faults.pool_lost, self._lose_pool),
             (faults.cluster_death, self._kill_cluster),
             (faults.person, self._meddle),
         ]
@@ -283,6 +318,21 @@ class World:
     def _pause_runner(self) -> None:
         if living := [runner for runner in self.cluster.living() if not runner.silent]:
             self.cluster.pause(self.luck.choice(living), self._absence_s(0.5, 12.0))
+
+    def _set_clock(self) -> None:
+        self.leader.clock.ahead_s += self._shift_s()
+
+    def _cut_link(self) -> None:
+        """Cut some runners off, one after the other; they are heard again in an order of luck."""
+        for runner in self.cluster.living():
+            if not runner.silent and self.coin(0.4):
+                self.cluster.cut_off(runner, self._absence_s(0.5, 12.0))
+
+    def _lose_pool(self) -> None:
+        pool = self.luck.choice(self.config.pools)
+        for runner in self.cluster.living():
+            if runner.pool is pool:
+                self.cluster.crash(runner.id, "preempted")
 
     def _kill_cluster(self) -> None:
         self.cluster.die()

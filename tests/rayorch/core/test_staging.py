@@ -5,11 +5,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from rayorch.core.commands import CollectExchange, Command, PlanStage, PublishSink, Record
-from rayorch.core.facts import AttemptFailed, RunFailed, StagePlanned
+from rayorch.core.facts import AttemptFailed, RunFailed, RunnerLost, StagePlanned
 from rayorch.core.run import RunState
 from rayorch.core.staging import REVIVALS_MAX
 from rayorch.core.task import TaskState
 from rayorch.core.values import ExchangeResult, StageShape, WrittenBy
+from rayorch.ids import RunnerId
 from tests.rayorch import make
 from tests.rayorch.driver import Driver, only, some
 
@@ -186,3 +187,29 @@ def test_the_next_leader_plans_what_was_being_planned() -> None:
     driver.lead(2, interrupts=False)
     outstanding = driver.machine.outstanding(driver.events[-1].id, 1.0)
     assert [each.revision for each in outstanding if isinstance(each, PlanStage)] == [1]
+
+
+def test_an_attempt_that_was_overtaken_keeps_its_number_for_itself() -> None:
+    """Files are staged under it: two runners must never write to one name.
+
+    1. attempt 0 falls silent  2. attempt 1 is leased to another runner  3. attempt 0 commits after
+    all  4. its exchange file is lost: the task is made again while attempt 1 may still write
+    """
+    driver = begun(tasks=1)
+    first = driver.head()
+    driver.feed(RunnerLost(RunnerId(make.RUNNER), "lost", "it is silent", silent=True))
+    driver.feed(make.joined("runner-2"))
+    driver.tick()
+    second = driver.head("runner-2")
+    assert (first.attempt, second.attempt) == (0, 1)
+    asked = only(driver.feed(mapped(first)), PlanStage)
+    driver.feed(StagePlanned(make.RUN, 1, asked.revision, 1))
+    driver.feed(make.joined("runner-3"))
+    driver.tick()
+    reader = next(q for r in ("runner-2", "runner-3") for q in driver.queue(r) if q.task == 1)
+    driver.feed(replace(unreadable(reader, *writers(driver, 0)), runner=driver.task(1).runner))
+
+    driver.tick(1.0)
+
+    assert driver.task(0).state in {S.LEASED, S.RUNNING}
+    assert driver.task(0).attempt == 2

@@ -1,12 +1,12 @@
 """The journal's protocol, window by window."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 
 import pytest
 
 from connectors.errors import StoreUnavailableError
-from connectors.store import Created, Store
+from connectors.store import Created, ObjectInfo, Store
 from connectors.stores.memory import MemoryStore
 from rayorch.clock import ManualClock
 from rayorch.core.facts import Event
@@ -231,6 +231,29 @@ def test_a_throttled_append_is_tried_again(desk: Desk) -> None:
     assert desk.replayed() == [event(1)]
 
 
+def test_a_post_check_that_the_store_does_not_answer_is_asked_again(desk: Desk) -> None:
+    """What was appended is durable by then: an error would call it lost."""
+
+    class Deaf(UnsureStore):
+        refusals = 0
+
+        def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
+            if self.refusals:
+                self.refusals -= 1
+                raise StoreUnavailableError(self.url, prefix, "slow down")
+            return super().list(prefix, after)
+
+    store = Deaf(desk.store, lambda _key: None)
+    leader = desk.leader(store)
+    desk.clock.advance(CHECK_S + 1)
+    store.refusals = 2
+
+    leader.append([event(1)])
+
+    assert store.refusals == 0
+    assert desk.replayed() == [event(1)]
+
+
 # --- damage ----------------------------------------------------------------------------------
 
 
@@ -281,13 +304,13 @@ def history(desk: Desk, snapshots: int, *, old: bool = True) -> tuple[Journal, D
     driver.start(3)
     driver.tick()
     for i in range(snapshots):
+        if old and i == snapshots - 1:
+            desk.clock.advance(RETENTION_S + 1)
         leader.append([make.event(make.submitted(RunId(f"run-{i}")), 100 + i)])
         driver.machine.handle(make.event(make.submitted(RunId(f"run-{i}")), 100 + i))
         leader.append([make.event(make.resumed(run=RunId(f"run-{i}")), 200 + i)])
         driver.machine.handle(make.event(make.resumed(run=RunId(f"run-{i}")), 200 + i))
         leader.write_snapshot(driver.machine.snapshot())
-    if old:
-        desk.clock.advance(RETENTION_S + 1)
     return leader, driver
 
 
@@ -318,6 +341,17 @@ def test_nothing_young_and_nothing_with_one_snapshot_is_collected(desk: Desk) ->
     other = Desk()
     leader, _ = history(other, 1)
     assert leader.collect() == 0
+
+
+def test_a_leader_whose_clock_is_ahead_collects_nothing_young(desk: Desk) -> None:
+    """Or a rival that slept for seconds would win a number that was used, and not look."""
+    clock = ManualClock()
+    ahead = desk.leader(clock=clock)
+    history(desk, 2, old=False)
+    ahead.replay(lambda _event: None)
+    clock.advance(3 * RETENTION_S)
+
+    assert ahead.collect() == 0
 
 
 def test_a_damaged_newest_snapshot_costs_only_time(desk: Desk) -> None:
