@@ -39,9 +39,9 @@ class SystemClock:
 class SteadyClock:
     """A clock whose time of day never jumps: that of its beginning, and what has passed since.
 
-    The times that a control actor gives to events are compared with each other (time-outs, back-off,
-    deadlines). A machine's clock that is set right by an hour would end every attempt at once, and
-    one that is behind that of the control actor before would let what waits wait for hours.
+    The times that a control actor gives to events are compared with each other (time-outs,
+    back-off, deadlines). A machine's clock that is set right by an hour would end every attempt at
+    once, and one that is behind that of the control actor before would let retries wait for hours.
     """
 
     def __init__(self, clock: Clock) -> None:

@@ -1,8 +1,8 @@
 """What holds after every event, checked over the whole machine.
 
 Tests run `check` after each event, simulations a `Watch`, production `check` now and then, and a
-breach stops the control actor. `durable_view` is the other half: the part of the state that a replay
-of the journal must bring back.
+breach stops the control actor. `durable_view` is the other half: the part of the state that a
+replay of the journal must bring back.
 """
 
 from collections import Counter

@@ -17,6 +17,7 @@ Safety rests on exclusive create alone: no clock, no rename, no compare-and-swap
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 from connectors.errors import ObjectMissingError, StoreUnavailableError, StoreUnsureError
@@ -143,7 +144,7 @@ class Journal:
             if self._create(n, data):
                 self._advance(data)
                 self.epoch = self._fenced_by = Epoch(n)
-                self._patiently(SNAP, lambda: self._check(n))
+                self._patiently(SNAP, partial(self._check, n))
                 return self.epoch
             self.replay(apply)
 
@@ -162,7 +163,7 @@ class Journal:
         self._advance(data)
         if self._slept_s() > CHECK_S:
             # What was appended is durable: it must not be called failed for want of an answer.
-            self._patiently(SNAP, lambda: self._check(n))
+            self._patiently(SNAP, partial(self._check, n))
 
     def check_lead(self) -> None:
         """Make sure that nobody has taken over. For a leader that has had nothing to append.
