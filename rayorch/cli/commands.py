@@ -52,7 +52,13 @@ _BUDGET = click.Option(
 _POOLS = click.Option(
     ["--pools"],
     metavar="FILE",
-    help="Machines that may be used and their prices, YAML or JSON; else those that are there.",
+    help="Machines that may be used: a file of pools or a cluster.yaml, as `ray up` takes it; "
+    "else those that are there.",
+)
+_PRICES = click.Option(
+    ["--prices"],
+    metavar="FILE",
+    help="A price book: what is known of those machines beside what their file or labels say.",
 )
 _TENANT = click.Option(
     ["--tenant"],
@@ -91,13 +97,14 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             ("rayorch run etl.py:hourly", "one of several"),
             ("rayorch run nightly.py --set day=2026-11-22", "with a parameter"),
             ("rayorch run nightly.py --executor in-process", "without Ray, in this process"),
-            ("rayorch run nightly.py --pools pools.yaml --deadline 30m", "where it is cheapest"),
+            ("rayorch run nightly.py --pools cluster.yaml --deadline 30m", "where it is cheapest"),
             ("rayorch run nightly.py --tenant finance --priority 10", "whose, and how urgent"),
             ("rayorch run nightly.py --json > report.json", "the report as a document"),
         ),
         params=[
             _file_argument(),
             _POOLS,
+            _PRICES,
             _DEADLINE,
             _BUDGET,
             _TENANT,
@@ -128,6 +135,7 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             _DEADLINE,
             _BUDGET,
             _POOLS,
+            _PRICES,
             click.Option(
                 ["--plot"],
                 metavar="FILE",
@@ -223,6 +231,7 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             _run_argument(),
             _mended_argument(),
             _POOLS,
+            _PRICES,
             _DEADLINE,
             _BUDGET,
             _SET,

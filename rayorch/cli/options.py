@@ -35,6 +35,7 @@ class Options:
     deadline: str | None = None
     budget: float | None = None
     pools: str | None = None
+    prices: str | None = None
     tenant: str | None = None
     priority: int | None = None
     plot: str | None = None
@@ -42,7 +43,7 @@ class Options:
     @property
     def is_placing(self) -> bool:
         """Whether an option asks where a plan would best run."""
-        given = (self.deadline, self.budget, self.pools, self.plot)
+        given = (self.deadline, self.budget, self.pools, self.prices, self.plot)
         return any(each is not None for each in given)
 
     @property

@@ -11,7 +11,8 @@ from typing import Final
 from rayorch.cli.errors import OptionError
 from rayorch.cli.options import Options
 from rayorch.plan.asking import Asked
-from rayorch.plan.pools import PoolsSpec, local_pools, read_pools
+from rayorch.plan.pool_files import read_pools
+from rayorch.plan.pools import PoolsSpec, local_pools, no_price
 from rayorch.spec.objective import Budget, Deadline, Objective
 
 PLOTS: Final = (".png", ".svg")
@@ -41,8 +42,8 @@ def wanted_of(options: Options, objective: Objective | None, slots: int) -> Want
         return None
     if options.plot is not None and Path(options.plot).suffix.lower() not in PLOTS:
         raise OptionError("a picture is .png or .svg", "--plot", options.plot)
-    pools = read_pools(options.pools) if options.pools else this_machine(slots)
-    objective, budget_usd = _objective(options, objective, is_priced=pools.is_priced)
+    pools = pools_of(options) or this_machine(slots)
+    objective, budget_usd = _objective(options, objective, pools)
     return Wanted(objective=objective, pools=pools, budget_usd=budget_usd)
 
 
@@ -56,25 +57,34 @@ def asked_of(options: Options, objective: Objective | None) -> Asked | None:
 def asked_anew(options: Options, before: Asked) -> Asked:
     """Return what a run is to keep to: options go before what it was asked. As `wanted_of`."""
     pools, file = before.pools, before.file
-    if options.pools:
-        pools, file = read_pools(options.pools), options.pools
-    is_priced = pools is not None and pools.is_priced
-    objective, budget_usd = _objective(options, before.objective, is_priced=is_priced)
+    named = pools_of(options)
+    if named is not None:
+        pools, file = named, options.pools or ""
+    objective, budget_usd = _objective(options, before.objective, pools)
     if options.deadline is None and options.budget is None:
         budget_usd = before.budget_usd
     return Asked(pools=pools, file=file, objective=objective, budget_usd=budget_usd)
 
 
+def pools_of(options: Options) -> PoolsSpec | None:
+    """Return the pools of the file that options name. Raises: OptionError, PoolsError."""
+    if options.pools is None:
+        if options.prices is not None:
+            problem = "a price book is about the machines of a file: --pools FILE"
+            raise OptionError(problem, "--prices", options.prices)
+        return None
+    return read_pools(options.pools, options.prices)
+
+
 def _objective(
-    options: Options, objective: Objective | None, *, is_priced: bool
+    options: Options, objective: Objective | None, pools: PoolsSpec | None
 ) -> tuple[Objective | None, float | None]:
     """Return the objective, and the budget on top of a deadline. Raises: OptionError."""
     budget_usd = options.budget
     if budget_usd is not None and not math.isfinite(budget_usd):
         raise OptionError("a budget is a finite number of dollars", "--budget", str(budget_usd))
-    if budget_usd is not None and not is_priced:
-        problem = "a budget needs the price of every pool: `usd_h` in the file of --pools"
-        raise OptionError(problem, "--budget", f"{budget_usd:g}")
+    if budget_usd is not None and (pools is None or not pools.is_priced):
+        raise OptionError(no_price(pools), "--budget", f"{budget_usd:g}")
     if options.deadline is not None:
         return Deadline(timedelta(seconds=parsed_s(options.deadline))), budget_usd
     return (objective, None) if budget_usd is None else (Budget(budget_usd), None)

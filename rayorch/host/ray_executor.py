@@ -24,15 +24,13 @@ from rayorch.host.actors import GUARD, ORDERS, runner_actor
 from rayorch.host.executor import HostPort, RunnerCommand
 from rayorch.host.runner_actor import (
     ENCODER,
-    LOCAL,
-    POOL_LABEL,
     Hello,
     RunnerActor,
     RunnerSpec,
     encode_leases,
-    pool_of_labels,
 )
 from rayorch.ids import RunnerId
+from rayorch.plan.labels import LOCAL, POOL_LABEL, pool_of_labels
 
 SILENT_S_MAX: Final = 10.0
 """A runner that has said nothing for so long loses its leases. It says something every second."""

@@ -9,7 +9,7 @@ called for long, ends by itself.
 import os
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +22,7 @@ from rayorch.core.values import Held
 from rayorch.errors import FencedError
 from rayorch.home import open_home
 from rayorch.ids import RunnerId
+from rayorch.plan.labels import pool_of_labels
 from rayorch.runner.capture import LogLine
 from rayorch.runner.engine import RunnerEngine, RunnerSettings
 from rayorch.runner.process import tune_process
@@ -29,10 +30,6 @@ from rayorch.runner.process import tune_process
 ORPHAN_S_MAX: Final = 300.0
 """How long a runner works on without a control actor before it ends."""
 OFFER_S_MAX: Final = 60.0
-POOL_LABEL: Final = "pool"
-"""The label of a node that names its pool."""
-LOCAL: Final = "local"
-"""The pool of nodes without that label."""
 UNSPEAKABLE: Final = 70
 """Exit status of a runner whose report cannot be encoded."""
 
@@ -157,11 +154,6 @@ def _pool_here() -> str:
     # Its annotation says lists; the labels are text.
     labels: Any = ray.get_runtime_context().get_node_labels()
     return pool_of_labels(labels)
-
-
-def pool_of_labels(labels: Mapping[str, str]) -> str:
-    """Return the pool of a node with these labels."""
-    return labels.get(POOL_LABEL, LOCAL)
 
 
 def encode_leases(leases: Sequence[tuple[Lease, bytes]]) -> bytes:

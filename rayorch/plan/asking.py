@@ -8,7 +8,8 @@ by what was asked and not by a file that may have changed since.
 
 from pydantic import BaseModel, ConfigDict
 
-from rayorch.plan.pools import PoolsSpec, read_pools
+from rayorch.plan.pool_files import read_pools
+from rayorch.plan.pools import PoolsSpec
 from rayorch.spec.objective import Budget, Objective
 
 

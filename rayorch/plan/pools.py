@@ -1,34 +1,18 @@
-"""The machines that a plan may use: a file of pools, checked, or this machine as the only one.
+"""The machines that a plan may use: pools, checked, of a file or of this machine alone."""
 
-data_location: us-east-1          # where sources and outputs lie
-egress_usd_gb: {us-east-1: {us-west-2: 0.02}}
-pools:
-  - name: m7i.4xlarge
-    vcpu: 16
-    memory: 64 GiB
-    usd_h: 0.8064                 # left out: not known, and then no dollars are shown
-    location: us-east-1
-    max_nodes: 48
-    spot: {reclaims_per_h: 0.03, outage_s: 1200}
-    labels: {disk: nvme}          # what a transform may ask for
-"""
-
-import math
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final, Self
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from placement import Network, Pool, Spot
-from rayorch.errors import PoolsError, near_miss
-from rayorch.spec.fields import Bytes, Name, shown
+from rayorch.errors import PoolsError
+from rayorch.plan.labels import LOCAL
+from rayorch.spec.fields import Bytes, Name
 
 GB: Final = 1e9
 POOLS_MAX: Final = 1_000
 NODES_MAX: Final = 1_000_000
-LOCAL: Final = "local"
 UNKNOWN_BYTES: Final = 1 << 50
 """The memory of machines that nobody described: their executor refuses what they cannot hold."""
 LOCAL_GBPS: Final = 1e6
@@ -51,21 +35,28 @@ Number = Annotated[float, BeforeValidator(_number)]
 Usd = Annotated[Number, Field(ge=0.0, le=USD_MAX)]
 Duration = Annotated[Number, Field(ge=0.0, le=YEAR_S)]
 Ratio = Annotated[Number, Field(ge=RATIO_MIN, le=1e6)]
+Speed = Annotated[Number, Field(ge=RATIO_MIN, le=1e3)]
+Billing = Annotated[Number, Field(ge=RATIO_MIN, le=YEAR_S)]
+Gpus = Annotated[Number, Field(ge=0.0, le=1e4)]
+Memory = Annotated[Bytes, Field(le=UNKNOWN_BYTES)]
+PerHour = Annotated[Number, Field(ge=0.0, le=3600.0)]
 
 
-class _Given(BaseModel):
+class Given(BaseModel):
+    """Base of what files of pools and prices say: frozen, finite, and nothing unknown in it."""
+
     # Not strict: to YAML 1.1, 4e-7 is text.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class SpotSpec(_Given):
+class SpotSpec(Given):
     """How a spot pool comes and goes, always as a whole."""
 
-    reclaims_per_h: Annotated[Number, Field(ge=0.0, le=3600.0)]
+    reclaims_per_h: PerHour
     outage_s: Duration = 1200.0
 
 
-class PoolSpec(_Given):
+class PoolSpec(Given):
     """Machines that are alike.
 
     Units: `provision_s` from request to running, unbilled; `boot_s` from running to working,
@@ -76,11 +67,11 @@ class PoolSpec(_Given):
 
     name: Name
     vcpu: Ratio
-    memory: Annotated[Bytes, Field(le=UNKNOWN_BYTES)]
-    gpus: Annotated[Number, Field(ge=0.0, le=1e4)] = 0.0
+    memory: Memory
+    gpus: Gpus = 0.0
     usd_h: Usd | None = None
-    speed: Annotated[Number, Field(ge=RATIO_MIN, le=1e3)] = 1.0
-    bill_s: Annotated[Number, Field(ge=RATIO_MIN, le=YEAR_S)] = 1.0
+    speed: Speed = 1.0
+    bill_s: Billing = 1.0
     min_bill_s: Duration = 60.0
     provision_s: Duration = 25.0
     boot_s: Duration = 75.0
@@ -91,7 +82,7 @@ class PoolSpec(_Given):
     labels: dict[str, str] | None = Field(default_factory=dict)
 
 
-class PoolsSpec(_Given):
+class PoolsSpec(Given):
     """All pools, and what it costs to move and to ask for data.
 
     `data_location` is where sources lie; without it, where the first pool is.
@@ -116,7 +107,12 @@ class PoolsSpec(_Given):
     @property
     def is_priced(self) -> bool:
         """Whether every pool has a price: dollars are only shown then."""
-        return all(pool.usd_h is not None for pool in self.pools)
+        return not self.unpriced
+
+    @property
+    def unpriced(self) -> tuple[str, ...]:
+        """The pools without a price."""
+        return tuple(pool.name for pool in self.pools if pool.usd_h is None)
 
     @property
     def source(self) -> str:
@@ -135,6 +131,15 @@ class PoolsSpec(_Given):
             get_usd=self.get_usd,
             put_usd=self.put_usd,
         )
+
+
+def no_price(pools: PoolsSpec | None) -> str:
+    """Return that a budget needs prices which are not known, and where they can be said."""
+    without = "" if pools is None else f", and none is known of {', '.join(pools.unpriced)}"
+    return (
+        f"a budget needs the price of every pool{without}: `usd_h` in a file of pools, the label "
+        "`price-per-hour` in a cluster.yaml (both by --pools FILE), or a price book (--prices FILE)"
+    )
 
 
 def pool_of(spec: PoolSpec, speed: Mapping[str, float], *, speed_cv: float, usd_h: float) -> Pool:
@@ -230,101 +235,3 @@ def _as_there(pool: PoolSpec, slots: int) -> PoolSpec:
         usd_h = None if pool.usd_h is None else pool.usd_h * part
         changes |= {"vcpu": float(slots), "max_nodes": 1, "usd_h": usd_h}
     return pool.model_copy(update=changes)
-
-
-def read_pools(file: str) -> PoolsSpec:
-    """Return the pools of a file. Raises: PoolsError."""
-    try:
-        text = Path(file).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise PoolsError(f"the file cannot be read: {reason.lower()}", file, "", "") from None
-    return parse_pools(text, file)
-
-
-def parse_pools(text: str, file: str) -> PoolsSpec:
-    """Return the pools that a YAML or JSON text describes.
-
-    Raises: PoolsError, naming the file, the pool, the field and the value.
-    """
-    try:
-        given = yaml.load(text, _Loader)  # noqa: S506 - it is a safe loader.
-    except yaml.YAMLError as error:
-        raise PoolsError("not YAML or JSON", file, "", _first_line(error)) from None
-    # Of a date or a number that is none, and of what is nested too deeply.
-    except (ValueError, RecursionError) as error:
-        raise PoolsError("not YAML or JSON", file, "", str(error)) from None
-    if isinstance(given, list):
-        given = {"pools": given}
-    if not isinstance(given, dict):
-        raise PoolsError("a mapping with `pools` is needed", file, "", shown(given))
-    try:
-        return PoolsSpec.model_validate(given)
-    except ValidationError as error:
-        raise _refusal(error, given, file) from None
-
-
-class _Loader(yaml.SafeLoader):  # type: ignore[misc] # PyYAML has no types.
-    """Refuses a key that is there twice: one of its values would be dropped without a word."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401 - as in PyYAML.
-        node = super().compose_mapping_node(anchor)
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                problem = f"{shown(key.value)} is there twice"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-            seen.add(str(key.value))
-        return node
-
-
-def _first_line(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    at = f"line {mark.line + 1}: " if mark is not None else ""
-    return f"{at}{getattr(error, 'problem', None) or str(error).partition(chr(10))[0]}"
-
-
-_PROBLEMS: Final = {
-    "model_type": "a mapping is needed",
-    "too_short": "at least one pool is needed",
-}
-
-
-def _refusal(error: ValidationError, given: dict[str, Any], file: str) -> PoolsError:
-    """Return the most telling refusal: a misspelt field before the one that is missing for it."""
-    details = sorted(
-        error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden"
-    )
-    first = details[0]
-    where = _where(first["loc"], given)
-    field = str(first["loc"][-1]) if first["loc"] else ""
-    if first["type"] == "extra_forbidden":
-        hint = near_miss(field, _known(first["loc"]))
-        return PoolsError(f"unknown field{'; ' + hint if hint else ''}", file, where, "")
-    if first["type"] == "missing":
-        return PoolsError("required field is missing", file, where, "")
-    kind, value = first["type"], first["input"]
-    problem = _PROBLEMS.get(kind, str(first["msg"]).removeprefix("Value error, "))
-    if isinstance(value, float) and not math.isfinite(value):
-        problem = "must be a finite number"
-    told = "" if isinstance(value, dict | list) else shown(value)
-    return PoolsError(problem[:1].lower() + problem[1:], file, where, told)
-
-
-def _where(loc: tuple[int | str, ...], given: dict[str, Any]) -> str:
-    """Return a field's place with the pool's name in it, where it has one."""
-    parts: list[str] = []
-    for at, part in enumerate(loc):
-        if at == 1 and loc[0] == "pools" and isinstance(part, int):
-            pool = given["pools"][part]
-            name = pool.get("name") if isinstance(pool, dict) else None
-            parts[-1] = f"pools[{name if isinstance(name, str) else part}]"
-        else:
-            parts.append(str(part))
-    return ".".join(parts)
-
-
-def _known(loc: tuple[int | str, ...]) -> set[str]:
-    if "spot" in loc[:-1]:
-        return set(SpotSpec.model_fields)
-    return set(PoolSpec.model_fields if loc[0] == "pools" else PoolsSpec.model_fields)

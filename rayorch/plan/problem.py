@@ -19,7 +19,7 @@ from rayorch.home import decode_split
 from rayorch.plan.estimate import GB, Estimate, Floats, History, estimate_of
 from rayorch.plan.history import work_of
 from rayorch.plan.planner import Plan, PlannedStage
-from rayorch.plan.pools import PoolSpec, PoolsSpec, pool_of
+from rayorch.plan.pools import PoolSpec, PoolsSpec, no_price, pool_of
 from rayorch.spec.objective import Budget, Deadline, Objective, Weighted
 
 BUCKETS_MAX: Final = 8
@@ -63,7 +63,7 @@ def classified(
     Raises: PoolsError, when a budget is asked for and a price is not known.
     """
     if isinstance(objective, Budget) and not pools.is_priced:
-        raise PoolsError("a budget needs the price of every pool", "", "usd_h", "")
+        raise PoolsError(no_price(pools), "", "usd_h", "")
     speeds = {pool.name: pool.speed for pool in pools.pools}
     estimates = [estimate_of(_renamed(each, pools), speeds) for each in histories]
     stages = list(zip(plan.stages, estimates, strict=True))

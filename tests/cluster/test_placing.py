@@ -9,7 +9,7 @@ import pytest
 from rayorch import client
 from rayorch.core.facts import AttemptFinished, PlacementReady
 from rayorch.ids import RunId
-from rayorch.plan.pools import parse_pools
+from rayorch.plan.pool_files import parse_pools
 from tests.cluster.drill import FILES, Drill
 from tests.cluster.functions import waits_for
 from tests.cluster.raylets import Raylet, wait_for_pool

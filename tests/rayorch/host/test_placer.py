@@ -30,7 +30,8 @@ from rayorch.ids import RunId, new_nonce
 from rayorch.journal.log import Journal
 from rayorch.observe.view import RunView
 from rayorch.plan.deciding import Decision
-from rayorch.plan.pools import PoolsSpec, parse_pools
+from rayorch.plan.pool_files import parse_pools
+from rayorch.plan.pools import PoolsSpec
 from rayorch.settings import Settings
 
 POOLS = parse_pools(

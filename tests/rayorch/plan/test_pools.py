@@ -5,7 +5,8 @@ import json
 import pytest
 
 from rayorch.errors import PoolsError
-from rayorch.plan.pools import PoolsSpec, local_pools, parse_pools, pool_of
+from rayorch.plan.pool_files import parse_pools
+from rayorch.plan.pools import PoolsSpec, local_pools, pool_of
 
 FILE = """
 data_location: us-east-1

@@ -14,7 +14,8 @@ from rayorch.home import RunPlan, StagePlan, encode_split
 from rayorch.plan.deciding import Decision, decide
 from rayorch.plan.estimate import History, Measured, Work, observe
 from rayorch.plan.planner import Plan, PlannedStage
-from rayorch.plan.pools import PoolsSpec, local_pools, parse_pools
+from rayorch.plan.pool_files import parse_pools
+from rayorch.plan.pools import PoolsSpec, local_pools
 from rayorch.plan.problem import BUCKETS_MAX, problem_of
 from rayorch.spec.objective import Budget, Deadline, Objective, Weighted
 
