@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+SEEDS ?= 1000
+FIRST ?= 0
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,8 +36,8 @@ test: $(STAMP) ## all tests but slow and chaos: unit, simulated, on a local Ray,
 unit: $(STAMP) ## the tests that need no Ray, no network and no waiting
 	$(BIN)/python -m pytest -m "not sim and not cluster and not e2e and not slow and not chaos" $(ARGS)
 
-sim: $(STAMP) ## the whole control plane on a simulated clock, cluster and store
-	$(BIN)/python -m pytest -m "sim" $(ARGS)
+sim: $(STAMP) ## the whole control plane on a simulated clock, cluster and store (SEEDS=10000, FIRST=0)
+	$(BIN)/rayorch simulate --seeds $(SEEDS) --first $(FIRST) $(ARGS)
 
 chaos: $(STAMP) ## kill real processes many times and compare the data; takes long
 	$(BIN)/python -m pytest -m "chaos or slow" $(ARGS)

@@ -39,6 +39,11 @@ class Options:
     tenant: str | None = None
     priority: int | None = None
     plot: str | None = None
+    first: int = 0
+    seeds: int = 0
+    jobs: int | None = None
+    nodes: int | None = None
+    tasks: int | None = None
 
     @property
     def is_placing(self) -> bool:

@@ -116,14 +116,24 @@ def attempt_failed(
 def attempt_started(book: Book, fact: AttemptStarted, event: Event) -> Iterable[Command]:
     """Note that a runner computes."""
     run = book.run(fact)
-    if run.swept:
-        return ()
-    book.put(run, step(book.task(run, fact), fact, run.retry, event.at_s))
-    run.first_start_s = run.first_start_s or event.at_s
+    stage = 0
+    if not run.swept:  # Its tasks are gone.
+        task = book.task(run, fact)
+        stage = task.stage
+        book.put(run, step(task, fact, run.retry, event.at_s))
+        run.first_start_s = run.first_start_s or event.at_s
     slot = book.runners.get(fact.runner)
-    if slot is not None:
-        slot.begin((fact.run, fact.task), fact.attempt, fact.epoch, event.at_s)
-    return ()
+    if slot is None:
+        return
+    key = (fact.run, fact.task)
+    if slot.holds(key, fact.attempt, fact.epoch):
+        slot.begin(key, fact.attempt, fact.epoch, event.at_s)
+    elif slot.started is None:
+        # A lease that reached it after it was given away, or old news. It is to let go of it; one
+        # that hangs in it is ended (`settling.overdue`), for what is queued behind it waits.
+        slot.strange_s = event.at_s
+        lease = Lease(*key, fact.attempt, fact.epoch, stage)
+        yield RevokeLeases(event.id, slot.id, (lease,), halt=True)
 
 
 def attempt_progressed(book: Book, _fact: AttemptProgressed, _event: Event) -> Iterable[Command]:
@@ -171,7 +181,7 @@ def runner_joined(book: Book, fact: RunnerJoined, event: Event) -> Iterable[Comm
             continue
         # What has started cannot be taken back: it is queued even if its task has moved on, so
         # that its runner is not taken for idle, and the run's files are not swept under its feet.
-        book.hold(run, slot, lease, task)
+        book.hold(run, slot, lease, task, event.at_s)
         if held.started:
             book.put(run, step(task, _started(held, fact), run.retry, event.at_s))
             slot.begin((held.run, held.task), held.attempt, held.epoch, event.at_s)

@@ -115,13 +115,15 @@ class Book:
             version=run.version,
             shrink=task.shrink,
         )
-        self.hold(run, slot, lease, after)
+        self.hold(run, slot, lease, after, at_s)
         return lease
 
-    def hold(self, run: Run, slot: RunnerSlot, lease: Lease, task: Task) -> None:
+    def hold(self, run: Run, slot: RunnerSlot, lease: Lease, task: Task, at_s: float) -> None:
         """Queue a lease on a runner."""
         self.put(run, task)
         key = (lease.run, lease.task)
+        if slot.strange_s is not None and not slot.queue:
+            slot.strange_s = at_s  # It had nothing to begin until now.
         # Counted once: a runner may get a task again before it has let go of it.
         self.flows[run.id].held += key not in slot.queue
         slot.queue[key] = lease

@@ -36,6 +36,7 @@ class RunnerSlot:
         "revoking",
         "started",
         "started_s",
+        "strange_s",
     )
 
     def __init__(self, joined: RunnerJoined) -> None:
@@ -47,6 +48,8 @@ class RunnerSlot:
         self.revoking: set[Key] = set()
         self.started: Lease | None = None  # what the runner said it began last
         self.started_s = 0.0
+        # Since when it works on what was given away, and has begun nothing that it holds.
+        self.strange_s: float | None = None
         self.dying = False  # we ended it: nothing more for it, and no blame on what it runs
         self.alone = False  # runs a suspect: give it nothing else
 
@@ -57,12 +60,18 @@ class RunnerSlot:
 
     def begin(self, key: Key, attempt: int, epoch: Epoch, at_s: float) -> None:
         """Note that the runner began a lease: whatever order we thought of, it is the head."""
-        lease = self.queue.get(key)
-        if lease is None or (lease.attempt, lease.epoch) != (attempt, epoch):
+        if not self.holds(key, attempt, epoch):
             return
+        lease = self.queue[key]
         self.started, self.started_s = lease, at_s
+        self.strange_s = None
         if lease is not self.head:
             self.queue = {key: lease, **self.queue}
+
+    def holds(self, key: Key, attempt: int, epoch: Epoch) -> bool:
+        """Say whether an attempt is in the queue."""
+        lease = self.queue.get(key)
+        return lease is not None and (lease.attempt, lease.epoch) == (attempt, epoch)
 
     def room(self, expected_s: float | None) -> int:
         """Return how many more leases to send, 0 until half of the queue is worked off."""

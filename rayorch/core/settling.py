@@ -22,6 +22,8 @@ from rayorch.core.task import Task
 from rayorch.core.values import ErrorInfo
 from rayorch.ids import EventId
 
+STRANGE_S: Final = 30.0
+"""How long a runner may work on what was given to others while it has leases to begin."""
 DRAIN_S: Final = {RunState.STOPPED: 5.0, RunState.FAILED: 60.0}
 """How long running attempts may go on after a stop or a failure before their runner is ended."""
 
@@ -91,6 +93,9 @@ def overdue(book: Book, slot: RunnerSlot, event: Event) -> Iterable[Command]:
         slot.dying = True
         yield Record(event.id, _timed_out(run, slot, timeout_s))
         yield KillRunner(event.id, slot.id, f"task {head.task} ran longer than {timeout_s:g} s")
+    elif _is_strange(slot, event.at_s):
+        slot.dying = True
+        yield KillRunner(event.id, slot.id, "it hangs in work that was given to others")
     elif (
         run.state is RunState.DRAINING
         and run.target is not None
@@ -98,6 +103,12 @@ def overdue(book: Book, slot: RunnerSlot, event: Event) -> Iterable[Command]:
     ):
         slot.dying = True
         yield KillRunner(event.id, slot.id, f"run {run.id} is being stopped")
+
+
+def _is_strange(slot: RunnerSlot, at_s: float) -> bool:
+    """Say whether a runner has worked on what was given to others for too long."""
+    begun_s = slot.strange_s
+    return begun_s is not None and slot.started is None and at_s - begun_s > STRANGE_S
 
 
 def _timed_out(run: Run, slot: RunnerSlot, timeout_s: float) -> AttemptFailed:

@@ -122,6 +122,7 @@ class SimCluster:
         if not runner.alive:
             return
         runner.die()
+        self._world.tell("runner dies:", runner_id, kind)
         lost = RunnerLost(runner=runner.id, kind=kind, reason="its process is gone")
         self._world.agenda.after(self._world.luck.uniform(0.0, 0.5), partial(self._offer, (lost,)))
 
@@ -133,6 +134,7 @@ class SimCluster:
     def cut_off(self, runner: SimRunner, duration_s: float) -> None:
         """Let nobody hear a runner, and it nobody. Longer than is tolerated, and it is lost."""
         agenda = self._world.agenda
+        self._world.tell("runner is not heard:", runner.id, f"for {duration_s:.3f} s")
         runner.silent_until_s = agenda.now_s() + duration_s
         silence_s = self._world.config.silence_s
         if duration_s > silence_s:

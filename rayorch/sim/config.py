@@ -72,6 +72,7 @@ class SimConfig:
     runs: int = 2
     stages: int = 2
     tasks_max: int = 25  # a stage
+    is_even: bool = False  # every stage has as many tasks as that
     exchanged: float = 0.5  # of the runs have their last stage read what the others wrote
     sinks: int = 2
     task_s: float = 1.0  # median of the log-normal seconds of one attempt
@@ -82,6 +83,40 @@ class SimConfig:
     snapshot_segments: int = 25
     faults: SimFaults = SimFaults()
     patience_s: float = 600.0  # after the last fault; who is not done by then never will be
+
+
+def sized(nodes: int, tasks: int) -> SimConfig:
+    """Return a simulation of a size: a runner a node, half of them slower and taken back in turn.
+
+    Faults come as often to each machine as they do by default to each of a handful.
+    """
+    spot = nodes // 2
+    pools = (SimPool(runners=nodes - spot), SimPool(name="spot", runners=spot, speed=0.7))
+    usual = SimConfig()
+    few = sum(pool.runners for pool in usual.pools)
+    until_s = max(usual.faults.until_s, tasks * usual.task_s / nodes)
+    return SimConfig(
+        pools=tuple(pool for pool in pools if pool.runners),
+        runs=1,
+        tasks_max=max(1, tasks // usual.stages),
+        is_even=True,
+        exchanged=1.0,
+        snapshot_segments=2_000,
+        faults=SimFaults(
+            until_s=until_s,
+            every_s=usual.faults.every_s * few / nodes,
+            # These befall the whole: as often as in a small one, whose time is short.
+            control_crash=0,
+            control_usurped=0,
+            cluster_death=0,
+            pool_lost=0,
+            link_cut=0,
+            person=0,
+            store_full=0.0,
+            crash_in_turn=0.0,
+            long_sleep=0.0,
+        ),
+    )
 
 
 CALM: Final = SimFaults(until_s=0.0, poisoned=0.0, broken=0.0)

@@ -181,6 +181,8 @@ class SimControl:
         commands: list[Command] = []
         for event in events:
             commands.extend(self.machine.handle(event))
+            if not isinstance(event.fact, Ticked):
+                self._world.tell(f"event {event.id}", event.fact)
             self._world.events += 1
             self._watch.saw(event)
             if isinstance(event.fact, AttemptFinished):
@@ -213,6 +215,7 @@ class SimControl:
                 case CompareSchemas():
                     pass  # All simulated schemas are one.
                 case _:
+                    self._world.tell("   asks", command)
                     self._world.cluster.execute(command)
         return recorded
 

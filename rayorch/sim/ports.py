@@ -128,6 +128,10 @@ class WorldPort(Protocol):
         """Return the exchange files that an attempt has written."""
         ...
 
+    def tell(self, what: str, *about: object) -> None:
+        """Tell what happens to whoever wants to hear it."""
+        ...
+
     def happens(self, chance: float) -> bool:
         """Say whether a fault of this chance happens now."""
         ...

@@ -29,6 +29,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     seed: int
     finished: bool  # every run ended once the faults had stopped
+    left: str  # what had not
     virtual_s: float
     succeeded: int  # runs
     committed: int  # tasks
@@ -41,21 +42,25 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def simulate(
-    seed: int, config: SimConfig | None = None, store: Callable[[Agenda], Store] | None = None
+    seed: int,
+    config: SimConfig | None = None,
+    store: Callable[[Agenda], Store] | None = None,
+    tell: Callable[[float, str], None] | None = None,
 ) -> Outcome:
     """Run the control plane through one seed, and look at everything that must hold.
 
-    The same seed gives the same outcome, to the last byte of the journal.
+    The same seed gives the same outcome, to the last byte of the journal. `tell` hears what happens
+    and when.
     """
     config = config or SimConfig()
-    world = World(seed, config, store or _memory)
+    world = World(seed, config, store or _memory, tell)
     violations: list[str] = []
-    finished = False
+    finished, left = False, ""
     try:
         world.begin_all()
         finished = _run(world)
         if not finished:
-            violations.append(f"not everything ended: {_left(world)}")
+            left = _left(world)
         _check_end(world)
     except (RayorchError, AssertionError) as error:
         violations.append(f"{type(error).__name__}: {error} [{_place(error)}]")
@@ -64,6 +69,7 @@ def simulate(
     return Outcome(
         seed=seed,
         finished=finished,
+        left=left,
         virtual_s=round(world.agenda.elapsed_s, 3),
         succeeded=world.succeeded(),
         committed=sum(run.committed for run in runs),

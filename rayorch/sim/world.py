@@ -33,7 +33,14 @@ MISHAPS: Final[tuple[Mishap, ...]] = ("request lost", "reply lost", "late")
 class World:
     """Everything but the control plane under test, and the seed that moves it."""
 
-    def __init__(self, seed: int, config: SimConfig, store: Callable[[Agenda], Store]) -> None:
+    def __init__(
+        self,
+        seed: int,
+        config: SimConfig,
+        store: Callable[[Agenda], Store],
+        tell: Callable[[float, str], None] | None = None,
+    ) -> None:
+        self._tell = tell
         self.config = config
         self.faults: SimFaults = config.faults
         self.luck = random.Random(seed)  # noqa: S311 - luck that can be had again.
@@ -53,6 +60,11 @@ class World:
         self._versions: dict[RunId, int] = {}
         self._flawed: dict[tuple[RunId, int], Fate] = {}
         self._asked: dict[RunId, float] = {}
+
+    def tell(self, what: str, *about: object) -> None:
+        """Tell what happens to whoever wants to hear it."""
+        if self._tell is not None:
+            self._tell(self.agenda.elapsed_s, " ".join([what, *map(str, about)]))
 
     # --- luck --------------------------------------------------------------------------------
 
@@ -181,6 +193,7 @@ class World:
 
     def _fell(self, control: ControlPort) -> None:
         control.alive = False
+        self.tell("control actor dies, epoch", control.epoch)
         if control is not self.leader:
             return
         if control.clean:
@@ -192,6 +205,7 @@ class World:
     def _usurp(self) -> None:
         """Freeze the control actor and start another; the first wakes later and goes on."""
         old = self.leader
+        self.tell("control actor is frozen, and another starts, epoch", old.epoch)
         old.frozen_until_s = self.agenda.now_s() + self._absence_s(0.5, 8.0)
         self.frozen.append(old)
         if old.clean:
@@ -204,7 +218,9 @@ class World:
         """Start the control plane, submit the runs, and let things go wrong."""
         for i in range(self.config.runs):
             run = RunId(f"run-{i}")
-            counts = [self.luck.randint(1, self.config.tasks_max) for _ in range(self.stages)]
+            most = self.config.tasks_max
+            least = most if self.config.is_even else 1
+            counts = [self.luck.randint(least, most) for _ in range(self.stages)]
             self.task_counts[run] = tuple(counts)
             self._versions[run] = 0
             if self.stages > 1 and self.coin(self.config.exchanged):
@@ -320,21 +336,25 @@ class World:
             self.cluster.pause(self.luck.choice(living), self._absence_s(0.5, 12.0))
 
     def _set_clock(self) -> None:
+        self.tell("the control actor's clock is set")
         self.leader.clock.ahead_s += self._shift_s()
 
     def _cut_link(self) -> None:
         """Cut some runners off, one after the other; they are heard again in an order of luck."""
+        self.tell("links are cut")
         for runner in self.cluster.living():
             if not runner.silent and self.coin(0.4):
                 self.cluster.cut_off(runner, self._absence_s(0.5, 12.0))
 
     def _lose_pool(self) -> None:
         pool = self.luck.choice(self.config.pools)
+        self.tell("a pool is lost:", pool.name)
         for runner in self.cluster.living():
             if runner.pool is pool:
                 self.cluster.crash(runner.id, "preempted")
 
     def _kill_cluster(self) -> None:
+        self.tell("the cluster dies")
         self.cluster.die()
         control = self.leader
         control.alive = False

@@ -5,15 +5,18 @@ import pytest
 from rayorch.core.commands import (
     EnsureRunners,
     KillRunner,
+    Lease,
     Record,
+    RevokeLeases,
     SendLeases,
 )
-from rayorch.core.facts import RunStopRequested
+from rayorch.core.facts import RunnerLost, RunStopRequested
 from rayorch.core.leasing import QUEUE_MAX, QUEUE_MIN, queue_length, share
 from rayorch.core.run import RunState
+from rayorch.core.settling import STRANGE_S
 from rayorch.core.task import TaskState
 from rayorch.core.values import StageShape
-from rayorch.ids import RunId
+from rayorch.ids import RunId, RunnerId
 from tests.rayorch import make
 from tests.rayorch.driver import Driver, only, revoked, sent, some, started
 
@@ -265,3 +268,51 @@ def test_nothing_new_begins_for_a_run_that_is_stopped() -> None:
     driver.feed(make.resumed())
     assert driver.states() == [S.RUNNING, S.READY, S.READY]
     driver.assert_replays()
+
+
+def overtaken() -> tuple[Driver, Lease]:
+    """A runner that begins a lease which reached it after it had been given away."""
+    driver = started(2)
+    lease = driver.head()
+    driver.feed(RunnerLost(RunnerId(make.RUNNER), "lost", "it is silent", silent=True))
+    driver.feed(make.joined())
+    driver.tick()
+    assert driver.queue()
+    return driver, lease
+
+
+def test_a_runner_that_begins_what_was_given_away_is_told_to_let_go_of_it() -> None:
+    driver, stale = overtaken()
+
+    asked = only(driver.feed(make.started(stale)), RevokeLeases)
+
+    assert asked.halt
+    assert [(each.task, each.attempt) for each in asked.leases] == [(stale.task, stale.attempt)]
+
+
+def test_a_runner_that_hangs_in_what_was_given_away_is_ended() -> None:
+    """What is queued behind it would wait for ever: nothing times out what never began."""
+    driver, stale = overtaken()
+    driver.feed(make.started(stale))
+
+    assert some(driver.tick(STRANGE_S - 1.0), KillRunner) == []
+    assert only(driver.tick(2.0), KillRunner).runner == make.RUNNER
+
+
+def test_a_runner_that_lets_go_of_it_and_begins_what_is_queued_is_left_alone() -> None:
+    driver, stale = overtaken()
+    driver.feed(make.started(stale))
+    driver.feed(make.started(driver.head()))
+
+    assert some(driver.tick(2.0 * STRANGE_S), KillRunner) == []
+
+
+def test_old_news_of_a_start_does_not_count_against_leases_that_come_later() -> None:
+    driver, stale = overtaken()
+    driver.feed(make.started(stale))
+    driver.feed(*(make.returned(lease) for lease in driver.queue()))
+    driver.at_s += STRANGE_S + 1.0
+    driver.tick()
+    assert driver.queue()
+
+    assert some(driver.tick(1.0), KillRunner) == []
