@@ -11,7 +11,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
@@ -19,7 +19,7 @@ from typing import IO, Final, Self
 import msgspec
 
 from benchmarks.jobs import Job
-from benchmarks.processes import CpuSampler, MemorySampler
+from benchmarks.processes import CpuSampler, MemorySampler, memory_bytes
 
 READY_S_MAX: Final = 120.0
 END_S_MAX: Final = 20.0
@@ -112,10 +112,15 @@ class Driver:
             wall_s = time.perf_counter() - began_s
         return Measured(wall_s, sampler.cpu_s, told)
 
-    def weighed(self, roots: tuple[int, ...], limit_s: float) -> Measured:
+    def weighed(
+        self,
+        roots: tuple[int, ...],
+        limit_s: float,
+        measure: Callable[[Iterable[int]], int] = memory_bytes,
+    ) -> Measured:
         """Let it do its job, watching memory instead. Raises: SideFailedError."""
         began_s = time.perf_counter()
-        with MemorySampler((self.pid, *roots)) as sampler:
+        with MemorySampler((self.pid, *roots), measure) as sampler:
             self._say(b"go")
             told = self._heard("done", limit_s).told
         wall_s = time.perf_counter() - began_s

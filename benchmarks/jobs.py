@@ -31,7 +31,7 @@ PARETO_SEED: Final = 6
 class Job(msgspec.Struct, frozen=True):
     """One piece of work for a side."""
 
-    kind: str  # "scan", "tiny", "tiny-each", "pareto", "noop", or one of `benchmarks.keyed.jobs`
+    kind: str  # "scan", "tiny", "pareto", ... or one of `benchmarks.keyed.jobs`
     source: str = ""  # a folder of Parquet files
     target: str = ""  # a folder that does not exist yet
     warm_source: str = ""
@@ -39,6 +39,7 @@ class Job(msgspec.Struct, frozen=True):
     format: str = "parquet"
     tasks: int = 0
     slots: int = 2
+    rows: int = 0
     other: str = ""  # the folder that it is joined with
     warm_other: str = ""
 

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple, Self
@@ -153,11 +153,31 @@ def memory_bytes(roots: Iterable[int]) -> int:
     return total
 
 
+def held_bytes(roots: Iterable[int]) -> int:
+    """Return the same without pages of files: those the system takes back when it needs room."""
+    total = 0
+    for process in members(roots):
+        try:
+            text = Path("/proc", str(process.pid), "smaps_rollup").read_text(encoding="ascii")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        total += _kib(text, "Pss_Anon:") + _kib(text, "Pss_Shmem:")
+    return total << 10
+
+
+def _kib(text: str, field: str) -> int:
+    """Return a field of smaps_rollup; none, of a process that is about to end."""
+    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith(field)), 0)
+
+
 class MemorySampler:
     """Keeps the highest memory of a family. Looking costs, so nothing is timed meanwhile."""
 
-    def __init__(self, roots: Sequence[int]) -> None:
+    def __init__(
+        self, roots: Sequence[int], measure: Callable[[Iterable[int]], int] = memory_bytes
+    ) -> None:
         self._roots = roots
+        self._measure = measure
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="memory-sampler", daemon=True)
         self.peak_bytes = 0
@@ -172,7 +192,7 @@ class MemorySampler:
 
     def _run(self) -> None:
         while True:
-            self.peak_bytes = max(self.peak_bytes, memory_bytes(self._roots))
+            self.peak_bytes = max(self.peak_bytes, self._measure(self._roots))
             if self._stopping.wait(MEMORY_LOOK_S):
                 return
 

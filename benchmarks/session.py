@@ -140,6 +140,7 @@ class Session:
             side.file_format,
             work.tasks,
             self.options.slots,
+            work.rows,
             "" if work.other is None else str(work.other),
             "" if work.warm_other is None else str(work.warm_other),
         )
@@ -169,6 +170,7 @@ class Work:
     source: Path = Path()
     warm: Path = Path()
     tasks: int = 0
+    rows: int = 0
     expected: Fingerprint | None = None
     other: Path | None = None  # what the source is joined with
     warm_other: Path | None = None
@@ -222,13 +224,14 @@ def one_run(session: Session, work: Work, side: Side) -> Measured:
         with session.driver(side, job) as driver:
             time.sleep(SETTLE_S)
             measured = driver.timed(session.roots(side), RUN_S_MAX)
-        return _checked(measured, work, side, job)
+        return checked(measured, work, side, job)
     finally:
         for folder in (job.target, job.warm_target):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _checked(measured: Measured, work: Work, side: Side, job: Job) -> Measured:
+def checked(measured: Measured, work: Work, side: Side, job: Job) -> Measured:
+    """Hold what a side wrote against what it should be. Raises: SideFailedError."""
     if work.expected is None:
         return measured
     try:

@@ -121,6 +121,7 @@ def states_table(shape: Shape, index: int) -> pa.Table:
 
 
 FACT: Final = Shape(name="fact", files=64, rows_per_file=156_250, seed=21, table=fact_table)
+FACT_LARGE: Final = replace(FACT, name="fact-large", files=128)
 FACT_15: Final = replace(FACT, name="fact-1.5", table=fact_table_15)
 FACT_20: Final = replace(FACT, name="fact-2.0", table=fact_table_20)
 FACT_HALF: Final = replace(FACT, name="fact-half", table=fact_table_half)

@@ -2,16 +2,24 @@
 
 from typing import Final
 
+import numpy as np
+import pyarrow as pa
+
 import rayorch as ro
 from benchmarks.driver import Told
 from benchmarks.jobs import Job
-from benchmarks.keyed.jobs import KEYED
+from benchmarks.keyed.jobs import COLUMNS, KEYED
 from connectors.errors import ObjectMissingError
 from rayorch.exchange import ExchangeIndex
 from rayorch.exchange.kept import load_input, load_plan
 from rayorch.home import Home
 from rayorch.observe.view import RunView
 
+WIDE_ROWS: Final = 15_625_000
+WIDE_COLUMNS: Final = 8
+"""Of eight bytes: a gigabyte in all."""
+MEMORY_BYTES: Final = 208 << 20
+"""Of one slot, of two: a quarter of what the facts of the memory workloads have in memory."""
 FIRST: Final = 1
 """The revision of an exchange of which nothing was lost."""
 
@@ -44,13 +52,45 @@ def keyed_pipeline(made: ro.Pipeline, job: Job) -> None:
             events = fact.select(list(KEYED["asof"].inputs), output="events")
             states = made.read("states", job.other)
             done = events.join_asof("now", states, left_on="ts", right_on="at", by="device")
-        case "skew":
-            items = made.read("items", job.other)
-            fact.join("joined", items, left_on="key", right_on="item").discard()
-            return
+        case _:
+            done = _weighed(made, fact, job)
+    done.write(job.target, format=job.format)
+
+
+def _weighed(made: ro.Pipeline, fact: ro.Dataset, job: Job) -> ro.Dataset:
+    """Return what is made of more rows than fit in memory."""
+    match job.kind:
+        case "memory-sort":
+            return fact.sort("sorted", "key", memory=MEMORY_BYTES)
+        case "memory-join":
+            notes = made.read("again", job.source).select(["id", "note"], output="notes")
+            return fact.join("joined", notes, on="id", memory=MEMORY_BYTES)
+        case "memory-aggregate":
+            most = {name: (name, "max") for name in COLUMNS if name != "id"}
+            return fact.aggregate("most", by="id", memory=MEMORY_BYTES, measures=most)
         case _:
             raise ValueError(job.kind)
-    done.write(job.target, format=job.format)
+
+
+def exchange_pipeline(made: ro.Pipeline, job: Job) -> None:
+    """Add datasets that go through an exchange and are written nowhere."""
+    match job.kind:
+        case "skew":
+            fact, items = made.read("fact", job.source), made.read("items", job.other)
+            fact.join("joined", items, left_on="key", right_on="item").discard()
+        case "wide":
+            numbers = made.read("numbers", f"range://{job.rows}?splits={job.tasks}")
+            rows = numbers.map(widened, output="rows")
+            rows.repartition("mixed", by="id", parts=job.tasks).discard()
+        case _:
+            raise ValueError(job.kind)
+
+
+def widened(numbers: pa.Table) -> pa.Table:
+    """Return rows of `WIDE_COLUMNS` numbers."""
+    ids = numbers["id"].to_numpy()
+    more = {f"c{place}": ids + np.int64(place) for place in range(1, WIDE_COLUMNS)}
+    return pa.table({"id": ids, **more})
 
 
 def exchanged(home: Home, view: RunView) -> Told:

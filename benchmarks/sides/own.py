@@ -12,14 +12,17 @@ import pyarrow as pa
 import rayorch as ro
 from benchmarks.driver import Told, serve
 from benchmarks.jobs import QTY_BELOW, Job, pareto_turns, scan_map, spin, tiny_map
-from benchmarks.keyed.own import exchanged, keyed_pipeline
+from benchmarks.keyed.own import exchange_pipeline, exchanged, keyed_pipeline
 from rayorch import client
 from rayorch.host.ray_control import RayControl
 from rayorch.observe.view import RunView
 
 WARM_TASKS: Final = 200
+WARM_ROWS: Final = 4_096
 SUBMITS: Final = 20
 BRIEF_S: Final = 0.05
+SPIN_ROW: Final = 300
+"""Turns of the loop for a row: some 20 us."""
 
 
 def pipeline(job: Job) -> ro.Pipeline:
@@ -38,10 +41,15 @@ def pipeline(job: Job) -> ro.Pipeline:
             points.map(tiny_map, output="out").write(job.target, format=job.format)
         case "pareto":
             _numbers(made, job.tasks).map(spinning(job.tasks), output="out").discard()
+        case "throttled":
+            numbers = made.read("numbers", f"range://{job.rows}?splits={job.tasks}")
+            numbers.map(spun_rows, output="out").discard()
         case "noop":
             _numbers(made, job.tasks).map(nothing, output="out").discard()
         case "submit":
             _numbers(made, job.tasks).map(brief, output="out").discard()
+        case "skew" | "wide":
+            exchange_pipeline(made, job)
         case _:
             keyed_pipeline(made, job)
     return made
@@ -54,6 +62,12 @@ def _numbers(made: ro.Pipeline, count: int) -> ro.Dataset:
 def nothing(table: pa.Table) -> pa.Table:
     """Return no rows."""
     return table.slice(0, 0)
+
+
+def spun_rows(table: pa.Table) -> pa.Table:
+    """Spend CPU time for each row."""
+    spin(SPIN_ROW * table.num_rows)
+    return table
 
 
 def brief(table: pa.Table) -> pa.Table:
@@ -86,6 +100,7 @@ def prepare(job: Job) -> Callable[[], Told]:
         job.warm_target,
         format=job.format,
         tasks=warm_tasks,
+        rows=WARM_ROWS,
         other=job.warm_other,
     )
     _done(at, control, warm)

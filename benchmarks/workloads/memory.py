@@ -1,16 +1,30 @@
-"""What the scan needs in memory, beside what an idle Ray needs anyway."""
+"""What work needs in memory, beside what an idle Ray needs anyway: a scan, and keyed operators."""
 
 import shutil
 import time
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from benchmarks.data import SCAN, WARM, made
 from benchmarks.driver import Measured, SideFailedError
 from benchmarks.figures import Check
-from benchmarks.processes import load, memory_bytes
+from benchmarks.keyed.data import FACT, FACT_LARGE, shrunk
+from benchmarks.keyed.jobs import COLUMNS
+from benchmarks.keyed.own import MEMORY_BYTES
+from benchmarks.processes import held_bytes, load, memory_bytes
 from benchmarks.results import FailureLine, RunLine
-from benchmarks.session import RUN_S_MAX, Session, Side, Work, own, peer_sides
+from benchmarks.session import RUN_S_MAX, Session, Side, Work, checked, own, peer_sides
+from benchmarks.verify import expected
 
+GIVEN_LIMIT: Final = 1.2
+QUICK_TIMES: Final = 100
+MEMORY_SQL: Final = {
+    "sort": "select * from input order by key",
+    "join": "select input.*, note as note_right from input",
+    "aggregate": f"select {', '.join(COLUMNS)} from input",  # noqa: S608 - our own constants
+}
+"""What comes of each: every row meets itself, or is a group of its own."""
+Measure = Callable[[Iterable[int]], int]
 LIMIT_BYTES: Final = 1.2e9
 IDLE_S: Final = 5.0
 
@@ -18,9 +32,10 @@ IDLE_S: Final = 5.0
 def memory(session: Session) -> None:
     """Peak memory of the scan over the whole process tree, less that of Ray before it."""
     runs: list[Measured] = []
+    work = Work(name="memory", source=made(SCAN, session.cache), warm=made(WARM, session.cache))
     for side in (own("scan"), *peer_sides("scan", session.options.peers)):
         try:
-            measured = _weighed(session, side)
+            measured = _weighed(session, side, work, memory_bytes)
         except SideFailedError as error:
             session.results.add(FailureLine("memory", side.label, str(error)))
             continue
@@ -41,7 +56,34 @@ def memory(session: Session) -> None:
     )
 
 
-def _weighed(session: Session, side: Side) -> Measured:
+def memory_keyed(session: Session) -> None:
+    """Sort, join and group four times the memory that is given to the run."""
+    fact = shrunk(FACT_LARGE, QUICK_TIMES, 4) if session.options.quick else FACT_LARGE
+    given = session.options.slots * MEMORY_BYTES
+    source, warm = made(fact, session.cache), made(shrunk(FACT, 1_000, 4), session.cache)
+    for kind, sql in MEMORY_SQL.items():
+        name = f"memory-{kind}"
+        work = Work(name=name, source=source, warm=warm, expected=expected(str(source), sql))
+        figure = None
+        try:
+            measured = _weighed(session, own(name), work, held_bytes)
+            figure = measured.peak_bytes / given
+            session.say(f"{name}: {measured.peak_bytes / 1e6:.0f} MB, {measured.wall_s:.1f} s")
+            session.results.add(RunLine(name, "rayorch", 0, measured, load()[1]))
+        except SideFailedError as error:
+            session.results.add(FailureLine(name, "rayorch", str(error)))
+        session.results.check(
+            Check(
+                workload=name,
+                claim="peak beside an idle Ray / the memory given, of input 4 x as large",
+                figure=figure,
+                limit=GIVEN_LIMIT,
+                note=f"given {given / 1e6:.0f} MB",
+            )
+        )
+
+
+def _weighed(session: Session, side: Side, work: Work, measure: Measure) -> Measured:
     """Weigh a side on a Ray of its own, fresh: what others left in its workers is not the side's.
 
     Raises: SideFailedError.
@@ -49,12 +91,12 @@ def _weighed(session: Session, side: Side) -> Measured:
     session.end_ray(side.ray)
     roots = session.roots(side)
     time.sleep(IDLE_S if roots else 0.0)
-    idle_bytes = memory_bytes(roots)
-    work = Work(name="memory", source=made(SCAN, session.cache), warm=made(WARM, session.cache))
+    idle_bytes = measure(roots)
     job = session.job(side, work)
     try:
         with session.driver(side, job) as driver:
-            measured = driver.weighed(roots, RUN_S_MAX)
+            measured = driver.weighed(roots, RUN_S_MAX, measure)
+        measured = checked(measured, work, side, job)
     finally:
         for folder in (job.target, job.warm_target):
             shutil.rmtree(folder, ignore_errors=True)

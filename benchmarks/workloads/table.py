@@ -8,8 +8,10 @@ from benchmarks.session import Session
 from benchmarks.workloads.core import core
 from benchmarks.workloads.files import scan, tiny
 from benchmarks.workloads.keyed import keyed, skew
-from benchmarks.workloads.memory import memory
+from benchmarks.workloads.memory import memory, memory_keyed
+from benchmarks.workloads.straggler import throttled
 from benchmarks.workloads.tasks import noop, pareto, startup, submit
+from benchmarks.workloads.wide import wide_exchange
 
 WORKLOADS: Final[dict[str, Callable[[Session], None]]] = {
     "startup": startup,
@@ -21,5 +23,8 @@ WORKLOADS: Final[dict[str, Callable[[Session], None]]] = {
     "tiny": tiny,
     **{kind: keyed(kind) for kind in KEYED},
     "skew": skew,
+    "wide-exchange": wide_exchange,
+    "throttled": throttled,
     "memory": memory,
+    "memory-keyed": memory_keyed,
 }

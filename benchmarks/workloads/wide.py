@@ -1,0 +1,24 @@
+"""A gigabyte through exchanges of a hundred by a hundred tasks, and of a thousand by a thousand."""
+
+from typing import Final
+
+from benchmarks.figures import Check, ratio
+from benchmarks.keyed.own import WIDE_ROWS
+from benchmarks.results import walls
+from benchmarks.session import Session, Work, alternate, own
+
+NARROW: Final = 100
+WIDE: Final = 1_000
+LIMIT: Final = 1.3
+
+
+def wide_exchange(session: Session) -> None:
+    """The same rows in ten times as many tasks on both sides: a hundred times as many ranges."""
+    rows = WIDE_ROWS // 100 if session.options.quick else WIDE_ROWS
+    names = {tasks: f"exchange {tasks} x {tasks}" for tasks in (NARROW, WIDE)}
+    for tasks, name in names.items():
+        alternate(session, Work(name=name, tasks=tasks, rows=rows), [own("wide")])
+    narrow, wide = (walls(session.results.runs(name, "rayorch")) for name in names.values())
+    claim = f"{WIDE} x {WIDE} of 1 GB / {NARROW} x {NARROW}: wall"
+    figure = ratio(wide, narrow)
+    session.results.check(Check(workload="wide-exchange", claim=claim, figure=figure, limit=LIMIT))
