@@ -67,8 +67,7 @@ def attempt_finished(book: Book, fact: AttemptFinished, event: Event) -> Iterabl
     if fact.output.cut:
         straggling.take_rest(book, run, fact)
     seen_s = fact.output.seconds.total_s
-    expected_s = flow.seconds.get(task.stage, seen_s)
-    flow.seconds[task.stage] = expected_s + SMOOTHING * (seen_s - expected_s)
+    straggling.note_pace(flow, task.stage, fact.runner, seen_s, SMOOTHING)
     for result in fact.output.results if not task.revived else ():
         schemas = run.schemas.setdefault(result.sink, {})
         # What no row stands behind says nothing: an empty pandas frame has the types it likes.

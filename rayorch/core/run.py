@@ -151,6 +151,7 @@ class Flow:
         "given",
         "held",
         "idle",
+        "paces",
         "planning",
         "publish_due_s",
         "publishing",
@@ -181,6 +182,7 @@ class Flow:
         self.given: dict[TaskId, int] = {}
         self.held = 0  # tasks leased or running
         self.seconds: dict[int, float] = {}  # stage -> moving average of an attempt's seconds
+        self.paces: dict[tuple[int, RunnerId], float] = {}  # the same of a stage on one runner
         self.second: dict[TaskId, tuple[RunnerId, RunnerId]] = {}  # stragglers -> who runs them
         self.cutting: dict[TaskId, float] = {}  # stragglers that were asked to be cut, and when
         self.draining_since_s = 0.0

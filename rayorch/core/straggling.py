@@ -1,19 +1,21 @@
-"""A task far behind its estimate is cut, or gets a second try on a runner that has nothing to do.
+"""A task that keeps its run waiting is cut, or gets a second try on a runner that is idle.
 
-Cut, it commits what it has done, and the rest of its input becomes tasks of its stage. One whose
-input cannot be cut is tried a second time: the first of the two to commit wins; the other is told
-to let go at its next batch boundary. Only when nothing else is ready: both cost something.
+Cut, it commits what it has done, and the rest of its input becomes tasks of its stage. That is
+cheap, so it is asked of a task that is far behind, and of one that has much left at the pace of
+its runner: a slow machine is known by the tasks that it had before. One that is far behind and
+whose input cannot be cut is tried a second time: the first of the two to commit wins; the other is
+told to let go at its next batch boundary. Only when nothing else is ready: both cost something.
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from rayorch.core import leasing
 from rayorch.core.book import Book
 from rayorch.core.commands import Command, CutTask, Record, RevokeLeases, SendLeases
 from rayorch.core.facts import AttemptFinished, Event, SecondTry
 from rayorch.core.leasing import RunnerSlot
-from rayorch.core.run import Run
+from rayorch.core.run import Flow, Run
 from rayorch.core.task import Task, TaskState
 from rayorch.ids import EventId, RunnerId, TaskId
 
@@ -23,6 +25,17 @@ CUT_S: Final = 3.0
 """How long a task that was asked to be cut may take to come to such a place."""
 BEHIND_S_MIN: Final = 2.0
 """And at least so long: starting again costs, too."""
+LEFT_S_MIN: Final = 1.0
+"""With less left at its runner's pace, a task is not worth cutting."""
+
+
+class _Late(NamedTuple):
+    """A task for which idle runners wait."""
+
+    slot: RunnerSlot
+    task: Task
+    left_s: float  # at its runner's pace
+    is_behind: bool
 
 
 def second_tries(book: Book, run: Run, event: Event) -> Iterable[Command]:
@@ -33,12 +46,17 @@ def second_tries(book: Book, run: Run, event: Event) -> Iterable[Command]:
     idle = [slot for slot in book.runners.values() if not slot.queue and not slot.dying]
     if not idle:
         return
-    for slot, task in _behind(book, run, event.at_s):
-        asked_s = flow.cutting.setdefault(task.id, event.at_s)
-        # One that is made again for its exchange files has committed the rest of its output.
-        if asked_s == event.at_s and slot.started is not None and not task.revived:
-            yield CutTask(event.id, slot.id, slot.started)
-        if event.at_s - asked_s < CUT_S:
+    late = [
+        each
+        for each in _late(book, run, event.at_s)
+        if any(_may_run(book, run, slot, each.task) for slot in idle)
+    ]
+    yield from _asked_to_be_cut(run, flow, late[: len(idle)], event)
+    for slot, task, _, is_behind in late:
+        # What an operator makes of an exchange cannot be cut, and nobody waits for that.
+        wait_s = 0.0 if run.stages[task.stage].after else CUT_S
+        asked_s = flow.cutting.get(task.id, event.at_s)
+        if not is_behind or event.at_s - asked_s < wait_s:
             continue
         target = next((each for each in idle if _may_run(book, run, each, task)), None)
         if target is None:
@@ -52,6 +70,27 @@ def second_tries(book: Book, run: Run, event: Event) -> Iterable[Command]:
             SecondTry(run.id, task.id, lease.attempt, target.id, taken_s, flow.seconds[task.stage]),
         )
         yield SendLeases(event.id, target.id, (lease,))
+
+
+def _asked_to_be_cut(
+    run: Run, flow: Flow, late: Iterable[_Late], event: Event
+) -> Iterable[CutTask]:
+    """Ask tasks to be cut, once each."""
+    for slot, task, _, _ in late:
+        if task.id in flow.cutting:
+            continue
+        flow.cutting[task.id] = event.at_s
+        # One that is made again for its exchange files has committed the rest of its output.
+        if slot.started is not None and not task.revived and not run.stages[task.stage].after:
+            yield CutTask(event.id, slot.id, slot.started)
+
+
+def note_pace(flow: Flow, stage: int, runner: RunnerId, seconds: float, smoothing: float) -> None:
+    """Learn how long attempts of a stage take, everywhere and on a runner."""
+    usual_s = flow.seconds.get(stage, seconds)
+    flow.seconds[stage] = usual_s + smoothing * (seconds - usual_s)
+    own_s = flow.paces.get((stage, runner), seconds)
+    flow.paces[stage, runner] = own_s + smoothing * (seconds - own_s)
 
 
 def take_rest(book: Book, run: Run, fact: AttemptFinished) -> None:
@@ -84,8 +123,8 @@ def let_go(
         yield RevokeLeases(cause, runner, (lease,), halt=True)
 
 
-def _behind(book: Book, run: Run, at_s: float) -> list[tuple[RunnerSlot, Task]]:
-    """Return the tasks that are far behind and run once, the furthest first."""
+def _late(book: Book, run: Run, at_s: float) -> list[_Late]:
+    """Return the tasks that are far behind, or have much left, and run once: the worst first."""
     flow = book.flows[run.id]
     found = []
     for slot in book.runners.values():
@@ -97,9 +136,12 @@ def _behind(book: Book, run: Run, at_s: float) -> list[tuple[RunnerSlot, Task]]:
         # A suspect runs alone and once: it may be what kills runners.
         if usual_s is None or task.strikes or task.state is not TaskState.RUNNING:
             continue
-        if at_s - slot.started_s > max(BEHIND_S_MIN, BEHIND * usual_s):
-            found.append((slot, task))
-    return sorted(found, key=lambda each: each[0].started_s)
+        took_s = at_s - slot.started_s
+        left_s = flow.paces.get((task.stage, slot.id), usual_s) - took_s
+        is_behind = took_s > max(BEHIND_S_MIN, BEHIND * usual_s)
+        if is_behind or left_s > LEFT_S_MIN:
+            found.append(_Late(slot, task, left_s, is_behind))
+    return sorted(found, key=lambda each: (not each.is_behind, each.slot.started_s, -each.left_s))
 
 
 def _may_run(book: Book, run: Run, slot: RunnerSlot, task: Task) -> bool:

@@ -23,6 +23,8 @@ from rayorch.core.commands import Lease
 from rayorch.ids import Epoch, RunId, TaskId
 
 LeaseKey = tuple[RunId, TaskId, int, Epoch]
+Batch = tuple[int, pa.Table]
+"""Rows, and the number of the piece of their split that they are of."""
 
 TICKETS_AHEAD_MAX: Final = 2
 """Read for no more tickets than this beside the one that runs: one hides the reading, a second one
@@ -48,6 +50,7 @@ class Ticket:
         "is_read",
         "key",
         "lease",
+        "pieces",
         "read_s",
         "rest",
         "size_bytes",
@@ -62,11 +65,12 @@ class Ticket:
         self.inline = inline  # the worker reads it by itself
         self.is_ahead = False  # the reader has begun, the worker has not
         self.wanted = True  # False: revoked or ended, do not read on
-        self.batches: deque[tuple[pa.Table, int]] = deque()
+        self.batches: deque[tuple[Batch, int]] = deque()
         self.size_bytes = 0  # of `batches`
         self.is_read = False  # nothing more comes, or `error`
         self.error: BaseException | None = None
-        self.cut = False  # asked to end after the piece that is being read
+        self.cut = False  # asked to end after the piece that is computed with
+        self.pieces: tuple[Split, ...] = ()  # of the split, once it is being read
         self.rest: tuple[Split, ...] = ()  # pieces that were left to others
         self.read_s = 0.0
         self.cpu_s = 0.0
@@ -147,7 +151,7 @@ class Desk:
             self._room.notify_all()
 
     def cut(self, key: LeaseKey) -> None:
-        """Let the ticket that runs end after the piece of its split that is being read."""
+        """Let the ticket that runs end after the piece of its split that is computed with."""
         with self._work:
             if self._running is not None and self._running.key == key:
                 self._running.cut = True
@@ -183,7 +187,7 @@ class Desk:
                 self._work.wait()
             return None
 
-    def batches(self, ticket: Ticket) -> Iterator[pa.Table]:
+    def batches(self, ticket: Ticket) -> Iterator[Batch]:
         """Yield what the reader reads for a started ticket.
 
         Raises: whatever the reader met.
@@ -194,13 +198,13 @@ class Desk:
                     self._work.wait()
                 if not ticket.batches:
                     break
-                table, size_bytes = ticket.batches.popleft()
+                batch, size_bytes = ticket.batches.popleft()
                 ticket.size_bytes -= size_bytes
                 self._read_bytes -= size_bytes
                 self._room.notify()
-            yield table
+            yield batch
             # Or it would stay alive in this frame until the next batch is there.
-            del table
+            del batch
         if ticket.error is not None:
             raise ticket.error
 
@@ -237,12 +241,12 @@ class Desk:
             # Closed or not: the attempt that runs is read for to its end.
             return ticket.wanted
 
-    def put_batch(self, ticket: Ticket, table: pa.Table) -> None:
-        """Hand one batch over."""
+    def put_batch(self, ticket: Ticket, piece: int, table: pa.Table) -> None:
+        """Hand one batch over, of a piece of the split."""
         size_bytes = table.nbytes
         with self._work:
             if ticket.wanted:
-                ticket.batches.append((table, size_bytes))
+                ticket.batches.append(((piece, table), size_bytes))
                 ticket.size_bytes += size_bytes
                 self._read_bytes += size_bytes
                 self._work.notify()

@@ -27,9 +27,9 @@ from rayorch.ids import Epoch, RunnerId
 from rayorch.runner.attempt import Attempt, Spent, engine_failure
 from rayorch.runner.batches import batch_bytes_of
 from rayorch.runner.capture import AttemptCapture, LogLine, begin_capture, end_capture
-from rayorch.runner.desk import Desk, LeaseKey, Ticket, key_of
+from rayorch.runner.desk import Batch, Desk, LeaseKey, Ticket, key_of
 from rayorch.runner.errors import AttemptError, AttemptHaltedError
-from rayorch.runner.pieces import joined, pieces_of
+from rayorch.runner.pieces import grouped, joined, pieces_of
 from rayorch.runner.programs import LoadedStage, Programs
 from rayorch.runner.reporter import Reporter, ReportSettings
 
@@ -231,11 +231,11 @@ class RunnerEngine:
 
     def _inline(self, ticket: Ticket, loaded: LoadedStage, spent: Spent) -> Iterator[pa.Table]:
         batch_bytes = batch_bytes_of(loaded.limits.memory_bytes, ticket.lease.shrink)
-        yield from _pieces_read(ticket, loaded, batch_bytes)
+        yield from _until_cut(ticket, _pieces_read(ticket, loaded, batch_bytes))
         spent.read_s = spent.wait_s
 
     def _handed_over(self, ticket: Ticket, spent: Spent) -> Iterator[pa.Table]:
-        yield from self._desk.batches(ticket)
+        yield from _until_cut(ticket, self._desk.batches(ticket))
         spent.read_s = ticket.read_s
         spent.cpu_s = ticket.cpu_s
 
@@ -266,12 +266,12 @@ class RunnerEngine:
                     self._desk.end_reading(ticket, AttemptHaltedError())
                     return
                 began_s = self._clock.monotonic_s()
-                table = next(batches, None)
+                found = next(batches, None)
                 ticket.read_s += self._clock.monotonic_s() - began_s
-                if table is None:
+                if found is None:
                     break
-                self._desk.put_batch(ticket, table)
-                del table
+                self._desk.put_batch(ticket, *found)
+                del found
         # Whatever it is, the attempt that wants the batches reports it, not this thread.
         except BaseException as error:
             self._desk.end_reading(ticket, error)
@@ -280,17 +280,30 @@ class RunnerEngine:
         self._desk.end_reading(ticket)
 
 
-def _pieces_read(ticket: Ticket, loaded: LoadedStage, batch_bytes: int) -> Iterator[pa.Table]:
-    """Read a split piece by piece, until it is asked to be cut."""
+def _pieces_read(ticket: Ticket, loaded: LoadedStage, batch_bytes: int) -> Iterator[Batch]:
+    """Read a split piece by piece; each table comes with the number of its piece."""
     # What an operator makes of an exchange cannot be cut: it has all of its rows or none.
     whole = loaded.stage.exchange is not None
-    pieces = (ticket.split,) if whole else pieces_of(ticket.split)
-    for number, piece in enumerate(pieces):
-        if ticket.cut and number:
-            ticket.rest = pieces[number:]
-            ticket.split = joined(pieces[:number])
+    ticket.pieces = (ticket.split,) if whole else pieces_of(ticket.split)
+    for number, piece in enumerate(ticket.pieces):
+        for table in loaded.reader.batches(piece, batch_bytes):
+            yield number, table
+
+
+def _until_cut(ticket: Ticket, batches: Iterator[Batch]) -> Iterator[pa.Table]:
+    """Yield tables until the split is asked to be cut, then to the end of their piece.
+
+    By what is computed with, not by what is read: that may be far ahead.
+    """
+    done: int | None = None
+    for number, table in batches:
+        if ticket.cut and done is not None and number > done:
+            ticket.split = joined(ticket.pieces[:number])
+            ticket.rest = grouped(ticket.pieces[number:])
             return
-        yield from loaded.reader.batches(piece, batch_bytes)
+        done = number
+        yield table
+        del table
 
 
 def _cut(output: AttemptOutput, ticket: Ticket) -> AttemptOutput:

@@ -11,6 +11,8 @@ from msgspec.structs import replace
 from connectors.splits import FilePart, Split
 
 PIECES_MAX: Final = 16
+REST_MAX: Final = 4
+"""What a cut leaves becomes at most so many tasks: each has files of its own."""
 PIECE_BYTES_MIN: Final = 1 << 20
 """Smaller pieces are read together: batches that are put together of small files stay so."""
 PIECE_NUMBERS_MIN: Final = 4_096
@@ -43,6 +45,13 @@ def joined(pieces: tuple[Split, ...]) -> Split:
         lo=pieces[0].lo,
         hi=pieces[-1].hi,
     )
+
+
+def grouped(pieces: tuple[Split, ...]) -> tuple[Split, ...]:
+    """Return neighbouring pieces in a few splits of about as many each."""
+    count = min(REST_MAX, len(pieces))
+    ends = [len(pieces) * number // count for number in range(count + 1)]
+    return tuple(joined(pieces[low:high]) for low, high in pairwise(ends))
 
 
 def _pieces_of_files(split: Split) -> tuple[Split, ...]:

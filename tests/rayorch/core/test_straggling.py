@@ -3,9 +3,10 @@
 from msgspec.structs import replace
 
 from rayorch.core.commands import Command, CutTask, RevokeLeases, SendLeases
-from rayorch.core.facts import SecondTry
+from rayorch.core.facts import SecondTry, StagePlanned
 from rayorch.core.run import RunState
 from rayorch.core.straggling import BEHIND_S_MIN, CUT_S
+from rayorch.core.values import ExchangeResult, StageShape
 from tests.rayorch import make
 from tests.rayorch.driver import Driver, only, some
 
@@ -40,6 +41,56 @@ def test_a_straggler_is_first_asked_to_be_cut() -> None:
     asked = only(driver.tick(BEHIND_S_MIN), CutTask)
     assert (asked.runner, asked.lease) == ("slow-1", driver.head("slow-1"))
     assert some(driver.tick(CUT_S / 2), CutTask) == []
+
+
+def test_what_a_slow_runner_has_begun_is_cut_at_once_when_another_is_idle() -> None:
+    """Its tasks took five times as long as those of others: so will this one."""
+    driver = Driver()
+    driver.lead()
+    driver.feed(make.submitted(), make.planned(8))
+    driver.feed(make.joined("slow-1"), make.joined("quick-1"))
+    driver.tick()
+    first, second = driver.queue("slow-1")
+    driver.feed(make.started(first, "slow-1"))
+    for lease in driver.queue("quick-1"):
+        driver.feed(make.finished(lease, "quick-1", seconds=1.0))
+    driver.feed(make.finished(first, "slow-1", seconds=5.0), make.started(second, "slow-1"))
+    sent = driver.tick()
+    while left := driver.queue("quick-1"):
+        driver.feed(*(make.finished(lease, "quick-1", seconds=1.0) for lease in left))
+        sent = driver.tick()
+
+    asked = only(sent, CutTask)
+
+    assert (asked.runner, asked.lease) == ("slow-1", driver.head("slow-1"))
+    assert some(driver.tick(0.1), CutTask) == [], "it is asked once"
+
+
+def test_what_is_about_to_end_is_not_cut() -> None:
+    driver = slow()
+    assert some(driver.tick(0.5), CutTask) == []
+
+
+def test_what_reads_an_exchange_cannot_be_cut_and_is_tried_again_at_once() -> None:
+    stages = (StageShape(name="lines"), StageShape(name="sums", sinks=(0,), after=(0,)))
+    driver = Driver()
+    driver.lead()
+    driver.feed(make.submitted(stages=stages), make.planned(1, 0), make.joined("slow-1"))
+    driver.tick()
+    (only_map,) = driver.queue("slow-1")
+    part = ExchangeResult(exchange=0, side=0, rows=1, payload=b"file")
+    fact = make.finished(only_map, "slow-1")
+    driver.feed(replace(fact, output=replace(fact.output, results=(), parts=(part,))))
+    driver.feed(StagePlanned(make.RUN, 1, 1, 2))
+    driver.tick()
+    first, second = driver.queue("slow-1")
+    driver.feed(make.finished(first, "slow-1", seconds=1.0), make.started(second, "slow-1"))
+    driver.feed(make.joined("quick-1"))
+
+    commands = driver.tick(BEHIND_S_MIN + 0.1)
+
+    assert some(commands, CutTask) == []
+    assert tried(commands) == [("quick-1", [int(second.task)])]
 
 
 def test_the_rest_of_a_task_that_was_cut_becomes_tasks_of_its_stage() -> None:

@@ -35,7 +35,7 @@ def read(desk: Desk, batches: int = 1) -> Ticket:
     assert found is not None
     for _ in range(batches):
         assert desk.wait_for_room(found, BATCH.nbytes)
-        desk.put_batch(found, BATCH)
+        desk.put_batch(found, 0, BATCH)
     desk.end_reading(found)
     return found
 
@@ -60,7 +60,7 @@ def test_a_ticket_is_not_started_before_its_first_batch_is_there() -> None:
     assert found is not None
     assert desk.held() == (None, [found.lease])
 
-    desk.put_batch(found, BATCH)
+    desk.put_batch(found, 0, BATCH)
 
     assert taking.result(timeout=30) is found
     assert desk.held() == (found.lease, [])
@@ -88,13 +88,13 @@ def test_the_reader_stops_for_a_ticket_that_was_given_back() -> None:
     desk.put([only])
     found = desk.next_to_read()
     assert found is only
-    desk.put_batch(only, BATCH)
+    desk.put_batch(only, 0, BATCH)
     waiting = in_thread(lambda: desk.wait_for_room(only, BATCH.nbytes))
 
     desk.give_back([only.key])
 
     assert waiting.result(timeout=30) is False
-    desk.put_batch(only, BATCH)  # what it was reading just then
+    desk.put_batch(only, 0, BATCH)  # what it was reading just then
     assert not only.batches
 
 
@@ -145,7 +145,7 @@ def test_read_ahead_stays_within_its_bytes() -> None:
     assert found is only
     for _ in range(2):
         assert desk.wait_for_room(only, BATCH.nbytes)
-        desk.put_batch(only, BATCH)
+        desk.put_batch(only, 0, BATCH)
     waiting = in_thread(lambda: desk.wait_for_room(only, BATCH.nbytes))
     assert not waiting.done()
 
@@ -182,12 +182,12 @@ def test_an_error_of_the_reader_comes_after_the_batches_before_it() -> None:
     desk.put([only])
     found = desk.next_to_read()
     assert found is only
-    desk.put_batch(only, BATCH)
+    desk.put_batch(only, 0, BATCH)
     desk.end_reading(only, OSError("cut"))
 
     assert desk.take() is only
     batches = desk.batches(only)
-    assert next(batches).num_rows == BATCH.num_rows
+    assert next(batches)[1].num_rows == BATCH.num_rows
     with pytest.raises(OSError, match="cut"):
         next(batches)
 

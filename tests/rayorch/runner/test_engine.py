@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from rayorch.core.facts import AttemptFinished, AttemptStarted, Fact, LeaseReturned
@@ -13,7 +14,7 @@ from rayorch.core.values import Held
 from rayorch.home import decode_split
 from rayorch.ids import Epoch, TaskId
 from rayorch.program import MapCode
-from rayorch.runner import programs
+from rayorch.runner import pieces, programs
 from rayorch.runner.batches import BATCH_BYTES_MIN
 from rayorch.runner.capture import install_tee, remove_tee
 from rayorch.runner.engine import RunnerEngine
@@ -180,6 +181,36 @@ def test_an_attempt_that_is_cut_leaves_the_rest_of_its_numbers_to_others() -> No
     assert [each.lo for each in rest[1:]] == [each.hi for each in rest[:-1]]
 
 
+def test_an_attempt_is_cut_where_it_computes_though_all_is_read_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small split is in memory before its function has seen much of it."""
+    monkeypatch.setattr(programs, "INLINE_BYTES_MAX", 0)
+    monkeypatch.setattr(pieces, "PIECE_BYTES_MIN", 1)
+    pq.write_table(pa.table({"id": range(9)}), tmp_path / "one.parquet", row_group_size=1)
+    stage = make.stage(str(tmp_path / "*.parquet"), make.chain(gated), split="file")
+    plan = make.planned(stage)
+    control = make.Control()
+    (lease,) = plan.leases()
+
+    with make.engine(plan, control) as runner:
+        runner.enqueue([lease])
+        GATE.wait_for_call()
+        running = runner._desk._running
+        with runner._desk._work:
+            assert running is not None
+            assert runner._desk._work.wait_for(lambda: running.is_read, timeout=30)
+        runner.cut(lease[0])
+        GATE.open(times=9)
+        control.ends(1)
+        assert runner._desk._read_bytes == 0
+
+    (fact,) = [fact for fact in control.facts if isinstance(fact, AttemptFinished)]
+    done, *rest = [decode_split(data) for data in fact.output.cut]
+    assert len(GATE.seen) == fact.output.rows_in == len(done.parts) == 1
+    assert [len(each.parts) for each in rest] == [2, 2, 2, 2]
+
+
 def test_a_started_lease_runs_on_when_it_is_only_wanted_elsewhere() -> None:
     plan = make.planned(make.stage("range://1000?splits=1", make.chain(gated)))
     control = make.Control()
@@ -240,7 +271,7 @@ def test_the_next_split_is_read_while_this_one_computes(
         GATE.wait_for_call()
         _wait_until_read(runner)
         (waiting,) = runner._desk._queue.values()
-        assert [table["id"].to_pylist() for table, _ in waiting.batches] == [[1]]
+        assert [table["id"].to_pylist() for (_, table), _ in waiting.batches] == [[1]]
         assert not any(
             isinstance(fact, AttemptStarted) and fact.task == 1 for fact in control.facts
         )

@@ -3,7 +3,15 @@
 import pytest
 
 from connectors.splits import FilePart, Split
-from rayorch.runner.pieces import PIECE_BYTES_MIN, PIECE_NUMBERS_MIN, PIECES_MAX, joined, pieces_of
+from rayorch.runner.pieces import (
+    PIECE_BYTES_MIN,
+    PIECE_NUMBERS_MIN,
+    PIECES_MAX,
+    REST_MAX,
+    grouped,
+    joined,
+    pieces_of,
+)
 
 
 def files(count: int, each_bytes: int, groups: int = 0) -> Split:
@@ -51,3 +59,13 @@ def test_numbers_are_cut_into_neighbouring_ranges(rows: int) -> None:
         n for piece in pieces for n in (piece.lo, piece.hi)
     ][2::2]
     assert (joined(pieces).lo, joined(pieces).hi, joined(pieces).rows) == (7, 7 + rows, rows)
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 15])
+def test_what_a_cut_leaves_is_a_few_splits_of_neighbours(count: int) -> None:
+    pieces = tuple(Split(lo=at, hi=at + 1, rows=1, size_bytes=8) for at in range(count))
+    groups = grouped(pieces)
+    assert len(groups) == min(REST_MAX, count)
+    assert joined(groups) == joined(pieces)
+    sizes = [group.hi - group.lo for group in groups]
+    assert max(sizes) - min(sizes) <= 1
