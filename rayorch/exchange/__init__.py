@@ -37,6 +37,7 @@ from rayorch.exchange.planner import ExchangePlan, plan_exchange
 from rayorch.exchange.reader import open_side
 from rayorch.exchange.sizing import PlanLimits, Reason, may_broadcast
 from rayorch.exchange.splits import ReduceSplit, dump_split, load_split
+from rayorch.exchange.together import TogetherReader
 from rayorch.exchange.writer import ExchangeWriter, codec_for
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "PlanLimits",
     "Reason",
     "ReduceSplit",
+    "TogetherReader",
     "bucket_ids",
     "carried_schema",
     "check_side",

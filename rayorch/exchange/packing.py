@@ -79,36 +79,39 @@ def neighbour_ranges(sizes: Sizes, tasks: int) -> list[tuple[int, int]]:
     low, high = max(float(sizes.max()), float(ends[-1]) / tasks), float(ends[-1])
     for _ in range(_SEARCH_STEPS):
         middle = (low + high) / 2
-        if len(_filled(ends, middle)) <= tasks:
+        if _ranges_needed(ends, middle)[0] <= tasks:
             high = middle
         else:
             low = middle
     return _evened(ends, tasks, high)
 
 
-def _filled(ends: Sizes, most: float) -> list[tuple[int, int]]:
-    ranges: list[tuple[int, int]] = []
-    first, items = 0, len(ends) - 1
-    while first < items:
-        # Half a byte of slack, or rounding would open another range.
-        last = int(np.searchsorted(ends, ends[first] + most + 0.5, side="right")) - 1
-        last = max(last, first + 1)
-        ranges.append((first, last))
-        first = last
-    return ranges
+def _furthest(ends: Sizes, most: float) -> list[int]:
+    """Return where a range ends at the latest that begins at each item: one item at the least."""
+    # Half a byte of slack, or rounding would open another range.
+    last = np.searchsorted(ends, ends[:-1] + most + 0.5, side="right") - 1
+    return np.maximum(last, np.arange(1, len(ends))).tolist()  # type: ignore[no-any-return]
+
+
+def _ranges_needed(ends: Sizes, most: float) -> list[int]:
+    """Return how many ranges the items from each on need, every range filled up to `most`."""
+    furthest = _furthest(ends, most)
+    needed = [0] * len(ends)
+    for first in range(len(furthest) - 1, -1, -1):
+        needed[first] = 1 + needed[furthest[first]]
+    return needed
 
 
 def _evened(ends: Sizes, tasks: int, most: float) -> list[tuple[int, int]]:
     """Fill ranges to the mean of the rest where `most` and the number of tasks allow it."""
+    furthest, needed = _furthest(ends, most), _ranges_needed(ends, most)
     ranges: list[tuple[int, int]] = []
     first, items = 0, len(ends) - 1
     while first < items:
-        left = tasks - len(ranges)
-        limit = int(np.searchsorted(ends, ends[first] + most + 0.5, side="right")) - 1
-        limit = max(limit, first + 1)
+        left, limit = tasks - len(ranges), furthest[first]
         aim = ends[first] + (ends[-1] - ends[first]) / left
         last = int(np.abs(ends[first + 1 : limit + 1] - aim).argmin()) + first + 1
-        if left > 1 and len(_filled(ends[last:] - ends[last], most)) > left - 1:
+        if left > 1 and needed[last] > left - 1:
             last = limit
         ranges.append((first, last if left > 1 else items))
         first = ranges[-1][1]

@@ -23,13 +23,12 @@ from rayorch.exchange import (
     ExchangeIndex,
     ExchangeLostError,
     ExchangeWriter,
+    TogetherReader,
     bucket_ids,
     carried_schema,
     check_side,
     codec_for,
     dump_part,
-    load_split,
-    open_side,
 )
 from rayorch.exchange.kept import BUCKETS, ReduceInput, ReducePlan, load_input, load_plan
 from rayorch.home import Home, exchange_key
@@ -154,7 +153,7 @@ class ExchangeReader:
         self._limits = limits
         self._lock = threading.Lock()
         self._plan: ReducePlan | None = None
-        self._inputs: dict[int, tuple[ReduceInput, ExchangeIndex]] = {}
+        self._inputs: dict[int, tuple[ReduceInput, TogetherReader]] = {}
 
     @property
     def schema(self) -> pa.Schema:
@@ -198,14 +197,13 @@ class ExchangeReader:
         self, split: Split, side: int, number: int, passes: int
     ) -> Callable[[], Iterator[pa.Table]]:
         plan = self._known_plan()
-        found, index = self._known_input(split.lo)
+        found, reader = self._known_input(split.lo)
         wanted = _loaded(plan.schemas[side])
-        reduce = load_split(plan.splits[split.hi])
         keys = self._keys(side, wanted)
 
         def tables() -> Iterator[pa.Table]:
             try:
-                for table in open_side(self._home.store, index, reduce, side):
+                for table in reader.open_side(split.hi, side):
                     own = table if passes == 1 else _part(table, keys, number, passes)
                     yield own if own.schema.equals(wanted) else _as(own, wanted)
             except ExchangeLostError as error:
@@ -229,12 +227,16 @@ class ExchangeReader:
                 self._plan = load_plan(self._home, self._run, self._exchange.consumer)
             return self._plan
 
-    def _known_input(self, revision: int) -> tuple[ReduceInput, ExchangeIndex]:
+    def _known_input(self, revision: int) -> tuple[ReduceInput, TogetherReader]:
+        splits = self._known_plan().splits
         with self._lock:
             if revision not in self._inputs:
                 # Of older revisions nobody will ask again but who is about to fail.
                 found = load_input(self._home, self._run, self._exchange.consumer, revision)
-                self._inputs = {revision: (found, ExchangeIndex.load(found.index))}
+                index = ExchangeIndex.load(found.index)
+                store, memory_bytes = self._home.store, self._limits.memory_bytes
+                reader = TogetherReader(store, index, splits, memory_bytes)
+                self._inputs = {revision: (found, reader)}
             return self._inputs[revision]
 
 
