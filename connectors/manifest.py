@@ -20,6 +20,7 @@ from connectors.data_errors import CorruptFileError, OptionError, PublishConflic
 from connectors.errors import StoreUnsureError
 from connectors.outputs import OutputFile
 from connectors.schema import appended_schema, dump_schema, load_schema
+from connectors.sealed import is_sealed, sealed
 from connectors.url import join_url
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ FIRST_NUMBER: Final = 1
 PUBLISH_TRIES_MAX: Final = 50
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One published version. `schema_ipc` is the whole dataset's, partition columns included."""
 
     number: int
@@ -46,6 +47,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[OutputFile, ...]
     previous: tuple[int, ...] = ()
     apps: dict[str, int] = {}
+    seal: str = ""  # see `connectors.sealed`; the first manifests have none
 
 
 def manifest_key(number: int) -> str:
@@ -53,13 +55,28 @@ def manifest_key(number: int) -> str:
     return f"{MANIFESTS}{number:020d}.json"
 
 
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Return the bytes of a manifest, sealed."""
+    return sealed(msgspec.json.encode(msgspec.structs.replace(manifest, seal="")))
+
+
 def load_manifest(store: Store, number: int) -> Manifest:
     """Return a manifest. Raises: CorruptFileError, ObjectMissingError."""
     key = manifest_key(number)
+    return decode_manifest(join_url(store.url, key), store.get(key))
+
+
+def decode_manifest(url: str, data: bytes) -> Manifest:
+    """Return the manifest that the bytes hold. Raises: CorruptFileError."""
+    whole = is_sealed(data)
     try:
-        return msgspec.json.decode(store.get(key), type=Manifest)
-    except msgspec.DecodeError as error:
-        raise CorruptFileError(join_url(store.url, key), "manifest", str(error)) from error
+        found = msgspec.json.decode(data, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        reason = f"a newer version of rayorch wrote it ({error})" if whole else str(error)
+        raise CorruptFileError(url, "manifest", reason) from error
+    if found.seal and not whole:
+        raise CorruptFileError(url, "manifest", "its checksum does not match its content")
+    return found
 
 
 def newest_manifest(store: Store) -> Manifest | None:
@@ -90,7 +107,7 @@ def publish_manifest(store: Store, wanted: Manifest) -> Manifest:
             return newest
         manifest = _after(newest, wanted)
         try:
-            won = store.put_if_absent(manifest_key(manifest.number), msgspec.json.encode(manifest))
+            won = store.put_if_absent(manifest_key(manifest.number), encode_manifest(manifest))
         except StoreUnsureError:
             # It may have been written: the next look at the newest manifest tells.
             continue

@@ -10,6 +10,7 @@ RayorchError
 ├── UnknownRunError            fix     no such run under this home
 ├── FencedError                stop    a newer control actor owns the journal
 ├── JournalDamagedError        repair  a segment or snapshot is not what was written
+├── JournalNewerError          fix     a newer version of this library wrote the journal
 ├── JournalStuckError          check   the store does not say whether an append happened
 ├── ClusterError               fix     a Ray cluster cannot be reached or started
 ├── HomeBusyError              fix     another control actor is at work under this home
@@ -226,6 +227,28 @@ class JournalDamagedError(RayorchError):
 
     def __str__(self) -> str:
         return f"the journal is damaged: {self.what}. object={self.key}"
+
+
+class JournalNewerError(RayorchError):
+    """A newer version of this library wrote the journal, and this one would misread it."""
+
+    remedy: ClassVar[Remedy] = "fix"
+
+    def __init__(self, key: str, written_by: str, ours: str, what: str) -> None:
+        super().__init__(key, written_by, ours, what)
+        self.key = key
+        self.written_by = written_by
+        self.ours = ours
+        self.what = what
+
+    def __str__(self) -> str:
+        there = f"rayorch {self.written_by}" if self.written_by else "another version of rayorch"
+        wanted = f"'rayorch>={self.written_by}'" if self.written_by else "--upgrade rayorch"
+        return (
+            f"this journal was written by {there}, and this is rayorch {self.ours}, which cannot "
+            f"read it: {self.what}. object={self.key}\n"
+            f"  pip install {wanted}; nothing was changed here"
+        )
 
 
 class JournalStuckError(RayorchError):

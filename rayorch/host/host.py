@@ -202,8 +202,8 @@ class ControlHost:
         self._inbox.close(RuntimeError("the control host has stopped"))
         self._effects.close()
         self._executor.close()
-        if self._signed_s and self.stopped_by is None:
-            self._try_chore(self._unsign)
+        if self.stopped_by is None and self._thread is not None:
+            self._try_chore(self._unsign if self._signed_s else self._journal.mark)
 
     def split_of(self, run: RunId, task: TaskId) -> bytes:
         """Return the encoded split of a task. Raises: StoreError, when the plan cannot be read."""
@@ -292,12 +292,14 @@ class ControlHost:
             self._signed_s = now_s
             at_s = self._clock.now_s()
             sign(self._home, msgspec.structs.replace(self._leader, at_s=at_s, run=active))
+            self._journal.mark()
         elif active is None and self._signed_s:
             self._unsign()
 
     def _unsign(self) -> None:
         self._signed_s = 0.0
         unsign(self._home)
+        self._journal.mark()
 
     def _is_active(self) -> bool:
         return any(run.state in ACTIVE for run in self._machine.runs.values())

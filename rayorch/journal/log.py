@@ -12,22 +12,27 @@ The protocol, and why each step is there:
   comes long after the last check, no snapshot may cover the number.
 * **Snapshot, then collect.** A snapshot is written and read back before any segment that it
   covers is deleted; two snapshots are kept, and segments are kept until the older one covers them.
+* **Mark.** Now and then, and when it stops, a leader notes how far the log goes, so that a log
+  whose last segments are missing is not taken for one that ends there.
 
 Safety rests on exclusive create alone: no clock, no rename, no compare-and-swap.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
 from connectors.errors import ObjectMissingError, StoreUnavailableError, StoreUnsureError
+from connectors.sealed import checksum
 from connectors.store import Store
 from rayorch.clock import Clock
 from rayorch.core.facts import Event
 from rayorch.core.run import Snapshot
 from rayorch.errors import FencedError, JournalDamagedError, JournalStuckError
 from rayorch.ids import Epoch
-from rayorch.journal.segment import GENESIS, checksum, decode_segment, encode_segment
+from rayorch.journal.mark import MARK, Mark, load_mark, put_mark
+from rayorch.journal.segment import GENESIS, decode_segment, encode_segment
 from rayorch.journal.snapshot import decode_snapshot, encode_snapshot
 
 T = TypeVar("T")
@@ -41,6 +46,8 @@ RETENTION_S: Final = 3600.0
 SNAPSHOTS_KEPT: Final = 2
 UNSURE_S_MAX: Final = 600.0
 """How long an append with an unknown outcome is repeated before the leader gives up."""
+
+logger = logging.getLogger(__name__)
 
 
 def segment_key(n: int) -> str:
@@ -59,6 +66,9 @@ class Journal:
         self._prev = GENESIS
         self._fenced_by = Epoch(0)  # the epoch of the last fence that was replayed
         self._checked_s = self._checked_at_s = 0.0
+        self._written = Mark()  # the log is known to go so far
+        self._written_by = ""  # by this object
+        self._marked = 0
         self.epoch = Epoch(0)
         self.segments_since_snapshot = 0
 
@@ -75,10 +85,12 @@ class Journal:
         """Hand over what happened since the last call, in order; return the number of events.
 
         The first call begins with the newest whole snapshot, through `restore`.
-        Raises: JournalDamagedError.
+        Raises: JournalDamagedError, JournalNewerError.
         """
-        if self._next == 1 and restore is not None:
-            self._restore(restore)
+        if self._next == 1:
+            self._look_ahead()
+            if restore is not None:
+                self._restore(restore)
         count = 0
         while True:
             key = segment_key(self._next)
@@ -93,6 +105,8 @@ class Journal:
             self._next += 1
             self._prev = segment.checksum
             self.segments_since_snapshot += 1
+            if segment.header.n == self._written.n and self._written.differs(segment.checksum):
+                raise JournalDamagedError(key, f"it is not the one that {self._written_by} names")
             if segment.header.kind == "fence":
                 self._fenced_by = segment.header.epoch
             elif segment.header.epoch != self._fenced_by:
@@ -100,6 +114,13 @@ class Journal:
             for event in segment.events:
                 apply(event)
             count += len(segment.events)
+
+    def _look_ahead(self) -> None:
+        """Learn how far the log goes, before anything of it is read."""
+        self._written, self._written_by = load_mark(self._store), MARK
+        for info in self._store.list(SNAP):
+            if covered(info.key) > self._written.n:
+                self._written, self._written_by = Mark(covered(info.key)), info.key
 
     def _restore(self, restore: Callable[[Snapshot], None]) -> None:
         damaged: JournalDamagedError | None = None
@@ -109,6 +130,7 @@ class Journal:
                 found = decode_snapshot(info.key, self._store.get(info.key))
             except JournalDamagedError as error:
                 damaged = error  # The one before may still be whole, and its segments are kept.
+                logger.warning("%s\n  `rayorch fsck` says what is left and mends it", error)
                 continue
             except ObjectMissingError:
                 continue  # Collected while we looked.
@@ -124,12 +146,15 @@ class Journal:
         return self._store.head(segment_key(1)) is not None
 
     def _refuse_gap(self) -> None:
-        """A segment that is missing while later ones exist is damage, not the end."""
-        after = next(iter(self._store.list(LOG, after=segment_key(self._next))), None)
-        if after is not None and self._store.head(segment_key(self._next)) is None:
-            raise JournalDamagedError(
-                segment_key(self._next), f"it is missing, but {after.key} exists"
-            )
+        """A segment that is missing while later ones are known is damage, not the end."""
+        if self._next <= self._written.n:
+            by = self._written_by
+        else:
+            after = next(iter(self._store.list(LOG, after=segment_key(self._next))), None)
+            by = "" if after is None else after.key
+        # Looked for again: it may have been written since.
+        if by and self._store.head(segment_key(self._next)) is None:
+            raise JournalDamagedError(segment_key(self._next), f"it is missing, but {by} exists")
 
     # --- leading -----------------------------------------------------------------------------
 
@@ -221,9 +246,26 @@ class Journal:
     def _check(self, n: int) -> None:
         """Make sure that number `n` had not been used and collected before we created it."""
         self._checked_s, self._checked_at_s = self._clock.monotonic_s(), self._clock.now_s()
-        covered = max((_covered(info.key) for info in self._store.list(SNAP)), default=0)
-        if covered >= n:
-            raise FencedError(self.epoch, Epoch(covered))
+        newest = max((covered(info.key) for info in self._store.list(SNAP)), default=0)
+        if newest >= n:
+            raise FencedError(self.epoch, Epoch(newest))
+
+    def mark(self) -> None:
+        """Note how far the log goes, unless nothing came since the last note. Raises: StoreError.
+
+        What is noted was acknowledged, and stays true whoever leads by now.
+        """
+        n = self._next - 1
+        if n > self._marked:
+            put_mark(self._store, Mark(n, self._prev))
+            self._marked = n
+
+    def stand_behind(self, n: int, prev: str) -> None:
+        """Go on behind segment `n` as if all had been replayed. For repairs, which replay it.
+
+        `prev` is the checksum of that segment as it is, or will be, stored.
+        """
+        self._next, self._prev = n + 1, prev
 
     # --- snapshots ---------------------------------------------------------------------------
 
@@ -251,19 +293,20 @@ class Journal:
         oldest_kept = snapshots[-SNAPSHOTS_KEPT]
         before_s = snapshots[-1].modified_s - RETENTION_S
         try:
-            covered = decode_snapshot(oldest_kept.key, self._store.get(oldest_kept.key)).n
+            through = decode_snapshot(oldest_kept.key, self._store.get(oldest_kept.key)).n
         except (JournalDamagedError, ObjectMissingError):
             # It covers nothing. What it should have covered stays until the next snapshots do.
             return 0
         doomed = [
             info.key
             for info in self._store.list(LOG)
-            if int(info.key.removeprefix(LOG)) <= covered and info.modified_s < before_s
+            if int(info.key.removeprefix(LOG)) <= through and info.modified_s < before_s
         ]
         doomed += [info.key for info in snapshots[:-SNAPSHOTS_KEPT] if info.modified_s < before_s]
         self._store.delete(doomed)
         return len(doomed)
 
 
-def _covered(key: str) -> int:
+def covered(key: str) -> int:
+    """Return the number of the last segment that a snapshot covers, by its key."""
     return int(key.removeprefix(SNAP).partition("-")[0])

@@ -14,6 +14,7 @@ from rayorch.code_hash import code_hash
 from rayorch.home import RunPlan
 from rayorch.program import Program, codes_of
 from rayorch.spec import PipelineSpec
+from rayorch.version import our_version
 
 LIBRARIES: Final = (
     "ray",
@@ -44,7 +45,7 @@ def reproduce_record(spec: PipelineSpec, program: Program, pipeline_version: str
             if stage.exchange is None
         },
         "sinks": [redact_url(sink.url) for sink in program.sinks],
-        "rayorch": _installed("rayorch"),
+        "rayorch": our_version(),
         "python": {
             "implementation": platform.python_implementation(),
             "version": platform.python_version(),

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from connectors.sealed import checksum
 from connectors.store import Store
 from connectors.stores.memory import MemoryStore
 from rayorch.core.machine import Machine
@@ -13,7 +14,6 @@ from rayorch.core.run import ENDED
 from rayorch.core.task import TaskState
 from rayorch.errors import RayorchError
 from rayorch.journal.log import Journal
-from rayorch.journal.segment import checksum
 from rayorch.sim.agenda import Agenda
 from rayorch.sim.config import SimConfig
 from rayorch.sim.world import World
