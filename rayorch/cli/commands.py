@@ -263,6 +263,39 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
         params=[_HOME, _JSON],
     ),
     LazyCommand(
+        "fsck",
+        work="rayorch.cli.checking:fsck",
+        help="Check that all that a home keeps is what was written, and say what can be mended.\n\n"
+        "Reads the journal, what runs have published (manifests, Delta logs, the checksums of "
+        "files), exchange files and what is left over. Changes nothing without --repair; the exit "
+        "code is 1 when something is damaged.",
+        examples=(
+            ("rayorch fsck", "the usual home"),
+            ("rayorch fsck s3://lake/_rayorch", "another one"),
+            ("rayorch fsck --quick", "compare sizes only: no output file is read"),
+            ("rayorch fsck --repair", "mend what can be mended; nobody may be at work there"),
+            ("rayorch fsck --repair --salvage", "give up the runs whose records are lost"),
+            ("rayorch fsck --json", "the same for programs"),
+        ),
+        params=[
+            click.Argument(["home_given"], metavar="[HOME]", required=False),
+            click.Option(
+                ["--repair"],
+                is_flag=True,
+                help="Mend it, under the home's lead. Deletes nothing that a reader could see.",
+            ),
+            click.Option(
+                ["--salvage"],
+                is_flag=True,
+                help="With --repair: where records of the journal are lost for good, close the "
+                "runs that may have gone on in them, and keep all of their files.",
+            ),
+            click.Option(["--quick"], is_flag=True, help="Compare sizes, and read no output file."),
+            _HOME,
+            _JSON,
+        ],
+    ),
+    LazyCommand(
         "simulate",
         work="rayorch.cli.simulating:simulate",
         help="Run the real scheduler and journal on a simulated clock, cluster, network and store, "
@@ -345,4 +378,5 @@ RAYORCH.examples = (
     ("rayorch explain last", "why it went as it did"),
     ("rayorch resume last", "go on where it stopped"),
     ("rayorch doctor", "what is wrong with this machine"),
+    ("rayorch fsck", "whether all that is kept is whole"),
 )

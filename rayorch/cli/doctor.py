@@ -214,7 +214,7 @@ def _journal(at: Connection) -> Findings:
         yield Finding("journal", "ok", f"{counted(len(runs), 'run')}, {active} active")
         leader = find_leader(at)
     except (RayorchError, ConnectorError) as error:
-        fix = "copy the whole home somewhere safe, then work with another one: --home URL"
+        fix = "`rayorch fsck` says what is lost and what can be mended"
         yield Finding("journal", "fail", str(error), fix)
         return
     if leader is not None:

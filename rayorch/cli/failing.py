@@ -17,8 +17,8 @@ Failure = RayorchError | ConnectorError
 ADVICE: Final[Mapping[str, str]] = {
     "retry": "this may pass: try again",
     "check": "it may have happened all the same: `rayorch runs` shows what stands",
-    "repair": "copy the whole home somewhere safe, then work with another: --home URL; "
-    "outputs that were published are whole, and `rayorch doctor` looks at the damaged home again",
+    "repair": "`rayorch fsck HOME` says what else is damaged and what is lost with it, and "
+    "`rayorch fsck HOME --repair` mends what can be; what was published is not touched",
     "report": "this looks like a bug of rayorch: please report it, with the output of the same "
     "command under RAYORCH_TRACEBACK=1",
 }

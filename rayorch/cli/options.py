@@ -44,6 +44,10 @@ class Options:
     jobs: int | None = None
     nodes: int | None = None
     tasks: int | None = None
+    home_given: str | None = None  # as an argument
+    repair: bool = False
+    salvage: bool = False
+    quick: bool = False
 
     @property
     def is_placing(self) -> bool:

@@ -26,8 +26,18 @@ from rayorch.core.values import (
 from rayorch.ids import DEFAULT_TENANT, Epoch, EventId, RunId, RunnerId, TaskId, TenantId
 
 
-class Wire(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """Base of all that crosses a process border."""
+class Wire(
+    msgspec.Struct,
+    frozen=True,
+    tag=True,
+    omit_defaults=True,
+    gc=False,
+    forbid_unknown_fields=True,
+):
+    """Base of all that crosses a process border.
+
+    What a newer version has added to a fact is refused by name, not read past.
+    """
 
 
 # --- about runs -----------------------------------------------------------------------------

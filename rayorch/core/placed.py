@@ -15,7 +15,9 @@ CLASS_CODE: Final = "H"
 """Classes are numbered in 16 bits."""
 
 
-class ClassPlacement(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class ClassPlacement(
+    msgspec.Struct, frozen=True, omit_defaults=True, gc=False, forbid_unknown_fields=True
+):
     """Alike tasks of one stage, and the pools that may run them, best first.
 
     `expected_s` has the mean seconds of one task on each of `pools`; no pools: any will do.
@@ -29,7 +31,9 @@ class ClassPlacement(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     cv: float = 0.0
 
 
-class RunnersWanted(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class RunnersWanted(
+    msgspec.Struct, frozen=True, omit_defaults=True, gc=False, forbid_unknown_fields=True
+):
     """From `at_s` on, so many runners of a pool are wanted for the run."""
 
     pool: str
@@ -37,7 +41,9 @@ class RunnersWanted(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     count: int
 
 
-class PoolPrice(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class PoolPrice(
+    msgspec.Struct, frozen=True, omit_defaults=True, gc=False, forbid_unknown_fields=True
+):
     """What a pool's work costs: USD per core and hour, per GB read, per request.
 
     `usd_core_h` is None where no price is known: the ledger then counts core hours alone.
@@ -50,7 +56,9 @@ class PoolPrice(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     put_usd: float = 0.0
 
 
-class Forecast(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Forecast(
+    msgspec.Struct, frozen=True, omit_defaults=True, gc=False, forbid_unknown_fields=True
+):
     """What the whole run is expected to come to. `usd` is None where a price is not known.
 
     Units: seconds after the submission; `hit` is the share of simulated runs that keep the
@@ -88,7 +96,7 @@ class Observed(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     spent_usd: float = 0.0
 
 
-class Spent(msgspec.Struct, omit_defaults=True):
+class Spent(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     """What one stage took on one pool. `is_priced` is false once something had no known price.
 
     Units: `core_s` cores times seconds; USD; `wasted` is the part of it that came to nothing.
@@ -112,7 +120,7 @@ class Spent(msgspec.Struct, omit_defaults=True):
         return self.compute_usd + self.egress_usd + self.request_usd if self.is_priced else None
 
 
-class Charged(msgspec.Struct, frozen=True, gc=False):
+class Charged(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """An attempt that was charged and did not become its task's commit (or was lost before it did).
 
     `ended` says that its own report was charged; one that was presumed lost may still report.

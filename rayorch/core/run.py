@@ -201,7 +201,7 @@ class Flow:
         self.idle: dict[str, float] = {}  # pool -> core seconds that its runners waited
 
 
-class Totals(msgspec.Struct):
+class Totals(msgspec.Struct, forbid_unknown_fields=True):
     """Sums over the committed attempts, and counts of the others."""
 
     rows_in: int = 0
@@ -220,7 +220,7 @@ class Totals(msgspec.Struct):
     failures: dict[str, int] = {}  # by kind
 
 
-class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """One failed attempt, as it is shown."""
 
     task: TaskId
@@ -230,7 +230,7 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     error: ErrorInfo
 
 
-class Run(msgspec.Struct):
+class Run(msgspec.Struct, forbid_unknown_fields=True):
     """Everything durable about one run. Changed by the machine alone."""
 
     id: RunId
@@ -299,7 +299,7 @@ class Run(msgspec.Struct):
             self.failures.append(Failure(event.task, event.attempt, event.kind, at_s, error))
 
 
-class Snapshot(msgspec.Struct):
+class Snapshot(msgspec.Struct, forbid_unknown_fields=True):
     """The durable state of a machine through event `through`."""
 
     through: EventId

@@ -51,7 +51,7 @@ OPEN: Final = frozenset({S.READY, S.LEASED, S.RUNNING, S.WAITING})
 HELD: Final = frozenset({S.LEASED, S.RUNNING})
 
 
-class Task(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Task(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, forbid_unknown_fields=True):
     """One stage on one split. Replaced, never changed."""
 
     id: TaskId

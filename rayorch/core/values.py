@@ -20,7 +20,9 @@ FailureKind = Literal[
 FAILURE_KINDS: Final[tuple[FailureKind, ...]] = get_args(FailureKind)
 
 
-class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class ErrorInfo(
+    msgspec.Struct, frozen=True, omit_defaults=True, gc=False, forbid_unknown_fields=True
+):
     """An error as a person should read it, without the frames of this library."""
 
     message: str
@@ -33,7 +35,9 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     kind: FailureKind | None = None  # of what ended the run or its task; exit codes rest on it
 
 
-class StepSeconds(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class StepSeconds(
+    msgspec.Struct, frozen=True, omit_defaults=True, gc=False, forbid_unknown_fields=True
+):
     """Where the seconds of one attempt went."""
 
     read_s: float = 0.0
@@ -48,7 +52,9 @@ class StepSeconds(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return self.wait_s + self.compute_s + self.write_s
 
 
-class SinkResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class SinkResult(
+    msgspec.Struct, frozen=True, omit_defaults=True, gc=False, forbid_unknown_fields=True
+):
     """What one attempt staged for one sink. The core reads the numbers and keeps the rest shut."""
 
     sink: int
@@ -58,7 +64,9 @@ class SinkResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     payload: str = ""  # JSON of connectors' SinkOutput
 
 
-class ExchangeResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class ExchangeResult(
+    msgspec.Struct, frozen=True, omit_defaults=True, gc=False, forbid_unknown_fields=True
+):
     """The exchange file that one attempt wrote for one side of an exchange."""
 
     exchange: int
@@ -69,7 +77,7 @@ class ExchangeResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     payload: bytes = b""  # what the planner needs of it; shut to the core
 
 
-class WrittenBy(msgspec.Struct, frozen=True, gc=False):
+class WrittenBy(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """An attempt, by what its exchange files are named after."""
 
     task: TaskId
@@ -77,7 +85,9 @@ class WrittenBy(msgspec.Struct, frozen=True, gc=False):
     epoch: Epoch
 
 
-class AttemptOutput(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class AttemptOutput(
+    msgspec.Struct, frozen=True, omit_defaults=True, gc=False, forbid_unknown_fields=True
+):
     """The small record with which an attempt ends."""
 
     rows_in: int = 0
@@ -93,7 +103,9 @@ class AttemptOutput(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     cut: tuple[bytes, ...] = ()
 
 
-class StageShape(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class StageShape(
+    msgspec.Struct, frozen=True, omit_defaults=True, gc=False, forbid_unknown_fields=True
+):
     """All that the core knows of a stage."""
 
     name: str
@@ -104,7 +116,9 @@ class StageShape(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     after: tuple[int, ...] = ()  # stages whose exchange files it reads; none: it reads a source
 
 
-class RetryLimits(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class RetryLimits(
+    msgspec.Struct, frozen=True, omit_defaults=True, gc=False, forbid_unknown_fields=True
+):
     """How often an attempt may fail before its task does."""
 
     attempts_max: int = 4
@@ -113,7 +127,7 @@ class RetryLimits(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     strikes_max: int = 3  # runners that one task may kill before it is poison
 
 
-class Held(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Held(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, forbid_unknown_fields=True):
     """A lease that a runner says it holds, first to run first."""
 
     run: RunId

@@ -25,7 +25,7 @@ from typing import Final, TypeVar
 
 from connectors.errors import ObjectMissingError, StoreUnavailableError, StoreUnsureError
 from connectors.sealed import checksum
-from connectors.store import Store
+from connectors.store import ObjectInfo, Store
 from rayorch.clock import Clock
 from rayorch.core.facts import Event
 from rayorch.core.run import Snapshot
@@ -124,7 +124,7 @@ class Journal:
 
     def _restore(self, restore: Callable[[Snapshot], None]) -> None:
         damaged: JournalDamagedError | None = None
-        infos = list(self._store.list(SNAP))
+        infos = self._snapshots()
         for info in reversed(infos):
             try:
                 found = decode_snapshot(info.key, self._store.get(info.key))
@@ -142,6 +142,10 @@ class Journal:
         if damaged is not None and not self._has_first_segment():
             raise damaged
 
+    def _snapshots(self) -> list[ObjectInfo]:
+        """Return the snapshots, oldest first."""
+        return [info for info in self._store.list(SNAP) if covered(info.key)]
+
     def _has_first_segment(self) -> bool:
         return self._store.head(segment_key(1)) is not None
 
@@ -150,8 +154,8 @@ class Journal:
         if self._next <= self._written.n:
             by = self._written_by
         else:
-            after = next(iter(self._store.list(LOG, after=segment_key(self._next))), None)
-            by = "" if after is None else after.key
+            found = self._store.list(LOG, after=segment_key(self._next))
+            by = next((info.key for info in found if segment_number(info.key)), "")
         # Looked for again: it may have been written since.
         if by and self._store.head(segment_key(self._next)) is None:
             raise JournalDamagedError(segment_key(self._next), f"it is missing, but {by} exists")
@@ -287,7 +291,7 @@ class Journal:
         store's own clock: ours may be ahead, and a leader that slept for seconds would win a number
         that was used.
         """
-        snapshots = list(self._store.list(SNAP))
+        snapshots = self._snapshots()
         if len(snapshots) < SNAPSHOTS_KEPT:
             return 0
         oldest_kept = snapshots[-SNAPSHOTS_KEPT]
@@ -300,13 +304,20 @@ class Journal:
         doomed = [
             info.key
             for info in self._store.list(LOG)
-            if int(info.key.removeprefix(LOG)) <= through and info.modified_s < before_s
+            if 0 < segment_number(info.key) <= through and info.modified_s < before_s
         ]
         doomed += [info.key for info in snapshots[:-SNAPSHOTS_KEPT] if info.modified_s < before_s]
         self._store.delete(doomed)
         return len(doomed)
 
 
+def segment_number(key: str) -> int:
+    """Return the number of a segment, by its key; 0, for an object that is none."""
+    name = key.removeprefix(LOG)
+    return int(name) if name.isdigit() else 0
+
+
 def covered(key: str) -> int:
-    """Return the number of the last segment that a snapshot covers, by its key."""
-    return int(key.removeprefix(SNAP).partition("-")[0])
+    """Return the number of the last segment that a snapshot covers, by its key; 0, as above."""
+    name = key.removeprefix(SNAP).partition("-")[0]
+    return int(name) if name.isdigit() else 0
