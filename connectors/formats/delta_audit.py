@@ -93,7 +93,7 @@ class _Log:
         first = self.commits[0] if self.commits else 0
         if self.commits and first > 0 and not any(c >= first - 1 for c in self.checkpoints):
             first = 0
-        last = max([*self.commits, *self.checkpoints])
+        last = max([*self.commits, *self.checkpoints], default=-1)
         for version in range(first, last + 1):
             if version not in there and self.commits:
                 what = f"version {version} is missing, and version {last} is there"
