@@ -2,6 +2,8 @@
 
 journal/log/…            the journal (rayorch.journal)
 journal/snap/…
+journal/mark.json        how far the log is known to go
+journal/aside/…          what a repair replaced
 estimates/<stage>.json   what was measured of a stage's attempts, by the content of the stage
 requests/<time>-<id>     what a client without a control actor at hand asks for
 runs/<run>/spec.json       what the author wrote

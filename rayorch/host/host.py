@@ -289,10 +289,9 @@ class ControlHost:
         if active is not None and now_s - self._signed_s > SIGN_S:
             # First: a leader that was superseded while it had nothing to append must not sign.
             self._journal.check_lead()
-            self._signed_s = now_s
-            at_s = self._clock.now_s()
-            sign(self._home, msgspec.structs.replace(self._leader, at_s=at_s, run=active))
             self._journal.mark()
+            self._signed_s, at_s = now_s, self._clock.now_s()
+            sign(self._home, msgspec.structs.replace(self._leader, at_s=at_s, run=active))
         elif active is None and self._signed_s:
             self._unsign()
 
@@ -331,8 +330,7 @@ class ControlHost:
     def _stamped(self, facts: Sequence[Fact]) -> list[Event]:
         """Give facts their ids and their time, once: a replay reads them back."""
         now_s = self._clock.now_s()
-        first = self._next_id
-        self._next_id += len(facts)
+        first, self._next_id = self._next_id, self._next_id + len(facts)
         return [Event(EventId(first + i), now_s, fact) for i, fact in enumerate(facts)]
 
     def _handled(self, events: Sequence[Event]) -> list[Fact]:

@@ -111,7 +111,7 @@ def test_a_damaged_journal_fails(shell: Shell) -> None:
     assert code == 1
     assert found["journal"][0] == "fail"
     assert "damaged" in found["journal"][1]
-    assert found["journal"][2].startswith("copy the whole home somewhere safe")
+    assert found["journal"][2] == "`rayorch fsck` says what is lost and what can be mended"
 
 
 def test_a_command_on_a_damaged_journal_says_what_to_do_next(shell: Shell) -> None:
@@ -124,4 +124,4 @@ def test_a_command_on_a_damaged_journal_says_what_to_do_next(shell: Shell) -> No
     assert said.code == 1
     error, advice = said.err.splitlines()
     assert error.startswith("error: the journal is damaged: ")
-    assert "then work with another: --home URL" in advice
+    assert "`rayorch fsck HOME --repair` mends what can be" in advice
