@@ -30,6 +30,7 @@ from rayorch.core.run import ACTIVE, ENDED, Run, RunState
 from rayorch.core.settling import drain, settle
 from rayorch.core.task import HELD, RunnerGone, Task, TaskLeased, TaskState, step
 from rayorch.core.values import Held
+from rayorch.ids import TaskId
 
 SUSPECTS_MAX: Final = 8
 """Leases behind the head of a runner that died that are not trusted with company."""
@@ -124,14 +125,13 @@ def attempt_started(book: Book, fact: AttemptStarted, event: Event) -> Iterable[
     slot = book.runners.get(fact.runner)
     if slot is None:
         return
-    key = (fact.run, fact.task)
-    if slot.holds(key, fact.attempt, fact.epoch):
-        slot.begin(key, fact.attempt, fact.epoch, event.at_s)
+    if slot.holds((fact.run, fact.task), fact.attempt, fact.epoch):
+        book.begin(slot, fact, run.stages[stage].timeout_s)
     elif slot.started is None:
         # A lease that reached it after it was given away, or old news. It is to let go of it; one
         # that hangs in it is ended (`settling.overdue`), for what is queued behind it waits.
-        slot.strange_s = event.at_s
-        lease = Lease(*key, fact.attempt, fact.epoch, stage)
+        book.begin_strange(slot)
+        lease = Lease(fact.run, fact.task, fact.attempt, fact.epoch, stage)
         yield RevokeLeases(event.id, slot.id, (lease,), halt=True)
 
 
@@ -157,39 +157,45 @@ def lease_returned(book: Book, fact: LeaseReturned, event: Event) -> Iterable[Co
 def runner_joined(book: Book, fact: RunnerJoined, event: Event) -> Iterable[Command]:
     """Take in a runner, with what it holds from an earlier epoch."""
     book.zombies.pop(fact.runner, None)
-    before = book.runners.pop(fact.runner, None)
+    # If it says so twice, what it holds now is what counts.
+    before = book.part(fact.runner)
+    leases = list(before.queue.values()) if before is not None else []
     if before is not None:
-        # It says so twice: what it holds now is what counts.
-        _release(book, before, list(before.queue.values()), event)
-    slot = book.runners[fact.runner] = RunnerSlot(fact)
-    stale: list[Lease] = []
-    for held in fact.held:
-        run = book.runs.get(held.run)
-        task = run.tasks[held.task] if run and held.task < len(run.tasks) else None
-        lease = Lease(held.run, held.task, held.attempt, held.epoch, task.stage if task else 0)
-        if run is None or task is None or run.swept or book.flows[run.id].sweeping:
-            stale.append(lease)
-            # Nobody waits for the end of an attempt whose files are being swept.
-            slot.dying = slot.dying or held.started
-            continue
-        if _adoptable(book, run, task, held):
-            leased = TaskLeased(held.run, held.task, held.attempt, held.epoch, fact.runner)
-            task = step(task, leased, run.retry, event.at_s)
-        elif not held.started:
-            stale.append(lease)
-            continue
-        # What has started cannot be taken back: it is queued even if its task has moved on, so
-        # that its runner is not taken for idle, and the run's files are not swept under its feet.
-        book.hold(run, slot, lease, task, event.at_s)
-        if held.started:
-            book.put(run, step(task, _started(held, fact), run.retry, event.at_s))
-            slot.begin((held.run, held.task), held.attempt, held.epoch, event.at_s)
+        _release(book, before, leases, event)
+    slot = RunnerSlot(fact)
+    book.join(slot)
+    stale = [lease for held in fact.held if (lease := _adopted(book, slot, held, event))]
     if slot.dying:
         yield KillRunner(event.id, fact.runner, "it works for a run that is over")
     elif stale:
         yield RevokeLeases(event.id, fact.runner, tuple(stale))
-    for run_id in dict.fromkeys(run_id for run_id, _ in before.queue) if before else ():
+    for run_id in dict.fromkeys(lease.run for lease in leases):
         yield from settle(book, book.runs[run_id], event.id, event.at_s)
+
+
+def _adopted(book: Book, slot: RunnerSlot, held: Held, event: Event) -> Lease | None:
+    """Let a runner keep a lease that it holds; return the lease if it must give it back."""
+    run = book.runs.get(held.run)
+    task = run.tasks[held.task] if run and held.task < len(run.tasks) else None
+    lease = Lease(held.run, held.task, held.attempt, held.epoch, task.stage if task else 0)
+    if run is None or task is None or run.swept or book.flows[run.id].sweeping:
+        # Nobody waits for the end of an attempt whose files are being swept.
+        if held.started:
+            book.doom(slot)
+        return lease
+    if _adoptable(book, run, task, held):
+        leased = TaskLeased(held.run, held.task, held.attempt, held.epoch, slot.id)
+        task = step(task, leased, run.retry, event.at_s)
+    elif not held.started:
+        return lease
+    # What has started cannot be taken back: it is queued even if its task has moved on, so
+    # that its runner is not taken for idle, and the run's files are not swept under its feet.
+    book.hold(run, slot, lease, task)
+    if held.started:
+        begun = AttemptStarted(held.run, held.task, held.attempt, held.epoch, slot.id)
+        book.put(run, step(task, begun, run.retry, event.at_s))
+        book.begin(slot, held, _timeout_s(run, held.task))
+    return None
 
 
 def _adoptable(book: Book, run: Run, task: Task, held: Held) -> bool:
@@ -203,13 +209,11 @@ def _adoptable(book: Book, run: Run, task: Task, held: Held) -> bool:
     return task.epoch != book.epoch or (task.attempt, task.epoch) == (held.attempt, held.epoch)
 
 
-def _started(held: Held, fact: RunnerJoined) -> AttemptStarted:
-    return AttemptStarted(held.run, held.task, held.attempt, held.epoch, fact.runner)
-
-
 def runner_lost(book: Book, fact: RunnerLost, event: Event) -> Iterable[Command]:
     """Give away what a runner held; blame its death on what it was running."""
-    slot = book.runners.pop(fact.runner, None)
+    known = book.runners.get(fact.runner)
+    is_ours = known is not None and known.dying  # We ended it.
+    slot = book.part(fact.runner)
     if slot is None:
         for run_id in book.zombies.pop(fact.runner, ()):
             yield from settle(book, book.runs[run_id], event.id, event.at_s)
@@ -219,10 +223,10 @@ def runner_lost(book: Book, fact: RunnerLost, event: Event) -> Iterable[Command]
     head = slot.head
     leases = list(slot.queue.values())
     # Only the head can be to blame, and not for a death that we brought about.
-    if head is not None and not slot.dying and _is_held(book, slot, head):
+    if head is not None and not is_ours and _is_held(book, slot, head):
         # Its death is a decision to be journaled: it counts against the task.
         yield Record(event.id, _lost(head, fact, slot, event.at_s))
-        book.flows[head.run].held -= 1
+        book.let_go(slot, (head.run, head.task))
         leases.remove(head)
         # It may have ended without a word and one behind it been at work: those run alone, too, so
         # that the next death has one cause.
@@ -249,11 +253,15 @@ def _release(
     """Make the tasks of a runner that is gone ready for others."""
     for lease in leases:
         run = book.runs[lease.run]
-        book.flows[run.id].held -= 1
+        book.let_go(slot, (lease.run, lease.task))
         if _is_held(book, slot, lease):
             after = step(run.tasks[lease.task], RunnerGone(), run.retry, event.at_s)
             book.put(run, after)
             book.offer(run, after, alone=alone)
+
+
+def _timeout_s(run: Run, task: TaskId) -> float:
+    return run.stages[run.tasks[task].stage].timeout_s
 
 
 def _recall(

@@ -5,16 +5,19 @@ of what its run holds never disagree.
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable
 from typing import Protocol
 
 from rayorch.core.commands import EnsureRunners, Lease
 from rayorch.core.facts import Event, PlacementReady
-from rayorch.core.leasing import RunnerSlot
+from rayorch.core.leasing import Key, Kind, RunnerSlot
+from rayorch.core.queues import Routes
 from rayorch.core.run import ACTIVE, RUN_KINDS, RUN_TRANSITIONS, Flow, Run, RunState
+from rayorch.core.sharing import Cluster, Party
 from rayorch.core.task import Task, TaskLeased, TaskState, step
 from rayorch.errors import InvalidTransitionError, UnknownRunError
-from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId
+from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId, TenantId
 
 
 class AboutRun(Protocol):
@@ -53,10 +56,20 @@ class Book:
         self.runs: dict[RunId, Run] = {}
         self.flows: dict[RunId, Flow] = {}
         self.runners: dict[RunnerId, RunnerSlot] = {}
+        self.cluster = Cluster()
+        self.parties: dict[TenantId, Party] = {}
+        # Runners that may take more, so that nobody has to look at all of them: those with nothing
+        # to do, and those that have come closer to it since they were looked at last.
+        self.idle: dict[Kind, dict[RunnerId, RunnerSlot]] = {}
+        self.hungry: dict[Kind, dict[RunnerId, RunnerSlot]] = {}
+        self.deadlines: list[tuple[float, int, RunnerId, Lease]] = []  # heap of time-outs
+        self.timed = 0
+        self.strange: dict[RunnerId, RunnerSlot] = {}  # at work on what was given to others
+        self.steal_due_s = 0.0
         # Runners that lost their leases but may still write, and the runs that they wrote for.
         self.zombies: dict[RunnerId, frozenset[RunId]] = {}
-        self.turn = 0
-        self.ticked_s = 0.0
+        self.now_s = 0.0
+        self.noted_s = 0.0  # through when it is known for whom runners waited
 
     def run(self, fact: AboutRun) -> Run:
         """Return the run that a fact is about.
@@ -97,6 +110,11 @@ class Book:
             counts = self.flows[run.id].counts[task.stage]
             counts[before.state] -= 1
             counts[task.state] += 1
+            if TaskState.COMMITTED in {before.state, task.state}:
+                flow = self.flows[run.id]
+                number = flow.routes.class_of(task.id)
+                change = 1 if task.state is TaskState.COMMITTED else -1
+                flow.done[number] = flow.done.get(number, 0) + change
 
     def _next_attempt(self, run: Run, task: Task) -> int:
         """Return a number that no attempt has had under this leader: files are staged under it."""
@@ -115,18 +133,53 @@ class Book:
             version=run.version,
             shrink=task.shrink,
         )
-        self.hold(run, slot, lease, after, at_s)
+        self.hold(run, slot, lease, after)
         return lease
 
-    def hold(self, run: Run, slot: RunnerSlot, lease: Lease, task: Task, at_s: float) -> None:
+    # --- who holds what ------------------------------------------------------------------------
+
+    def hold(self, run: Run, slot: RunnerSlot, lease: Lease, task: Task) -> None:
         """Queue a lease on a runner."""
         self.put(run, task)
         key = (lease.run, lease.task)
+        if key in slot.queue:
+            slot.queue[key] = lease  # A runner may get a task again before it has let go of it.
+            return
         if slot.strange_s is not None and not slot.queue:
-            slot.strange_s = at_s  # It had nothing to begin until now.
-        # Counted once: a runner may get a task again before it has let go of it.
-        self.flows[run.id].held += key not in slot.queue
+            slot.strange_s = self.now_s  # It had nothing to begin until now.
+        flow = self.flows[run.id]
+        flow.held += 1
+        flow.on[slot.id] = flow.on.get(slot.id, 0) + 1
+        flow.served_s = self.now_s
+        if slot.holder is None:
+            self.party(run.tenant).take(slot)
+            _leave(self.idle, slot)
         slot.queue[key] = lease
+        if len(slot.queue) == 2:  # noqa: PLR2004 - one that runs, and one behind it.
+            self.parties[slot.holder or run.tenant].deep[slot.id] = slot
+
+    def let_go(self, slot: RunnerSlot, key: Key) -> None:
+        """Take a lease from a runner's queue."""
+        lease = slot.queue.pop(key)
+        slot.revoking.discard(key)
+        if lease is slot.started:
+            slot.started = None
+        flow = self.flows[lease.run]
+        flow.held -= 1
+        flow.on[slot.id] -= 1
+        if not flow.on[slot.id]:
+            del flow.on[slot.id]
+        assert slot.holder is not None
+        party = self.parties[slot.holder]
+        if len(slot.queue) == 1:
+            party.deep.pop(slot.id, None)
+        if not slot.queue:
+            party.leave(slot)
+            slot.alone = False
+        if not slot.dying:
+            _enter(self.hungry if slot.queue else self.idle, slot)
+            if not slot.queue:
+                _leave(self.hungry, slot)
 
     def forget(self, runner: RunnerId, fact: AboutAttempt) -> None:
         """Take the lease that a runner speaks of from its queue: it is done with it."""
@@ -136,17 +189,84 @@ class Book:
         key = (fact.run, fact.task)
         lease = slot.queue.get(key)
         if lease is not None and (lease.attempt, lease.epoch) == (fact.attempt, fact.epoch):
-            del slot.queue[key]
-            if lease is slot.started:
-                slot.started = None
-            self.flows[fact.run].held -= 1
-            slot.alone = slot.alone and bool(slot.queue)
+            self.let_go(slot, key)
         slot.revoking.discard(key)
+
+    def begin(self, slot: RunnerSlot, fact: AboutAttempt, timeout_s: float) -> None:
+        """Note that a runner began a lease, and when it will be too late for its end."""
+        lease = slot.begin((fact.run, fact.task), fact.attempt, fact.epoch, self.now_s)
+        if lease is not None and timeout_s:
+            self.timed += 1
+            due_s = self.now_s + timeout_s
+            heapq.heappush(self.deadlines, (due_s, self.timed, slot.id, lease))
+
+    def fed(self, slot: RunnerSlot, *, is_full: bool) -> None:
+        """Note that a runner was looked at: a full one is not, before it has ended something."""
+        if is_full:
+            _leave(self.hungry, slot)
+        elif slot.queue and not slot.dying:
+            _enter(self.hungry, slot)
+
+    def begin_strange(self, slot: RunnerSlot) -> None:
+        """Note that a runner works on what was given to others."""
+        slot.strange_s = self.now_s
+        self.strange[slot.id] = slot
+
+    # --- runners that come and go --------------------------------------------------------------
+
+    def join(self, slot: RunnerSlot) -> None:
+        """Take in a runner that holds nothing yet."""
+        self.runners[slot.id] = slot
+        self.cluster.count(slot, 1)
+        _enter(self.idle, slot)
+
+    def doom(self, slot: RunnerSlot) -> None:
+        """Give a runner nothing more: it is being ended, or gone."""
+        if slot.dying:
+            return
+        slot.dying = True
+        self.cluster.count(slot, -1)
+        _leave(self.idle, slot)
+        _leave(self.hungry, slot)
+
+    def part(self, runner: RunnerId) -> RunnerSlot | None:
+        """Take a runner out, with its queue as it is: `let_go` of each lease is to follow."""
+        slot = self.runners.pop(runner, None)
+        self.strange.pop(runner, None)
+        if slot is not None:
+            self.doom(slot)
+        return slot
+
+    def clear_runners(self) -> None:
+        """Forget all runners: nobody holds anything."""
+        self.runners.clear()
+        self.zombies.clear()
+        self.cluster = Cluster()
+        self.parties.clear()
+        self.idle.clear()
+        self.hungry.clear()
+        self.deadlines.clear()
+        self.strange.clear()
+
+    # --- whose turn it is ----------------------------------------------------------------------
+
+    def party(self, tenant: TenantId) -> Party:
+        """Return what is known of a tenant."""
+        found = self.parties.get(tenant)
+        if found is None:
+            found = self.parties[tenant] = Party(tenant)
+        return found
+
+    def enlist(self, run: Run) -> None:
+        """Let a run have its turns: something of it may be ready."""
+        self.party(run.tenant).runs[run.id] = None
 
     def offer(self, run: Run, task: Task, *, alone: bool = False) -> None:
         """Queue a ready task for the next leases; a suspect gets a runner to itself."""
         flow = self.flows[run.id]
+        flow.offered(self.now_s)
         _queue(run, flow, task, alone=bool(task.strikes) or alone)
+        self.enlist(run)
 
     def refill(self, run: Run) -> None:
         """Queue all of a run's open tasks afresh."""
@@ -154,6 +274,19 @@ class Book:
         after = self.flows[run.id] = flow_of(run)
         after.held, after.idle, after.solving = before.held, before.idle, before.solving
         after.given = before.given
+        after.on = before.on
+        after.served_s = self.now_s
+        self.enlist(run)
+
+
+def _enter(kinds: dict[Kind, dict[RunnerId, RunnerSlot]], slot: RunnerSlot) -> None:
+    kinds.setdefault(slot.kind, {})[slot.id] = slot
+
+
+def _leave(kinds: dict[Kind, dict[RunnerId, RunnerSlot]], slot: RunnerSlot) -> None:
+    some = kinds.get(slot.kind)
+    if some is not None and some.pop(slot.id, None) is not None and not some:
+        del kinds[slot.kind]
 
 
 def _queue(run: Run, flow: Flow, task: Task, *, alone: bool) -> None:
@@ -166,20 +299,26 @@ def _queue(run: Run, flow: Flow, task: Task, *, alone: bool) -> None:
 
 def flow_of(run: Run) -> Flow:
     """Return the volatile side of a run that nobody works on: what is open is ready or waits."""
-    flow = Flow(len(run.stages), run.placement)
+    flow = Flow(run.stages, run.placement)
     for task in run.tasks:
         flow.counts[task.stage][task.state] += 1
         if task.state is TaskState.READY:
             _queue(run, flow, task, alone=task.strikes > 0)
         elif task.state is TaskState.WAITING:
             heapq.heappush(flow.waiting, (task.since_s, task.id))
+    flow.done = done_of(run, flow.routes)
     return flow
+
+
+def done_of(run: Run, routes: Routes) -> dict[int, int]:
+    """Return how many tasks of each class are committed."""
+    committed = TaskState.COMMITTED
+    return Counter(routes.class_of(task.id) for task in run.tasks if task.state is committed)
 
 
 def ensure_runners(run: Run, flow: Flow, cause: EventId, at_s: float) -> Iterable[EnsureRunners]:
     """Ask for runners that fit every stage of a run, where its placement wants them now."""
-    cores = max(stage.cores for stage in run.stages)
-    memory_bytes = max(stage.memory_bytes for stage in run.stages)
+    cores, memory_bytes = flow.cores, flow.memory_bytes
     count_max = len(run.tasks) - run.committed
     placement = run.placement
     if placement is None or not placement.runners:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
+from rayorch.core.book import done_of
 from rayorch.core.facts import Event
 from rayorch.core.leasing import QUEUE_MAX, RunnerSlot
 from rayorch.core.machine import Machine
@@ -21,6 +22,8 @@ from rayorch.ids import RunId, RunnerId
 if TYPE_CHECKING:
     from rayorch.ids import TaskId
 
+CORES_OFF: Final = 1e-6
+"""By which sums of cores may be off, and no more."""
 WATCHED_A_EVENT: Final = 30
 """Tasks and leases that a `Watch` looks at for each event, on average."""
 
@@ -33,6 +36,7 @@ def check(machine: Machine) -> None:
     for slot in machine.runners.values():
         _check_slot(machine, slot)
     _check_leases(machine)
+    _check_indexes(machine)
     for run in machine.runs.values():
         flow = machine.flows[run.id]
         _check_run(run)
@@ -84,6 +88,9 @@ def _check_slot(machine: Machine, slot: RunnerSlot) -> None:
         _broken("a runner's queue is bounded", slot.id, len(slot.queue))
     if slot.alone and len(slot.queue) != 1:
         _broken("a suspect runs alone", slot.id, list(slot.queue))
+    tenants = {machine.runs[lease.run].tenant for lease in slot.queue.values()}
+    if tenants != ({slot.holder} if slot.holder is not None else set()):
+        _broken("a runner serves one tenant at a time", slot.id, slot.holder, tenants)
     for key, lease in slot.queue.items():
         if key != (lease.run, lease.task) or lease.run not in machine.runs:
             _broken("a lease is queued under its own run and task", slot.id, key, lease)
@@ -100,6 +107,46 @@ def _check_leases(machine: Machine) -> None:
     for run, flow in machine.flows.items():
         if flow.held != held[run]:
             _broken("`held` counts the leases of a run", run, flow.held, held[run])
+
+
+def _check_indexes(machine: Machine) -> None:
+    """What is kept along, so that nobody has to look for it, is what a look would find."""
+    book, slots = machine.book, list(machine.runners.values())
+    living = [slot for slot in slots if not slot.dying]
+    idle = {slot.id for slot in living if not slot.queue}
+    if idle != {runner for some in book.idle.values() for runner in some}:
+        _broken("runners with nothing to do are known", sorted(idle), book.idle)
+    hungry = {slot.id for some in book.hungry.values() for slot in some.values()}
+    if not hungry <= {slot.id for slot in living if slot.queue}:
+        _broken("only a living runner with leases may take more", sorted(hungry))
+    if book.cluster.slots != len(living) or book.cluster.living != Counter(s.pool for s in living):
+        _broken("living runners are counted", book.cluster.slots, book.cluster.living)
+    for party in book.parties.values():
+        mine = [slot for slot in slots if slot.holder == party.id]
+        if party.slots != len(mine) or abs(party.cores - sum(s.cores for s in mine)) > CORES_OFF:
+            _broken("what a tenant holds is counted", party.id, party.slots, len(mine))
+        if set(party.deep) != {slot.id for slot in mine if len(slot.queue) > 1}:
+            _broken("runners with leases behind the first are known", party.id, list(party.deep))
+    for run in machine.runs.values():
+        _check_run_indexes(machine, run)
+
+
+def _check_run_indexes(machine: Machine, run: Run) -> None:
+    flow = machine.flows[run.id]
+    on = Counter(
+        slot.id
+        for slot in machine.runners.values()
+        for lease in slot.queue.values()
+        if lease.run == run.id
+    )
+    if flow.on != on:
+        _broken("runners that hold a run's leases are known", run.id, flow.on, on)
+    done = {number: count for number, count in flow.done.items() if count}
+    if done != done_of(run, flow.routes):
+        _broken("committed tasks are counted by class", run.id, done)
+    has_work = run.state is RunState.RUNNING and (flow.ready or flow.suspects)
+    if has_work and run.id not in machine.book.party(run.tenant).runs:
+        _broken("a run with work has its turns", run.id)
 
 
 def _check_run(run: Run) -> None:

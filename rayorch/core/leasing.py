@@ -5,12 +5,12 @@ what it runs, and only the head is to blame when the runner dies.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from rayorch.core.commands import Lease, RevokeLeases
 from rayorch.core.facts import RunnerJoined
-from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId
+from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId, TenantId
 
 WINDOW_S: Final = 0.25
 """Work queued on a runner, so that it never waits for the scheduler."""
@@ -19,7 +19,12 @@ QUEUE_MIN: Final = 2
 QUEUE_MAX: Final = 2048
 """A bound on what one lost runner gives back, and on one message."""
 
+UNFILLED: Final = 2 * QUEUE_MAX
+"""More than twice of any queue: it has not been found full."""
+
 Key = tuple[RunId, TaskId]
+Kind = tuple[str, float, int]
+"""Pool, cores and memory: runners that are alike in these are alike to whoever gives leases."""
 
 
 class RunnerSlot:
@@ -29,7 +34,10 @@ class RunnerSlot:
         "alone",
         "cores",
         "dying",
+        "filled",
+        "holder",
         "id",
+        "kind",
         "memory_bytes",
         "pool",
         "queue",
@@ -44,6 +52,7 @@ class RunnerSlot:
         self.pool = joined.pool
         self.cores = joined.cores
         self.memory_bytes = joined.memory_bytes
+        self.kind: Kind = (joined.pool, joined.cores, joined.memory_bytes)
         self.queue: dict[Key, Lease] = {}
         self.revoking: set[Key] = set()
         self.started: Lease | None = None  # what the runner said it began last
@@ -52,21 +61,24 @@ class RunnerSlot:
         self.strange_s: float | None = None
         self.dying = False  # we ended it: nothing more for it, and no blame on what it runs
         self.alone = False  # runs a suspect: give it nothing else
+        self.holder: TenantId | None = None  # whose leases it has: of one tenant at a time
+        self.filled = UNFILLED  # leases that it had when it had no room for more
 
     @property
     def head(self) -> Lease | None:
         """The lease that runs now, or will next."""
         return next(iter(self.queue.values()), None)
 
-    def begin(self, key: Key, attempt: int, epoch: Epoch, at_s: float) -> None:
+    def begin(self, key: Key, attempt: int, epoch: Epoch, at_s: float) -> Lease | None:
         """Note that the runner began a lease: whatever order we thought of, it is the head."""
         if not self.holds(key, attempt, epoch):
-            return
+            return None
         lease = self.queue[key]
         self.started, self.started_s = lease, at_s
         self.strange_s = None
         if lease is not self.head:
             self.queue = {key: lease, **self.queue}
+        return lease
 
     def holds(self, key: Key, attempt: int, epoch: Epoch) -> bool:
         """Say whether an attempt is in the queue."""
@@ -101,28 +113,32 @@ def share(room: int, ready: int, runners: int) -> int:
 
 
 def steal(
-    runners: list[RunnerSlot], cause: EventId, serves: Callable[[RunnerSlot, Lease], bool]
+    idle: Sequence[RunnerSlot],
+    deep: Iterable[RunnerSlot],
+    cause: EventId,
+    serves: Callable[[RunnerSlot, Lease], bool],
 ) -> RevokeLeases | None:
     """Take back half of the longest unstarted queue for a runner that has nothing to do.
 
-    `serves` says whether a runner may run a lease: of others' it has no use.
+    `deep` are the runners with leases behind the first; `serves` says whether a runner may run a
+    lease: of others' it has no use.
     """
-    idle = [slot for slot in runners if not slot.queue and not slot.dying]
-    if not idle:
-        return None
-    for longest in sorted(runners, key=lambda slot: len(slot.queue), reverse=True):
+    for longest in sorted(deep, key=lambda slot: len(slot.queue), reverse=True):
         # The head may run already; a suspect's runner has nothing but the head.
         waiting = list(longest.queue.items())[1:]
-        if not waiting:
-            return None
         if longest.dying or not any(serves(slot, waiting[-1][1]) for slot in idle):
             continue
         if longest.revoking:
             return None  # Some are on their way already.
-        back = waiting[len(waiting) // 2 :]
-        longest.revoking.update(key for key, _ in back)
-        return RevokeLeases(cause, longest.id, tuple(lease for _, lease in back))
+        return take_back(longest, len(waiting) - len(waiting) // 2, cause)
     return None
+
+
+def take_back(slot: RunnerSlot, count: int, cause: EventId) -> RevokeLeases:
+    """Take back so many of the leases that a runner has not started, the last ones."""
+    back = list(slot.queue.items())[-count:]
+    slot.revoking.update(key for key, _ in back)
+    return RevokeLeases(cause, slot.id, tuple(lease for _, lease in back))
 
 
 def fits(slot: RunnerSlot, cores: float, memory_bytes: int) -> bool:
@@ -135,10 +151,12 @@ __all__ = [
     "QUEUE_MIN",
     "WINDOW_S",
     "Key",
+    "Kind",
     "RunnerId",
     "RunnerSlot",
     "fits",
     "queue_length",
     "share",
     "steal",
+    "take_back",
 ]

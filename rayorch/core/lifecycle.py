@@ -43,7 +43,7 @@ def submit(book: Book, fact: RunSubmitted, event: Event) -> Iterable[Command]:
         tenant=fact.tenant,
         priority=fact.priority,
     )
-    book.flows[fact.run] = Flow(len(fact.stages))
+    book.flows[fact.run] = Flow(fact.stages)
     yield MakePlan(event.id, fact.run)
 
 
@@ -61,7 +61,7 @@ def plan_ready(book: Book, fact: PlanReady, event: Event) -> Iterable[Command]:
     firsts = accumulate(fact.task_counts, initial=0)
     run.first_tasks = {s: TaskId(f) for s, f in enumerate(firsts) if s < len(run.stages)}
     run.unplanned = [stage for stage, shape in enumerate(run.stages) if shape.after]
-    book.flows[run.id] = flow_of(run)
+    book.refill(run)
     if run.state is RunState.PLANNING:
         book.enter(run, RunState.RUNNING, event)
         if run.tasks:
@@ -110,10 +110,10 @@ def cancel(book: Book, fact: RunCancelRequested, event: Event) -> Iterable[Comma
     # Once a sink may be visible the run is finished, not torn: `resume` does it.
     if run.state in ENDED or run.generation:
         return
-    for slot in book.runners.values():
+    for slot in [book.runners[runner] for runner in book.flows[run.id].on]:
         mine = [lease for key, lease in slot.queue.items() if key[0] == run.id]
         if mine and slot.head is mine[0]:
-            slot.dying = True
+            book.doom(slot)
             yield KillRunner(event.id, slot.id, f"run {run.id} was cancelled")
         elif mine:
             yield RevokeLeases(event.id, slot.id, tuple(mine))
@@ -202,7 +202,8 @@ def lead(book: Book, fact: Led, event: Event) -> Iterable[Command]:
             run.state, run.target = run.target, None
         elif fact.interrupts and run.state in ACTIVE - {RunState.PUBLISHING}:
             run.state = RunState.INTERRUPTED
+    book.clear_runners()
+    for run in book.runs.values():
         book.flows[run.id] = flow_of(run)
-    book.runners.clear()
-    book.zombies.clear()
+        book.enlist(run)
     return ()

@@ -118,6 +118,7 @@ class Machine:
         Raises: UnknownRunError, InvalidTransitionError; nothing has changed then.
         """
         fact = event.fact
+        self.book.now_s = event.at_s
         commands = tuple(HANDLERS[type(fact)](self.book, fact, event))
         self.through = event.id
         self.at_s = max(self.at_s, event.at_s)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from rayorch.core import ledger
-from rayorch.core.book import Book, ensure_runners, wanted_at
+from rayorch.core.book import Book, done_of, ensure_runners, wanted_at
 from rayorch.core.commands import Command, SolvePlacement
 from rayorch.core.facts import (
     AttemptFinished,
@@ -22,7 +22,6 @@ from rayorch.core.facts import (
 from rayorch.core.placed import ClassSeen, Observed
 from rayorch.core.queues import ReadyQueue, Routes
 from rayorch.core.run import ENDED, Flow, Run, RunState
-from rayorch.core.task import TaskState
 from rayorch.ids import EventId
 
 REVIEW_S: Final = 5.0
@@ -39,7 +38,7 @@ def placement_ready(book: Book, fact: PlacementReady, event: Event) -> Iterable[
         return
     run.placement = fact
     flow.review_due_s = event.at_s + REVIEW_S
-    flow.seen, flow.unserved = {}, {}
+    flow.seen, flow.unserved, flow.stranded, flow.stranded_due_s = {}, {}, (), 0.0
     _reroute(run, flow)
     if run.state is RunState.RUNNING and run.tasks:
         yield from ensure_runners(run, flow, event.id, event.at_s)
@@ -91,15 +90,14 @@ def observed(book: Book, run: Run, at_s: float) -> Observed:
     """Return what a run looks like now, for whoever plans it again."""
     flow = book.flows[run.id]
     classes = run.placement.classes if run.placement is not None else ()
-    done: Counter[int] = Counter()
-    for task in run.tasks:
-        if task.state is TaskState.COMMITTED:
-            done[flow.routes.class_of(task.id)] += 1
     running: Counter[tuple[int, str]] = Counter()
-    for slot in book.runners.values():
+    for slot in [book.runners[runner] for runner in flow.on]:
         if slot.started is not None and slot.started.run == run.id:
             running[flow.routes.class_of(slot.started.task), slot.pool] += 1
-    runners = Counter(slot.pool for slot in book.runners.values() if not slot.dying)
+    by_class: dict[int, list[tuple[str, int]]] = {}
+    for (number, pool), count in sorted(running.items()):
+        by_class.setdefault(number, []).append((pool, count))
+    runners = book.cluster.living
     seen = flow.seen
     return Observed(
         at_s=at_s,
@@ -107,15 +105,15 @@ def observed(book: Book, run: Run, at_s: float) -> Observed:
         classes=tuple(
             ClassSeen(
                 name=each.name,
-                done=done[number],
-                running=tuple((p, n) for (c, p), n in sorted(running.items()) if c == number),
+                done=flow.done.get(number, 0),
+                running=tuple(by_class.get(number, ())),
                 timed=seen.get(number, (0, 0.0))[0],
                 took=seen.get(number, (0, 0.0))[1],
             )
             for number, each in enumerate(classes)
         ),
         runners=tuple(sorted(runners.items())),
-        lost=tuple(sorted(pool for pool in flow.wanted if flow.wanted[pool] and not runners[pool])),
+        lost=tuple(sorted(pool for pool, n in flow.wanted.items() if n and pool not in runners)),
         spent_usd=ledger.spent_usd(run),
     )
 
@@ -137,7 +135,7 @@ def note_seconds(book: Book, run: Run, fact: AttemptFinished) -> None:
 
 def pool_lost(book: Book, pool: str, at_s: float) -> None:
     """Look at every plan at once that wanted runners of a pool which has none left."""
-    if any(slot.pool == pool for slot in book.runners.values()):
+    if pool in book.cluster.living:
         return
     for flow in book.flows.values():
         if flow.wanted.get(pool):
@@ -152,3 +150,6 @@ def _reroute(run: Run, flow: Flow) -> None:
     for old, new in zip(before, (flow.ready, flow.suspects), strict=True):
         for task in old:
             new.add(task, flow.routes.class_of(task))
+    flow.done = done_of(run, flow.routes)
+    flow.barren.clear()
+    flow.peers.clear()

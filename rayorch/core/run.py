@@ -11,8 +11,9 @@ began (`target`). A run that lost its control actor with its whole cluster is `i
 somebody resumes it.
 """
 
+from collections.abc import Sequence
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -40,6 +41,9 @@ from rayorch.core.queues import ReadyQueue, Routes
 from rayorch.core.task import Task, TaskState
 from rayorch.core.values import ErrorInfo, ExchangeResult, RetryLimits, SinkResult, StageShape
 from rayorch.ids import DEFAULT_TENANT, EventId, RunId, RunnerId, TaskId, TenantId
+
+if TYPE_CHECKING:
+    from rayorch.core.leasing import Kind
 
 FAILURES_KEPT_MAX: Final = 100
 """Failures that a run remembers with their text; the rest are counted."""
@@ -144,14 +148,20 @@ class Flow:
 
     __slots__ = (
         "aside",
+        "barren",
         "collected",
+        "cores",
         "counts",
         "cutting",
+        "done",
         "draining_since_s",
         "given",
         "held",
         "idle",
+        "memory_bytes",
+        "on",
         "paces",
+        "peers",
         "planning",
         "publish_due_s",
         "publishing",
@@ -161,7 +171,11 @@ class Flow:
         "second",
         "seconds",
         "seen",
+        "served_s",
         "solving",
+        "straggle_due_s",
+        "stranded",
+        "stranded_due_s",
         "suspects",
         "sweeping",
         "unserved",
@@ -169,11 +183,15 @@ class Flow:
         "wanted",
     )
 
-    def __init__(self, stages: int, placement: PlacementReady | None = None) -> None:
+    def __init__(
+        self, stages: Sequence[StageShape], placement: PlacementReady | None = None
+    ) -> None:
+        # What a runner must have: fused or not, it may get a task of every stage.
+        self.cores = max((stage.cores for stage in stages), default=0.0)
+        self.memory_bytes = max((stage.memory_bytes for stage in stages), default=0)
         # Tasks by state, for each stage: kept along, since to count a million takes a while.
-        self.counts: list[dict[TaskState, int]] = [
-            dict.fromkeys(TaskState, 0) for _ in range(stages)
-        ]
+        self.counts: list[dict[TaskState, int]] = [dict.fromkeys(TaskState, 0) for _ in stages]
+        self.done: dict[int, int] = {}  # class -> committed tasks, kept along likewise
         self.routes = Routes(placement)
         self.ready = ReadyQueue()
         self.suspects = ReadyQueue()
@@ -181,6 +199,14 @@ class Flow:
         # Of tasks that an earlier attempt committed, or came back to: the last one that was leased.
         self.given: dict[TaskId, int] = {}
         self.held = 0  # tasks leased or running
+        self.on: dict[RunnerId, int] = {}  # runners -> how many of the run's leases they have
+        self.barren: set[Kind] = set()  # runners of these kinds have found nothing ready
+        # pool -> pools whose runners serve the same classes, and when that was true of the cluster.
+        self.peers: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self.served_s = 0.0  # when it was given a lease last, or had nothing to be given
+        self.straggle_due_s = 0.0
+        self.stranded: tuple[int, ...] = ()  # classes that any runner may serve, for want of theirs
+        self.stranded_due_s = 0.0
         self.seconds: dict[int, float] = {}  # stage -> moving average of an attempt's seconds
         self.paces: dict[tuple[int, RunnerId], float] = {}  # the same of a stage on one runner
         self.second: dict[TaskId, tuple[RunnerId, RunnerId]] = {}  # stragglers -> who runs them
@@ -199,6 +225,12 @@ class Flow:
         self.seen: dict[int, tuple[int, float]] = {}  # class -> attempts, measured / expected
         self.unserved: dict[int, float] = {}  # class -> since when no runner of its pools lives
         self.idle: dict[str, float] = {}  # pool -> core seconds that its runners waited
+
+    def offered(self, at_s: float) -> None:
+        """Note that something became ready."""
+        self.barren.clear()
+        if not self.ready and not self.suspects:
+            self.served_s = at_s  # Nobody waited for anything until now.
 
 
 class Totals(msgspec.Struct, forbid_unknown_fields=True):

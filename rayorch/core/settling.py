@@ -1,5 +1,6 @@
 """Where a run goes by itself: publish when all is committed, end when all is visible, sweep."""
 
+import heapq
 from collections.abc import Iterable
 from typing import Final
 
@@ -71,7 +72,7 @@ def drain(book: Book, run: Run, target: RunState, event: Event) -> Iterable[Comm
     run.state, run.target = RunState.DRAINING, target
     flow = book.flows[run.id]
     flow.draining_since_s = event.at_s
-    for slot in book.runners.values():
+    for slot in [book.runners[runner] for runner in flow.on]:
         unstarted = [key for key in list(slot.queue)[1:] if key[0] == run.id]
         leases = tuple(slot.queue[key] for key in unstarted if key not in slot.revoking)
         if leases:
@@ -80,29 +81,40 @@ def drain(book: Book, run: Run, target: RunState, event: Event) -> Iterable[Comm
     yield from settle(book, run, event.id, event.at_s)
 
 
-def overdue(book: Book, slot: RunnerSlot, event: Event) -> Iterable[Command]:
-    """End the runner whose head has run past its time-out, or past the end of a draining run."""
-    head = slot.head
-    if head is None or slot.dying:
+def overdue(book: Book, event: Event) -> Iterable[Command]:
+    """End the runners whose task has run past its time-out."""
+    while book.deadlines and book.deadlines[0][0] < event.at_s:
+        _, _, runner, lease = heapq.heappop(book.deadlines)
+        slot = book.runners.get(runner)
+        # Only what the runner said it started: a lease that waits for its input is not late. Its
+        # task may be committed by another meanwhile: work without a use must end, too.
+        if slot is None or slot.started is not lease or slot.dying:
+            continue
+        run = book.runs[lease.run]
+        timeout_s = run.stages[lease.stage].timeout_s
+        if event.at_s - slot.started_s > timeout_s:  # Else it said so twice: the later counts.
+            book.doom(slot)
+            yield Record(event.id, _timed_out(run, slot, timeout_s))
+            yield KillRunner(
+                event.id, slot.id, f"task {lease.task} ran longer than {timeout_s:g} s"
+            )
+    for slot in list(book.strange.values()):
+        if slot.strange_s is None:
+            del book.strange[slot.id]  # It began what it holds.
+        elif slot.queue and not slot.dying and _is_strange(slot, event.at_s):
+            book.doom(slot)
+            yield KillRunner(event.id, slot.id, "it hangs in work that was given to others")
+
+
+def end_drain(book: Book, run: Run, event: Event) -> Iterable[Command]:
+    """End the runners that still work for a run which has drained for long enough."""
+    flow = book.flows[run.id]
+    if run.target is None or event.at_s - flow.draining_since_s <= DRAIN_S[run.target]:
         return
-    run = book.runs[head.run]
-    timeout_s = run.stages[head.stage].timeout_s
-    # Only what the runner said it started: a lease that waits for its input is not late. Its task
-    # may be committed by another meanwhile: work without a use must end, too.
-    if timeout_s and slot.started is head and event.at_s - slot.started_s > timeout_s:
-        slot.dying = True
-        yield Record(event.id, _timed_out(run, slot, timeout_s))
-        yield KillRunner(event.id, slot.id, f"task {head.task} ran longer than {timeout_s:g} s")
-    elif _is_strange(slot, event.at_s):
-        slot.dying = True
-        yield KillRunner(event.id, slot.id, "it hangs in work that was given to others")
-    elif (
-        run.state is RunState.DRAINING
-        and run.target is not None
-        and event.at_s - book.flows[run.id].draining_since_s > DRAIN_S[run.target]
-    ):
-        slot.dying = True
-        yield KillRunner(event.id, slot.id, f"run {run.id} is being stopped")
+    for slot in [book.runners[runner] for runner in flow.on]:
+        if not slot.dying and slot.head is not None and slot.head.run == run.id:
+            book.doom(slot)
+            yield KillRunner(event.id, slot.id, f"run {run.id} is being stopped")
 
 
 def _is_strange(slot: RunnerSlot, at_s: float) -> bool:

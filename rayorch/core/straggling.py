@@ -23,6 +23,8 @@ BEHIND: Final = 2.0
 """A task is far behind when it has taken so many times as long as its stage's usually do."""
 CUT_S: Final = 3.0
 """How long a task that was asked to be cut may take to come to such a place."""
+LOOK_S: Final = 0.5
+"""Between two looks for stragglers."""
 BEHIND_S_MIN: Final = 2.0
 """And at least so long: starting again costs, too."""
 LEFT_S_MIN: Final = 1.0
@@ -41,27 +43,30 @@ class _Late(NamedTuple):
 def second_tries(book: Book, run: Run, event: Event) -> Iterable[Command]:
     """Lease stragglers of a run once more, the furthest behind first, one to each idle runner."""
     flow = book.flows[run.id]
-    if flow.ready or flow.suspects or flow.waiting:
+    if not book.idle or flow.ready or flow.suspects or flow.waiting:
         return
-    idle = [slot for slot in book.runners.values() if not slot.queue and not slot.dying]
-    if not idle:
+    if event.at_s < flow.straggle_due_s:
         return
+    flow.straggle_due_s = event.at_s + LOOK_S
+    # One of a kind speaks for the others.
+    kinds = [next(iter(slots.values())) for slots in book.idle.values()]
     late = [
         each
         for each in _late(book, run, event.at_s)
-        if any(_may_run(book, run, slot, each.task) for slot in idle)
+        if any(_may_run(book, run, slot, each.task) for slot in kinds)
     ]
-    yield from _asked_to_be_cut(run, flow, late[: len(idle)], event)
+    idle_count = sum(len(slots) for slots in book.idle.values())
+    yield from _asked_to_be_cut(run, flow, late[:idle_count], event)
     for slot, task, _, is_behind in late:
         # What an operator makes of an exchange cannot be cut, and nobody waits for that.
         wait_s = 0.0 if run.stages[task.stage].after else CUT_S
         asked_s = flow.cutting.get(task.id, event.at_s)
         if not is_behind or event.at_s - asked_s < wait_s:
             continue
+        idle = (next(iter(slots.values())) for slots in book.idle.values())
         target = next((each for each in idle if _may_run(book, run, each, task)), None)
         if target is None:
             continue
-        idle.remove(target)
         lease = book.lease(run, target, task, event.at_s)
         flow.second[task.id] = (slot.id, target.id)
         taken_s = event.at_s - slot.started_s
@@ -127,7 +132,7 @@ def _late(book: Book, run: Run, at_s: float) -> list[_Late]:
     """Return the tasks that are far behind, or have much left, and run once: the worst first."""
     flow = book.flows[run.id]
     found = []
-    for slot in book.runners.values():
+    for slot in [book.runners[runner] for runner in flow.on]:
         lease = slot.started
         if lease is None or lease.run != run.id or slot.dying or lease.task in flow.second:
             continue
@@ -145,5 +150,6 @@ def _late(book: Book, run: Run, at_s: float) -> list[_Late]:
 
 
 def _may_run(book: Book, run: Run, slot: RunnerSlot, task: Task) -> bool:
-    fits = all(leasing.fits(slot, each.cores, each.memory_bytes) for each in run.stages)
-    return fits and book.flows[run.id].routes.serves(slot.pool, task.id)
+    flow = book.flows[run.id]
+    fits = leasing.fits(slot, flow.cores, flow.memory_bytes)
+    return fits and flow.routes.serves(slot.pool, task.id)

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from rayorch.core.commands import EnsureRunners, SendLeases, SolvePlacement
+from rayorch.core.dealing import STRANDED_S
 from rayorch.core.facts import PlacementFailed, PlacementKept, RunnerLost
-from rayorch.core.granting import STRANDED_S
 from rayorch.core.placed import PoolPrice, RunnersWanted, pack_classes, unpack_classes
 from rayorch.core.placing import REVIEW_S
 from rayorch.core.values import ErrorInfo

@@ -1,0 +1,264 @@
+"""Leases dealt out: which run's tasks go to which runner, and who has to make way for whom."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Final
+
+from rayorch.core import leasing
+from rayorch.core.book import Book
+from rayorch.core.commands import Command, Lease, SendLeases
+from rayorch.core.facts import Event
+from rayorch.core.leasing import RunnerSlot
+from rayorch.core.queues import ReadyQueue
+from rayorch.core.run import Flow, Run, RunState
+from rayorch.core.sharing import Party, Ranked, entitled, urgency
+from rayorch.core.task import Task, TaskState
+from rayorch.ids import RunId, TenantId
+
+STRANDED_S: Final = 60.0
+"""How long a class waits for a pool of its plan that has no runner, before any may serve it."""
+LOOK_S: Final = 1.0
+"""Between two looks for such classes."""
+STEAL_S: Final = 0.25
+"""After a look that found nothing to take back: the next one would find the same."""
+
+
+class Dealer:
+    """One tick's deal. What a tenant or a run holds changes as it goes, and the order with it."""
+
+    def __init__(self, book: Book, event: Event) -> None:
+        self._book = book
+        self._event = event
+        self._at_s = event.at_s
+        self._runs: dict[TenantId, Ranked[Run]] = {}
+        for party in book.parties.values():
+            for run_id in [each for each in party.runs if not self._has_work(each)]:
+                del party.runs[run_id]
+            for run_id in party.runs:
+                _note_stranded(book, book.flows[run_id], self._at_s)
+
+    # --- giving ----------------------------------------------------------------------------------
+
+    def deal(self) -> Iterable[Command]:
+        """Hand out what is ready, kind of runner by kind of runner."""
+        book = self._book
+        for kind in list(dict.fromkeys((*book.idle, *book.hungry))):
+            takers = [party for party in book.parties.values() if party.runs]
+            if not takers:
+                return
+            ranked = Ranked(takers, lambda party: party.share(book.cluster))
+            # Those that have nothing to do first. Runners of a kind are alike: one that nobody has
+            # work for, or its holder has none for, speaks for the others.
+            dry: set[TenantId | None] = set()
+            for slots in (book.idle, book.hungry):
+                for slot in list(slots.get(kind, {}).values()):
+                    if slot.alone or len(slot.queue) > slot.filled // 2:
+                        book.fed(slot, is_full=True)
+                    elif slot.holder in dry:
+                        continue
+                    elif leases := self._fill(slot, ranked):
+                        yield SendLeases(self._event.id, slot.id, tuple(leases))
+                    elif slot.filled == leasing.UNFILLED:
+                        dry.add(slot.holder)
+
+    def _fill(self, slot: RunnerSlot, ranked: Ranked[Party]) -> list[Lease]:
+        """Give a runner as much as it has room for, of whoever's turn it is."""
+        leases: list[Lease] = []
+        is_done = False  # Nothing to look at again before it has ended something.
+        while not is_done:
+            run, is_done = self._turn(slot, ranked)
+            if run is None:
+                break
+            flow = self._book.flows[run.id]
+            some, room = self._leases(run, flow, slot)
+            leases += some
+            is_done = slot.alone or not room
+            if len(some) < room and flow.ready.first(served(flow, slot.pool)) is not None:
+                break  # The last tasks of a run are spread, so that all its runners get some.
+        slot.filled = len(slot.queue) if is_done else leasing.UNFILLED
+        self._book.fed(slot, is_full=is_done)
+        return leases
+
+    def _turn(self, slot: RunnerSlot, ranked: Ranked[Party]) -> tuple[Run | None, bool]:
+        """Return the run that a runner is to serve next, if any; and whether to leave it alone."""
+        if slot.holder is None:
+            return next((run for each in ranked if (run := self.choice(each, slot))), None), False
+        holder = self._book.parties[slot.holder]
+        if any(self._choice_below(ranked, holder, slot)):
+            return None, True  # Let it run dry: the other is to have it.
+        return self.choice(holder, slot), False
+
+    def _choice_below(
+        self, parties: Iterable[Party], holder: Party, slot: RunnerSlot
+    ) -> Iterator[Run]:
+        """Find runs of tenants that a tenant is to leave a runner to: they hold less even then."""
+        cluster = self._book.cluster
+        share = holder.share(cluster, without=slot)
+        for party in parties:
+            if party.share(cluster) >= share:
+                return
+            if party is not holder and (run := self.choice(party, slot)) is not None:
+                yield run
+
+    def choice(self, party: Party, slot: RunnerSlot) -> Run | None:
+        """Return which of a tenant's runs a runner would serve, if any has something for it."""
+        order = self._runs.get(party.id)
+        if order is None:
+            runs = [self._book.runs[run_id] for run_id in party.runs]
+            order = self._runs[party.id] = Ranked(runs, self._rank)
+        return next((run for run in order if self._can_serve(slot, run)), None)
+
+    def _rank(self, run: Run) -> tuple[int, int]:
+        flow = self._book.flows[run.id]
+        return -urgency(run.priority, self._at_s - flow.served_s), len(flow.on)
+
+    def _has_work(self, run_id: RunId) -> bool:
+        run, flow = self._book.runs[run_id], self._book.flows[run_id]
+        return run.state is RunState.RUNNING and bool(flow.ready or flow.suspects)
+
+    def _can_serve(self, slot: RunnerSlot, run: Run) -> bool:
+        """Say whether something of a run is ready that a runner may take now."""
+        flow = self._book.flows[run.id]
+        if run.state is not RunState.RUNNING or slot.kind in flow.barren:
+            return False
+        if leasing.fits(slot, flow.cores, flow.memory_bytes):
+            classes = served(flow, slot.pool)
+            if flow.ready.first(classes) is not None:
+                return True
+            if flow.suspects.first(classes) is not None:
+                return not slot.queue
+        flow.barren.add(slot.kind)
+        return False
+
+    def _leases(self, run: Run, flow: Flow, slot: RunnerSlot) -> tuple[list[Lease], int]:
+        """Lease a runner what there is for it; return that, and how much it had room for."""
+        book = self._book
+        classes = served(flow, slot.pool)
+        if not slot.queue and flow.suspects.first(classes) is not None:
+            tasks = islice(_next(run, flow, flow.suspects, classes), 1)
+            leases = [book.lease(run, slot, each, self._at_s) for each in tasks]
+            slot.alone = bool(leases)
+            return leases, 1
+        first = flow.ready.first(classes)
+        room = slot.room(flow.seconds.get(run.tasks[first].stage)) if first is not None else 0
+        if not room:
+            return [], 0
+        tasks = islice(
+            _next(run, flow, flow.ready, classes), self._spread(flow, slot, classes, room)
+        )
+        return [book.lease(run, slot, each, self._at_s) for each in tasks], room
+
+    def _spread(self, flow: Flow, slot: RunnerSlot, classes: tuple[int, ...], room: int) -> int:
+        """Return how many leases one runner gets, so that the last ones go to all its peers."""
+        ready = flow.ready.count(classes)
+        cluster = self._book.cluster
+        if ready >= room * cluster.slots:
+            return room
+        known = flow.peers.get(slot.pool)
+        if known is None or known[0] != cluster.pools_changed:
+            alike = tuple(pool for pool in cluster.living if served(flow, pool) == classes)
+            known = flow.peers[slot.pool] = (cluster.pools_changed, alike)
+        peers = sum(cluster.living[pool] for pool in known[1])
+        return leasing.share(room, ready, max(1, peers))
+
+    # --- taking back -----------------------------------------------------------------------------
+
+    def make_way(self) -> Iterable[Command]:
+        """Take unstarted leases back from tenants that hold more than their part, for others.
+
+        Their runners take nothing new then (`_turn`), and are free when what runs on them ends.
+        """
+        book = self._book
+        hungry = [party for party in book.parties.values() if party.runs]
+        rich = [party for party in book.parties.values() if party.deep]
+        if not hungry or not rich or (hungry == rich and len(rich) == 1):
+            return
+        parts = entitled(
+            book.cluster.slots,
+            {p.id: (self._demand(p), p.weight) for p in book.parties.values() if self._demand(p)},
+        )
+        poor = [party for party in hungry if party.slots < parts[party.id]]
+        poor.sort(key=lambda party: party.share(book.cluster))
+        if not poor:
+            return
+        for party in rich:
+            giving = party.slots - parts.get(party.id, 0)
+            clear = party.slots - sum(not slot.revoking for slot in party.deep.values())
+            for slot in list(party.deep.values()) if giving > clear else ():
+                if clear >= giving:
+                    break
+                if slot.revoking or slot.dying:
+                    continue
+                if any(self._choice_below(poor, party, slot)):
+                    clear += 1
+                    yield leasing.take_back(slot, len(slot.queue) - 1, self._event.id)
+
+    def _demand(self, party: Party) -> int:
+        flows = [self._book.flows[run_id] for run_id in party.runs]
+        return party.slots + sum(len(flow.ready) + len(flow.suspects) for flow in flows)
+
+    def steal(self) -> Iterable[Command]:
+        """Take back what waits behind others, for a runner that has nothing to do."""
+        book = self._book
+        if not book.idle or self._at_s < book.steal_due_s:
+            return
+        # One of a kind speaks for the others.
+        idle = [next(iter(slots.values())) for slots in book.idle.values()]
+        deep = [slot for party in book.parties.values() for slot in party.deep.values()]
+        if not deep:
+            return
+        revoke = leasing.steal(idle, deep, self._event.id, self._may_take)
+        if revoke is not None:
+            yield revoke
+        else:
+            book.steal_due_s = self._at_s + STEAL_S
+
+    def _may_take(self, slot: RunnerSlot, lease: Lease) -> bool:
+        """Say whether a runner that has nothing to do could run a lease, and nothing else."""
+        flow = self._book.flows[lease.run]
+        if not leasing.fits(slot, flow.cores, flow.memory_bytes):
+            return False
+        if flow.ready.first(flow.routes.classes_for(slot.pool)) is not None:
+            return False
+        return flow.routes.serves(slot.pool, lease.task)
+
+
+def served(flow: Flow, pool: str) -> tuple[int, ...]:
+    """Return the classes of a run that runners of a pool may serve now, first to serve first."""
+    classes = flow.routes.classes_for(pool)
+    return (*classes, *flow.stranded) if flow.stranded else classes
+
+
+def _note_stranded(book: Book, flow: Flow, at_s: float) -> None:
+    """Note the classes whose pools have had no runner for so long that any runner may serve.
+
+    A plan is to save money, never to stop the work: pools that it counted on may not come.
+    """
+    if at_s < flow.stranded_due_s:
+        return
+    flow.stranded_due_s = at_s + LOOK_S
+    found = []
+    for number in {*flow.ready.classes(), *flow.suspects.classes()}:
+        pools = flow.routes.pools_of(number)
+        if not pools or not pools.isdisjoint(book.cluster.living):
+            flow.unserved.pop(number, None)
+        elif at_s - flow.unserved.setdefault(number, at_s) > STRANDED_S:
+            found.append(number)
+    stranded = tuple(sorted(found))
+    if stranded != flow.stranded:
+        flow.stranded = stranded
+        flow.barren.clear()
+        flow.peers.clear()
+
+
+def _next(run: Run, flow: Flow, queue: ReadyQueue, classes: tuple[int, ...]) -> Iterator[Task]:
+    """Take tasks from a queue, one after the other, as long as somebody wants them."""
+    while (task_id := queue.pop(classes)) is not None:
+        task = run.tasks[task_id]
+        # One that was committed or cancelled since is queued for nothing.
+        if task.state is not TaskState.READY:
+            continue
+        if task.stage in run.unplanned:
+            flow.aside.setdefault(task.stage, []).append(task.id)  # What it reads was lost.
+        else:
+            yield task
