@@ -89,6 +89,11 @@ class Partial:
         """How many rows came in, and how many have left."""
         return {"rows_in": self.counts.rows_in, "rows_out": self.counts.rows_out}
 
+    @property
+    def pays(self) -> bool:
+        """Whether rows are merged; False once so few were of one key that it was given up."""
+        return self._pays is not False
+
     def add(self, table: pa.Table) -> list[pa.Table]:
         """Take rows; return states that must leave now."""
         self.counts.rows_in += table.num_rows

@@ -4,7 +4,7 @@ A stage is divided once. When an exchange file is lost and written anew, only wh
 changes: the division stays, because some of its tasks may be committed by then.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import pyarrow as pa
@@ -15,6 +15,7 @@ from rayorch.exchange import (
     ExchangeIndex,
     ExchangePart,
     PlanLimits,
+    Reason,
     ReduceSplit,
     check_sides,
     dump_split,
@@ -48,8 +49,11 @@ def cut_stage(
     for writer, result in written:
         sides[result.side].append(load_part(result.payload))
         writers[result.side].append(writer)
+    made = _divided(exchange, sides, limits)
     made = msgspec.structs.replace(
-        _divided(exchange, sides, limits), rows_schema=_rows_schema(exchange, written)
+        made,
+        rows_schema=_rows_schema(exchange, written),
+        notes=(*_merged_before(written), *made.notes),
     )
     plan = keep_plan(home, run, exchange.consumer, made)
     if (plan.rows, plan.layouts) != (made.rows, made.layouts):
@@ -58,6 +62,24 @@ def cut_stage(
     found = ReduceInput(ExchangeIndex(sides).dump(), names)
     keep_input(home, run, exchange.consumer, revision, found)
     return plan
+
+
+def _merged_before(written: Sequence[Written]) -> Iterator[str]:
+    """Say what merging rows before the exchange came to, where the operator can do so."""
+    results = [result for _, result in written if result.rows_in]
+    if not results:
+        return
+    rows_in = sum(result.rows_in for result in results)
+    sent = sum(result.rows for result in results)
+    gave_up = sum(not result.paid for result in results)
+    numbers = {"rows": rows_in, "sent": sent, "share": round(sent / rows_in, 3)}
+    decision = "rows of one key merged before the exchange"
+    if gave_up == len(results):
+        decision = "rows sent as they are"
+    why = "a task merges them while that leaves three rows of four, or fewer"
+    if gave_up:
+        numbers |= {"tasks": len(results), "gave_up": gave_up}
+    yield str(Reason(decision, why, numbers))
 
 
 def _divided(

@@ -104,6 +104,8 @@ class EdgeWriter:
             side=self._edge.side,
             rows=part.rows,
             size_bytes=part.size_bytes,
+            rows_in=0 if self._partial is None else self._partial.counts.rows_in,
+            paid=self._partial is None or self._partial.pays,
             rows_schema=b""
             if not isinstance(self._code, AggregateCode)
             else _rows_of(self._schema),
@@ -158,7 +160,8 @@ class ExchangeReader:
     @property
     def schema(self) -> pa.Schema:
         """The columns that the operator makes. Raises: AttemptError `user`, of a function."""
-        return self._kernel(guarded(self._exchange, self._limits)).schema
+        code = guarded(self._exchange, self._limits)
+        return self._kernel(code, self._limits.memory_bytes // KERNEL_SHARE).schema
 
     def batches(self, split: Split, batch_bytes: int) -> Iterator[pa.Table]:
         """Yield what the operator makes of one task's rows.
@@ -168,27 +171,30 @@ class ExchangeReader:
         code = guarded(self._exchange, self._limits)
         # Batches are halved for each time that memory ran out; a kernel works as many parts of its
         # keys instead, one after the other.
-        passes = max(1, batch_bytes_of(self._limits.memory_bytes) // batch_bytes)
+        shrunk = max(1, batch_bytes_of(self._limits.memory_bytes) // batch_bytes)
         keying = keying_of(code)
-        if not isinstance(keying, HashKeys) or keying.columns == ():
-            # Without keys, every part would have a row of its own: the totals of its rows.
-            passes = 1
+        # Without keys, every part would have a row of its own: the totals of its rows.
+        passes = shrunk if isinstance(keying, HashKeys) and keying.columns != () else 1
+        kernel_bytes = self._limits.memory_bytes // KERNEL_SHARE
+        if passes == 1:
+            # What has no parts has less memory instead, and spills sooner.
+            kernel_bytes //= shrunk
         for number in range(passes):
             sides = [
                 self._side(split, side, number, passes) for side in range(self._exchange.sides)
             ]
-            yield from self._kernel(code).run(sides)
+            yield from self._kernel(code, kernel_bytes).run(sides)
 
     def describe(self, split: Split) -> str:
         """Say what a task reads."""
         return f"task {split.hi} of the exchange before {self._exchange.name!r}"
 
-    def _kernel(self, code: OperatorCode) -> Kernel:
+    def _kernel(self, code: OperatorCode, memory_bytes: int) -> Kernel:
         plan = self._known_plan()
         return open_kernel(
             code,
             tuple(_loaded(data) for data in plan.schemas),
-            memory_bytes=self._limits.memory_bytes // KERNEL_SHARE,
+            memory_bytes=memory_bytes,
             spill_dir=tempfile.gettempdir(),
             rows=_loaded(plan.rows_schema) if plan.rows_schema else None,
         )

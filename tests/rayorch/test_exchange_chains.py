@@ -12,6 +12,7 @@ import pytest
 
 import rayorch as ro
 from rayorch.api import Dataset
+from rayorch.core.facts import StagePlanned
 from tests.rayorch.exchanges import (
     DIVISIONS,
     Division,
@@ -21,6 +22,7 @@ from tests.rayorch.exchanges import (
     outputs_of,
     registered,
     rows_of,
+    run_divided,
 )
 
 DIVIDED = DIVISIONS[2]
@@ -34,6 +36,24 @@ def tables(skew: str = "half", rows: int = 500) -> dict[str, pa.Table]:
         "l": keyed_table(random, skew, rows, ("text", "int")),
         "r": right.rename_columns(["k0", "k1", "m"]),
     }
+
+
+@pytest.mark.parametrize(
+    ("keys", "decision"),
+    [(100, "rows of one key merged before the exchange"), (60_000, "rows sent as they are")],
+)
+def test_what_merging_before_an_exchange_came_to_is_said(keys: int, decision: str) -> None:
+    table = pa.table({"k": np.arange(60_000) % keys, "n": np.arange(60_000)})
+
+    def build(t: Dataset) -> Mapping[str, Dataset]:
+        return {"out": t.aggregate("sums", by="k", total=("n", "sum"))}
+
+    done = run_divided(build, {"t": table})
+
+    planned = next(event.fact for event in done.events if isinstance(event.fact, StagePlanned))
+    note = next(note for note in planned.notes if note.startswith(decision))
+    assert f"(rows=60000, sent={keys}, share={round(keys / 60_000, 3):g}" in note
+    assert done.outputs["out"].num_rows == keys
 
 
 @pytest.mark.parametrize("division", DIVISIONS, ids=lambda division: f"{division.slots} slots")

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +254,46 @@ def check(name: str, skew: str, division: Division, seed: int) -> None:
 )
 def test_an_operator_equals_its_query(name: str, skew: str, division: Division) -> None:
     check(name, skew, division, seed=len(name) * len(skew))
+
+
+def _approximate(by: list[str], left: Dataset, _: Dataset) -> Dataset:
+    return left.aggregate(
+        "done",
+        by=by,
+        kinds=("id", "approx_count_distinct"),
+        middle=("n", "approx_quantile", 0.5),
+        high=("x", "approx_quantile", 0.9),
+    )
+
+
+def _nearest(by: list[str], left: Dataset, right: Dataset) -> Dataset:
+    # Of rows of one time any is nearest: only what these share may be compared.
+    states = right.select(["k0", "at"], output="states")
+    within = timedelta(seconds=3)
+    return left.join_asof(
+        "done", states, on="at", by=by, direction="nearest", tolerance=within
+    ).select(["id", "k0", "at", "at_right"], output="chosen")
+
+
+NO_QUERY = {"approximate": _approximate, "as-of nearest": _nearest}
+
+
+@pytest.mark.parametrize("name", NO_QUERY)
+@pytest.mark.parametrize("skew", SKEWS)
+def test_what_no_query_says_does_not_depend_on_the_division(name: str, skew: str) -> None:
+    random = np.random.default_rng(len(skew))
+    tables = {"l": keyed_table(random, skew, ROWS)}
+    if name != "approximate":
+        tables["r"] = keyed_table(random, "even", 60)
+
+    def build(l: Dataset, r: Dataset | None = None) -> Mapping[str, Dataset]:  # noqa: E741
+        return {"out": NO_QUERY[name](["k0"], l, l if r is None else r)}
+
+    whole, *others = (outputs_of(build, tables, division)["out"] for division in DIVISIONS)
+
+    assert (whole.num_rows > 0) == (skew != "empty")
+    for other in others:
+        assert rows_of(other) == rows_of(whole), (name, skew)
 
 
 @pytest.mark.slow

@@ -44,6 +44,7 @@ def test_explain_says_how_a_stage_was_cut_and_by_which_numbers(
     lines = steady(said.out).splitlines()
     assert "  totals    1 task of what was measured" in lines
     assert any("so many fit in memory" in line and "mib=" in line for line in lines)
+    assert any("rows sent as they are" in line and "share=1" in line for line in lines)
     plan = joined("explain", "last", "--json").document["plan"]
     assert [stage["tasks"] for stage in plan] == [1, 1, 1]
     assert "ranges read" in plan[2]["why"]
