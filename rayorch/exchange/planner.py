@@ -93,7 +93,11 @@ def _finished(
     splits = tuple(_split(number, task, sides) for number, task in enumerate(drawn.tasks))
     requests = sum(split.requests for split in (*before, *splits))
     numbers = {"requests": float(requests), "usd": requests * limits.request_usd}
-    reasons.append(Reason(f"{requests} ranges read", "neighbours are read as one", numbers))
+    reasons.append(
+        Reason(
+            f"{requests} ranges read", "neighbours are read as one, small tasks together", numbers
+        )
+    )
     even = max(worst_over_mean(drawn.tasks), worst_over_mean(drawn.before))
     numbers = {"slowest_over_mean": round(even, 4)}
     reasons.append(Reason("tasks of even size", "measured bytes of each", numbers))
