@@ -20,9 +20,10 @@ from benchmarks.keyed.data import (
     shrunk,
 )
 from benchmarks.keyed.jobs import KEYED
-from benchmarks.keyed.own import keyed_pipeline
+from benchmarks.keyed.own import exchange_pipeline, keyed_pipeline
 from benchmarks.sides import duckdb_one, polars_one
 from benchmarks.verify import disorder_of, expected, of_files
+from benchmarks.workloads.memory import MEMORY_SQL
 from rayorch import Pipeline, read, run
 
 OTHER = {"join": ITEM, "join-wide": ITEM, "asof": STATE}
@@ -59,6 +60,28 @@ def test_every_side_makes_what_the_sql_says(kind: str, side: str, tmp_path: Path
     assert of_files(files, wanted) == wanted
     if KEYED[kind].order:
         assert disorder_of(files, KEYED[kind].order) == ""
+
+
+@pytest.mark.parametrize("kind", MEMORY_SQL)
+def test_what_is_weighed_makes_what_its_sql_says(kind: str, tmp_path: Path) -> None:
+    job = job_of(f"memory-{kind}", tmp_path)
+    pipeline = Pipeline("p")
+    keyed_pipeline(pipeline, job)
+
+    run(pipeline, home=str(tmp_path / "home"), executor="in-process")
+
+    wanted = expected(job.source, MEMORY_SQL[kind])
+    assert wanted.rows
+    assert of_files(list(read(job.target).files), wanted) == wanted
+
+
+def test_as_many_tasks_fill_a_wide_exchange_as_read_it(tmp_path: Path) -> None:
+    pipeline = Pipeline("p")
+    exchange_pipeline(pipeline, Job("wide", rows=2_000, tasks=7))
+
+    done = run(pipeline, home=str(tmp_path / "home"), executor="in-process")
+
+    assert done.view.tasks == 14
 
 
 def test_disorder_is_seen_within_a_file_and_between_files(tmp_path: Path) -> None:
