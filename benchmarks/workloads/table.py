@@ -9,6 +9,7 @@ from benchmarks.workloads.core import core
 from benchmarks.workloads.files import scan, tiny
 from benchmarks.workloads.keyed import keyed, skew
 from benchmarks.workloads.memory import memory, memory_keyed
+from benchmarks.workloads.recovery import recovery
 from benchmarks.workloads.straggler import throttled
 from benchmarks.workloads.tasks import noop, pareto, startup, submit
 from benchmarks.workloads.wide import wide_exchange
@@ -16,6 +17,7 @@ from benchmarks.workloads.wide import wide_exchange
 WORKLOADS: Final[dict[str, Callable[[Session], None]]] = {
     "startup": startup,
     "core": core,
+    "recovery": recovery,
     "submit": submit,
     "noop": noop,
     "pareto": pareto,

@@ -255,12 +255,16 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
     LazyCommand(
         "doctor",
         work="rayorch.cli.doctor:doctor",
-        help="Check Python, Ray, the home's store, credentials and disk; say what to do.",
+        help="Check Python, Ray, the home's store, credentials and disk; say what to do.\n\n"
+        "Of the home's store, and of that of each URL given, it says what was found to hold: "
+        "whether it can be written and read, and gives a name to one of many contenders. What it "
+        "writes there it removes again.",
         examples=(
             ("rayorch doctor", "this machine and the usual home"),
             ("rayorch doctor --home s3://lake/_rayorch", "another home and its credentials"),
+            ("rayorch doctor s3://lake/sales gs://other", "places that runs write to, too"),
         ),
-        params=[_HOME, _JSON],
+        params=[click.Argument(["urls"], metavar="[URL]...", nargs=-1), _HOME, _JSON],
     ),
     LazyCommand(
         "fsck",

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Final, Literal
 
@@ -25,6 +26,7 @@ from connectors.errors import (
     UnsafeStoreError,
 )
 from connectors.probe import probe_exclusive_create
+from connectors.store import Store, open_store
 from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document
 from rayorch.cli.reading import HomeReader, find_leader, metrics_text
@@ -87,11 +89,11 @@ def doctor(options: Options) -> int:
     """Print what was found; the exit code is 1 if anything would keep a run from working."""
     at = connection(options.home)
     findings: list[Finding] = []
-    for check in CHECKS:
-        for finding in check(at):
-            findings.append(finding)
-            if not options.as_json:
-                _print(finding)
+    looks = [*(check(at) for check in CHECKS), *(check_url(url) for url in options.urls)]
+    for finding in chain.from_iterable(looks):
+        findings.append(finding)
+        if not options.as_json:
+            _print(finding)
     failed = sum(finding.status == "fail" for finding in findings)
     if options.as_json:
         print_document({"ok": not failed, "findings": findings})
@@ -163,35 +165,55 @@ def _reached(check: str, address: str, fix: str) -> Finding:
 
 def check_home(at: Connection) -> Findings:
     """The home can be written, read, and raced for; then, its journal folds."""
-    store = at.home.store
+    is_usable = False
+    for finding in check_place("home", at.home.store):
+        is_usable = is_usable or finding.check == "race"
+        yield finding
+    if is_usable:
+        yield from _journal(at)
+
+
+def check_place(name: str, store: Store) -> Findings:
+    """A store can be written and read, and what it promises; what it keeps is raced for."""
     key, data = f".probe/doctor-{new_nonce()}", b"rayorch doctor"
     try:
         store.put(key, data)
         same = store.get(key) == data
         store.delete([key])
     except ConnectorError as error:
-        yield Finding("home", "fail", str(error), _store_fix(store.url, error))
+        yield Finding(name, "fail", str(error), _store_fix(store.url, error))
         return
     if not same:
-        fix = "keep the home on a local disk, s3://, gs:// or az://"
-        yield Finding("home", "fail", f"{store.url} does not return what was written", fix)
+        fix = f"keep the {name} on a local disk, s3://, gs:// or az://"
+        yield Finding(name, "fail", f"{store.url} does not return what was written", fix)
         return
-    yield Finding("home", "ok", f"{store.url} can be written and read")
-    yield from _race(at)
+    yield Finding(name, "ok", f"{store.url} can be written and read")
+    yield from _race(store)
     promises = store.promises
+    seen = "a read sees every write before it" if promises.read_after_write else "reads may lag"
+    yield Finding("promises", "ok" if promises.read_after_write else "warn", seen)
     if not promises.durable:
         fix = "fine for tests; a run cannot be resumed after a power cut"
         yield Finding("durable", "warn", f"writes may be lost with the machine: {store.url}", fix)
     if promises.note:
         yield Finding("note", "ok", promises.note)
-    yield from _journal(at)
 
 
-def _race(at: Connection) -> Findings:
+def check_url(url: str) -> Findings:
+    """A place to read from or write to can be opened, and what its store promises."""
     try:
-        report = probe_exclusive_create(at.home.store)
+        store = open_store(url)
+    except ConnectorError as error:
+        yield Finding("place", "fail", str(error), "`connectors/README.md` lists what opens")
+        return
+    yield from check_place("place", store)
+
+
+def _race(store: Store) -> Findings:
+    try:
+        report = probe_exclusive_create(store)
     except StoreError as error:
-        yield Finding("race", "fail", str(error), _store_fix(at.home.url, error))
+        yield Finding("race", "fail", str(error), _store_fix(store.url, error))
         return
     said = f"{report.contenders} contenders, {counted(report.rounds, 'round')}"
     if report.atomic:

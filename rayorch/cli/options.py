@@ -45,6 +45,7 @@ class Options:
     nodes: int | None = None
     tasks: int | None = None
     home_given: str | None = None  # as an argument
+    urls: tuple[str, ...] = ()
     repair: bool = False
     salvage: bool = False
     quick: bool = False

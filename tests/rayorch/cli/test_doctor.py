@@ -125,3 +125,22 @@ def test_a_command_on_a_damaged_journal_says_what_to_do_next(shell: Shell) -> No
     error, advice = said.err.splitlines()
     assert error.startswith("error: the journal is damaged: ")
     assert "`rayorch fsck HOME --repair` mends what can be" in advice
+
+
+def test_what_the_store_of_a_place_promises_is_probed_and_told(shell: Shell) -> None:
+    said = shell("doctor", str(shell.folder / "lake"), "memory://doctor-place")
+
+    assert said.code == 0
+    assert "ok    place          file://FOLDER/lake can be written and read" in said.out
+    assert "ok    place          memory://doctor-place can be written and read" in said.out
+    assert said.out.count("one winner for each key") == 3
+    assert said.out.count("a read sees every write before it") == 3
+    assert not [path for path in (shell.folder / "lake").rglob("*") if path.is_file()]
+
+
+def test_a_place_that_nothing_can_open_fails_with_its_reason(shell: Shell) -> None:
+    said = shell("doctor", "s4://lake")
+
+    assert said.code == 1
+    assert "FAIL  place" in said.out
+    assert "did you mean s3://" in said.out
