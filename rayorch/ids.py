@@ -12,6 +12,9 @@ TaskId = NewType("TaskId", int)
 RunnerId = NewType("RunnerId", str)
 """One incarnation of a runner. A restarted runner has a new id."""
 
+NodeId = NewType("NodeId", str)
+"""One incarnation of a machine of the cluster."""
+
 Epoch = NewType("Epoch", int)
 """The incarnation of the control actor: the number of its fence segment in the journal."""
 

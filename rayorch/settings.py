@@ -12,6 +12,8 @@ from rayorch.errors import SettingsError, near_miss
 ExecutorName = Literal["ray", "in-process"]
 EXECUTORS: Final[tuple[str, ...]] = get_args(ExecutorName)
 HOME_USUAL: Final = "~/.rayorch"
+AWS_METADATA_URL: Final = "http://169.254.169.254"
+GCP_METADATA_URL: Final = "http://metadata.google.internal"
 
 
 class Settings(BaseModel):
@@ -22,6 +24,29 @@ class Settings(BaseModel):
     home: str
     executor: ExecutorName = "ray"
     ray_address: str | None = None
+
+
+class Metadata(BaseModel):
+    """Where a machine asks what its cloud says of it; "" where it is not to ask."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    aws_url: str = AWS_METADATA_URL
+    gcp_url: str = GCP_METADATA_URL
+
+
+def load_metadata(environ: Mapping[str, str]) -> Metadata:
+    """Return where to ask, by the variables that the clouds' own clients read.
+
+    AWS_EC2_METADATA_DISABLED, AWS_EC2_METADATA_SERVICE_ENDPOINT and GCE_METADATA_HOST are read.
+    """
+    disabled = environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true"
+    aws_url = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or AWS_METADATA_URL
+    host = environ.get("GCE_METADATA_HOST")
+    return Metadata(
+        aws_url="" if disabled else aws_url,
+        gcp_url=f"http://{host}" if host else GCP_METADATA_URL,
+    )
 
 
 def load_settings(

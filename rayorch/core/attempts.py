@@ -4,7 +4,9 @@ import heapq
 from collections.abc import Iterable
 from typing import Final
 
-from rayorch.core import ledger, placing, settling, staging, straggling
+from msgspec.structs import replace
+
+from rayorch.core import ledger, nodes, placing, settling, staging, straggling
 from rayorch.core.book import Book, ensure_runners
 from rayorch.core.commands import (
     Command,
@@ -127,6 +129,8 @@ def attempt_started(book: Book, fact: AttemptStarted, event: Event) -> Iterable[
         return
     if slot.holds((fact.run, fact.task), fact.attempt, fact.epoch):
         book.begin(slot, fact, run.stages[stage].timeout_s)
+        if slot.leaving:
+            yield from nodes.cut_short(book, slot, event.id)
     elif slot.started is None:
         # A lease that reached it after it was given away, or old news. It is to let go of it; one
         # that hangs in it is ended (`settling.overdue`), for what is queued behind it waits.
@@ -169,6 +173,8 @@ def runner_joined(book: Book, fact: RunnerJoined, event: Event) -> Iterable[Comm
         yield KillRunner(event.id, fact.runner, "it works for a run that is over")
     elif stale:
         yield RevokeLeases(event.id, fact.runner, tuple(stale))
+    if fact.node in book.draining:
+        yield from nodes.vacate(book, slot, event.id)
     for run_id in dict.fromkeys(lease.run for lease in leases):
         yield from settle(book, book.runs[run_id], event.id, event.at_s)
 
@@ -218,6 +224,8 @@ def runner_lost(book: Book, fact: RunnerLost, event: Event) -> Iterable[Command]
         for run_id in book.zombies.pop(fact.runner, ()):
             yield from settle(book, book.runs[run_id], event.id, event.at_s)
         return
+    # Whoever saw the runner die may not know yet that its machine was being taken away.
+    kind = "preempted" if slot.leaving and fact.kind == "lost" else fact.kind
     if fact.silent:
         book.zombies[fact.runner] = frozenset(run_id for run_id, _ in slot.queue)
     head = slot.head
@@ -225,13 +233,14 @@ def runner_lost(book: Book, fact: RunnerLost, event: Event) -> Iterable[Command]
     # Only the head can be to blame, and not for a death that we brought about.
     if head is not None and not is_ours and _is_held(book, slot, head):
         # Its death is a decision to be journaled: it counts against the task.
-        yield Record(event.id, _lost(head, fact, slot, event.at_s))
+        yield Record(event.id, _lost(head, replace(fact, kind=kind), slot, event.at_s))
         book.let_go(slot, (head.run, head.task))
         leases.remove(head)
         # It may have ended without a word and one behind it been at work: those run alone, too, so
         # that the next death has one cause.
-        _release(book, slot, leases[:SUSPECTS_MAX], event, alone=True)
-        leases = leases[SUSPECTS_MAX:]
+        if kind != "preempted":
+            _release(book, slot, leases[:SUSPECTS_MAX], event, alone=True)
+            leases = leases[SUSPECTS_MAX:]
     _release(book, slot, leases, event)
     placing.pool_lost(book, slot.pool, event.at_s)
     for run in book.runs.values():

@@ -10,14 +10,14 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from rayorch.core.commands import EnsureRunners, Lease
-from rayorch.core.facts import Event, PlacementReady
+from rayorch.core.facts import Event, NodeDraining, NodeJoined, PlacementReady
 from rayorch.core.leasing import Key, Kind, RunnerSlot
 from rayorch.core.queues import Routes
 from rayorch.core.run import ACTIVE, RUN_KINDS, RUN_TRANSITIONS, Flow, Run, RunState
 from rayorch.core.sharing import Cluster, Party
 from rayorch.core.task import Task, TaskLeased, TaskState, step
 from rayorch.errors import InvalidTransitionError, UnknownRunError
-from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId, TenantId
+from rayorch.ids import Epoch, EventId, NodeId, RunId, RunnerId, TaskId, TenantId
 
 
 class AboutRun(Protocol):
@@ -68,6 +68,9 @@ class Book:
         self.steal_due_s = 0.0
         # Runners that lost their leases but may still write, and the runs that they wrote for.
         self.zombies: dict[RunnerId, frozenset[RunId]] = {}
+        self.nodes: dict[NodeId, NodeJoined] = {}
+        self.draining: dict[NodeId, NodeDraining] = {}
+        self.leaving: dict[RunnerId, RunnerSlot] = {}  # on nodes that are being taken away
         self.now_s = 0.0
         self.noted_s = 0.0  # through when it is known for whom runners waited
 
@@ -176,7 +179,7 @@ class Book:
         if not slot.queue:
             party.leave(slot)
             slot.alone = False
-        if not slot.dying:
+        if not slot.shut:
             _enter(self.hungry if slot.queue else self.idle, slot)
             if not slot.queue:
                 _leave(self.hungry, slot)
@@ -204,7 +207,7 @@ class Book:
         """Note that a runner was looked at: a full one is not, before it has ended something."""
         if is_full:
             _leave(self.hungry, slot)
-        elif slot.queue and not slot.dying:
+        elif slot.queue and not slot.shut:
             _enter(self.hungry, slot)
 
     def begin_strange(self, slot: RunnerSlot) -> None:
@@ -222,9 +225,19 @@ class Book:
 
     def doom(self, slot: RunnerSlot) -> None:
         """Give a runner nothing more: it is being ended, or gone."""
-        if slot.dying:
-            return
         slot.dying = True
+        self._shut(slot)
+
+    def vacate(self, slot: RunnerSlot) -> None:
+        """Give a runner nothing more: its node is being taken away."""
+        slot.leaving = True
+        self.leaving[slot.id] = slot
+        self._shut(slot)
+
+    def _shut(self, slot: RunnerSlot) -> None:
+        if slot.shut:
+            return
+        slot.shut = True
         self.cluster.count(slot, -1)
         _leave(self.idle, slot)
         _leave(self.hungry, slot)
@@ -233,6 +246,7 @@ class Book:
         """Take a runner out, with its queue as it is: `let_go` of each lease is to follow."""
         slot = self.runners.pop(runner, None)
         self.strange.pop(runner, None)
+        self.leaving.pop(runner, None)
         if slot is not None:
             self.doom(slot)
         return slot
@@ -241,6 +255,9 @@ class Book:
         """Forget all runners: nobody holds anything."""
         self.runners.clear()
         self.zombies.clear()
+        self.nodes.clear()
+        self.draining.clear()
+        self.leaving.clear()
         self.cluster = Cluster()
         self.parties.clear()
         self.idle.clear()

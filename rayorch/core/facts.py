@@ -23,7 +23,16 @@ from rayorch.core.values import (
     StageShape,
     WrittenBy,
 )
-from rayorch.ids import DEFAULT_TENANT, Epoch, EventId, RunId, RunnerId, TaskId, TenantId
+from rayorch.ids import (
+    DEFAULT_TENANT,
+    Epoch,
+    EventId,
+    NodeId,
+    RunId,
+    RunnerId,
+    TaskId,
+    TenantId,
+)
 
 
 class Wire(
@@ -78,6 +87,19 @@ class StagePlanned(Wire, frozen=True):
     tasks: int
     size_bytes: int = 0
     notes: tuple[str, ...] = ()
+
+
+class NodeWithdrawn(Wire, frozen=True):
+    """A node that the run works on is being taken back. `running` are tasks that it was at.
+
+    Made by the machine, of `NodeDraining`: it is a part of the run's story.
+    """
+
+    run: RunId
+    node: NodeId
+    pool: str
+    reason: str = ""
+    running: int = 0
 
 
 class SecondTry(Wire, frozen=True):
@@ -279,7 +301,37 @@ class LeaseReturned(Wire, frozen=True):
     runner: RunnerId
 
 
-# --- about runners and time -----------------------------------------------------------------
+# --- about nodes, runners and time ----------------------------------------------------------
+
+
+class NodeJoined(Wire, frozen=True):
+    """A machine is there: its runners can be asked for."""
+
+    node: NodeId
+    pool: str
+    cores: float
+    memory_bytes: int = 0
+    gpus: float = 0.0
+
+
+class NodeDraining(Wire, frozen=True):
+    """A machine is going to be taken away: nothing new goes there, and what runs is to end soon.
+
+    `until_s` is when it goes, on the wall clock; 0: nobody said.
+    """
+
+    node: NodeId
+    pool: str
+    reason: str = ""
+    until_s: float = 0.0
+
+
+class NodeLost(Wire, frozen=True):
+    """A machine is gone. What ran there is told of by `RunnerLost`."""
+
+    node: NodeId
+    pool: str
+    reason: str = ""
 
 
 class RunnerJoined(Wire, frozen=True):
@@ -290,6 +342,7 @@ class RunnerJoined(Wire, frozen=True):
     cores: float
     memory_bytes: int
     held: tuple[Held, ...] = ()
+    node: NodeId = NodeId("")  # nobody knows
 
 
 class RunnerLost(Wire, frozen=True):
@@ -314,6 +367,7 @@ Fact = (
     | PlanFailed
     | StagePlanned
     | SecondTry
+    | NodeWithdrawn
     | PlacementReady
     | PlacementFailed
     | PlacementKept
@@ -332,6 +386,9 @@ Fact = (
     | AttemptStarted
     | AttemptProgressed
     | LeaseReturned
+    | NodeJoined
+    | NodeDraining
+    | NodeLost
     | RunnerJoined
     | RunnerLost
     | Ticked
@@ -343,6 +400,9 @@ VOLATILE: Final[frozenset[type[Fact]]] = frozenset(
         AttemptStarted,
         AttemptProgressed,
         LeaseReturned,
+        NodeJoined,
+        NodeDraining,
+        NodeLost,
         RunnerJoined,
         RunnerLost,
         PublishFailed,

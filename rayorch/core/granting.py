@@ -8,7 +8,7 @@ import heapq
 from collections.abc import Iterable
 from typing import Final
 
-from rayorch.core import placing, settling, straggling
+from rayorch.core import nodes, placing, settling, straggling
 from rayorch.core.book import Book
 from rayorch.core.commands import Command
 from rayorch.core.dealing import Dealer
@@ -29,6 +29,7 @@ def tick(book: Book, _fact: Ticked, event: Event) -> Iterable[Command]:
     for run in active:
         yield from _wake(book, run, event)
     yield from settling.overdue(book, event)
+    yield from nodes.depart(book, event.id)
     running = [run for run in active if run.state is RunState.RUNNING]
     _note_idle(book, running, event.at_s)
     for run in running:

@@ -112,7 +112,7 @@ def _check_leases(machine: Machine) -> None:
 def _check_indexes(machine: Machine) -> None:
     """What is kept along, so that nobody has to look for it, is what a look would find."""
     book, slots = machine.book, list(machine.runners.values())
-    living = [slot for slot in slots if not slot.dying]
+    living = [slot for slot in slots if not slot.shut]
     idle = {slot.id for slot in living if not slot.queue}
     if idle != {runner for some in book.idle.values() for runner in some}:
         _broken("runners with nothing to do are known", sorted(idle), book.idle)

@@ -38,10 +38,13 @@ class RunnerSlot:
         "holder",
         "id",
         "kind",
+        "leaving",
         "memory_bytes",
+        "node",
         "pool",
         "queue",
         "revoking",
+        "shut",
         "started",
         "started_s",
         "strange_s",
@@ -50,6 +53,7 @@ class RunnerSlot:
     def __init__(self, joined: RunnerJoined) -> None:
         self.id = joined.runner
         self.pool = joined.pool
+        self.node = joined.node
         self.cores = joined.cores
         self.memory_bytes = joined.memory_bytes
         self.kind: Kind = (joined.pool, joined.cores, joined.memory_bytes)
@@ -60,6 +64,8 @@ class RunnerSlot:
         # Since when it works on what was given away, and has begun nothing that it holds.
         self.strange_s: float | None = None
         self.dying = False  # we ended it: nothing more for it, and no blame on what it runs
+        self.leaving = False  # its node is being taken away
+        self.shut = False  # one of the two: it takes nothing more
         self.alone = False  # runs a suspect: give it nothing else
         self.holder: TenantId | None = None  # whose leases it has: of one tenant at a time
         self.filled = UNFILLED  # leases that it had when it had no room for more
@@ -87,7 +93,7 @@ class RunnerSlot:
 
     def room(self, expected_s: float | None) -> int:
         """Return how many more leases to send, 0 until half of the queue is worked off."""
-        if self.dying or self.alone:
+        if self.dying or self.leaving or self.alone:
             return 0
         wanted = queue_length(expected_s)
         held = len(self.queue)

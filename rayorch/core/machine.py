@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from rayorch.core import attempts, granting, lifecycle, placing, settling, staging
+from rayorch.core import attempts, granting, lifecycle, nodes, placing, settling, staging
 from rayorch.core.book import Book, ensure_runners, flow_of
 from rayorch.core.commands import Command, MakePlan
 from rayorch.core.facts import (
@@ -25,6 +25,10 @@ from rayorch.core.facts import (
     Fact,
     LeaseReturned,
     Led,
+    NodeDraining,
+    NodeJoined,
+    NodeLost,
+    NodeWithdrawn,
     PlacementFailed,
     PlacementKept,
     PlacementReady,
@@ -60,6 +64,7 @@ HANDLERS: Final[Mapping[type[Fact], Callable[[Book, Any, Event], Iterable[Comman
     PlanFailed: lifecycle.plan_failed,
     SecondTry: lifecycle.second_try,
     StagePlanned: staging.stage_planned,
+    NodeWithdrawn: nodes.node_withdrawn,
     PlacementReady: placing.placement_ready,
     PlacementFailed: placing.placement_failed,
     PlacementKept: placing.placement_kept,
@@ -78,6 +83,9 @@ HANDLERS: Final[Mapping[type[Fact], Callable[[Book, Any, Event], Iterable[Comman
     AttemptStarted: attempts.attempt_started,
     AttemptProgressed: attempts.attempt_progressed,
     LeaseReturned: attempts.lease_returned,
+    NodeJoined: nodes.node_joined,
+    NodeDraining: nodes.node_draining,
+    NodeLost: nodes.node_lost,
     RunnerJoined: attempts.runner_joined,
     RunnerLost: attempts.runner_lost,
 }

@@ -135,8 +135,12 @@ def note_seconds(book: Book, run: Run, fact: AttemptFinished) -> None:
 
 def pool_lost(book: Book, pool: str, at_s: float) -> None:
     """Look at every plan at once that wanted runners of a pool which has none left."""
-    if pool in book.cluster.living:
-        return
+    if pool not in book.cluster.living:
+        pool_shrank(book, pool, at_s)
+
+
+def pool_shrank(book: Book, pool: str, at_s: float) -> None:
+    """Look at every plan at once that wants runners of a pool with fewer machines."""
     for flow in book.flows.values():
         if flow.wanted.get(pool):
             flow.review_due_s = min(flow.review_due_s, at_s)

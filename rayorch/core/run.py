@@ -20,6 +20,7 @@ import msgspec
 from rayorch.core.facts import (
     AttemptFailed,
     AttemptLost,
+    NodeWithdrawn,
     PlacementFailed,
     PlacementKept,
     PlacementReady,
@@ -125,6 +126,7 @@ _RUN_TABLE: Final[dict[type, dict[RunState, set[RunState]]]] = {
         for kind in (
             StagePlanned,
             SecondTry,
+            NodeWithdrawn,
             PlacementReady,
             PlacementFailed,
             PlacementKept,

@@ -16,6 +16,7 @@ from rayorch.core.facts import (
     Event,
     Fact,
     Led,
+    NodeWithdrawn,
     PlacementFailed,
     PlacementReady,
     PlanFailed,
@@ -149,6 +150,10 @@ _SAID: Final[Mapping[type[Fact], Callable[[Any, Run], str]]] = {
     SecondTry: lambda fact, _: (
         f"task {fact.task} tried a second time on {fact.runner}: the first had taken "
         f"{fact.taken_s:.1f} s, usual are {fact.usual_s:.1f} s"
+    ),
+    NodeWithdrawn: lambda fact, _: (
+        f"node {fact.node[:8]} of pool {fact.pool} was taken away ({fact.reason}): "
+        f"{_tasks_text(fact.running)} ran there and ended early, what was left went elsewhere"
     ),
     PlacementReady: lambda fact, _: _placed(fact),
     PlacementFailed: lambda _, __: "placement failed: the plan before it serves on",

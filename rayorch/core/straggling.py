@@ -85,9 +85,14 @@ def _asked_to_be_cut(
         if task.id in flow.cutting:
             continue
         flow.cutting[task.id] = event.at_s
-        # One that is made again for its exchange files has committed the rest of its output.
-        if slot.started is not None and not task.revived and not run.stages[task.stage].after:
+        if slot.started is not None and may_be_cut(run, task):
             yield CutTask(event.id, slot.id, slot.started)
+
+
+def may_be_cut(run: Run, task: Task) -> bool:
+    """Say whether the rest of a task could become tasks."""
+    # One that is made again for its exchange files has committed the rest of its output.
+    return not task.revived and not run.stages[task.stage].after
 
 
 def note_pace(flow: Flow, stage: int, runner: RunnerId, seconds: float, smoothing: float) -> None:

@@ -1,11 +1,11 @@
 """The Ray executor: runners are detached named actors that outlive the control actor.
 
 Ray starts processes and tells of their death; what a death means is decided by the core. Three
-ways to learn that a runner is gone: its `guard` call ends (it died), its heartbeat stops (it
-hangs, or its node is cut off), or Ray refuses to place it.
+ways to learn that a runner is gone: its `guard` call ends (it died, or Ray refuses to place it),
+its node is gone from Ray's table, or its heartbeat stops (it hangs, or its node is cut off).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import ray
@@ -18,10 +18,12 @@ from rayorch.core.commands import (
     RevokeLeases,
     SendLeases,
 )
-from rayorch.core.facts import RunnerJoined, RunnerLost
+from rayorch.core.facts import Fact, NodeLost, RunnerJoined, RunnerLost
 from rayorch.core.values import FailureKind
 from rayorch.host.actors import GUARD, ORDERS, runner_actor
 from rayorch.host.executor import HostPort, RunnerCommand
+from rayorch.host.nodes import Machines, NodeWatch
+from rayorch.host.ray_nodes import ray_machines
 from rayorch.host.runner_actor import (
     ENCODER,
     Hello,
@@ -29,8 +31,8 @@ from rayorch.host.runner_actor import (
     RunnerSpec,
     encode_leases,
 )
-from rayorch.ids import RunnerId
-from rayorch.plan.labels import LOCAL, POOL_LABEL, pool_of_labels
+from rayorch.ids import NodeId, RunnerId
+from rayorch.plan.labels import LOCAL, POOL_LABEL
 
 SILENT_S_MAX: Final = 10.0
 """A runner that has said nothing for so long loses its leases. It says something every second."""
@@ -49,6 +51,7 @@ class _Runner:
         "heard_s",
         "joined",
         "memory_bytes",
+        "node",
         "pool",
         "revoke",
     )
@@ -63,6 +66,7 @@ class _Runner:
         self.memory_bytes = spec.memory_bytes
         self.heard_s = heard_s
         self.joined = False
+        self.node = NodeId("")  # until it has joined
 
 
 class RayExecutor:
@@ -83,28 +87,23 @@ class RayExecutor:
         self._new_nonce = new_nonce
         self._host: HostPort | None = None
         self._runners: dict[RunnerId, _Runner] = {}
+        self._watch = NodeWatch(ray_machines, self._nodes_changed, clock)
 
     @property
     def slots(self) -> int:
-        """The cluster's cores."""
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        return max(1, int(resources.get("CPU", 1)))
+        """The cores of the nodes that live and stay."""
+        return max(1, sum(self.pools.values()))
 
     @property
     def pools(self) -> Mapping[str, int]:
-        """The cores of the nodes that live, by their label `pool`."""
-        cores: dict[str, float] = {}
-        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-        for node in nodes:
-            if node["Alive"]:
-                pool = pool_of_labels(node["Labels"])
-                cores[pool] = cores.get(pool, 0.0) + node["Resources"].get("CPU", 0.0)
-        # A head without cores of its own is a machine that no runner fits on.
-        return {pool: int(count) for pool, count in sorted(cores.items()) if count >= 1.0}
+        """The cores of the nodes that live and stay, by their label `pool`."""
+        return _cores(self._watch.refresh())
 
     def attach(self, host: HostPort) -> None:
         """Meet the host, and find the runners that an earlier control actor left."""
         self._host = host
+        # First: of a runner on a node that is being taken away, both must be known.
+        self._watch.start()
         for name in ray.util.list_named_actors():
             if name.startswith(self._prefix):
                 self._find(RunnerId(name))
@@ -159,6 +158,7 @@ class RayExecutor:
 
     def close(self) -> None:
         """Let go of the handles. The runners live on, for whoever leads next."""
+        self._watch.close()
         self._runners.clear()
         # Their guards may still end, and nobody is to be told.
         self._host = None
@@ -166,12 +166,17 @@ class RayExecutor:
     # --- runners ---------------------------------------------------------------------------------
 
     def _ensure(self, command: EnsureRunners) -> None:
-        pools = self.pools
+        machines = self._watch.machines
+        pools = _cores(machines)
         room = pools.get(command.pool, 0) if command.pool else sum(pools.values())
         fit = int(room // max(command.cores, 1.0))
         # Where nothing says which pool, the autoscaler may know of machines that are larger.
         wanted = min(max(fit, not command.pool), command.count_max)
-        own = [known for known in self._runners.values() if command.pool in {"", known.pool}]
+        own = [
+            known
+            for known in self._runners.values()
+            if command.pool in {"", known.pool} and _stays(known, machines)
+        ]
         fits = [known for known in own if _holds(known, command)]
         if len(fits) < wanted:
             self._make_room(command)
@@ -247,10 +252,29 @@ class RayExecutor:
         known.joined = True
         known.heard_s = self._clock.monotonic_s()
         spec = hello.spec
-        known.pool = spec.pool
+        known.pool, known.node = spec.pool, NodeId(hello.node)
         self._host.offer(
-            [RunnerJoined(runner, spec.pool, spec.cores, spec.memory_bytes, hello.held)]
+            [RunnerJoined(runner, spec.pool, spec.cores, spec.memory_bytes, hello.held, known.node)]
         )
+
+    def _nodes_changed(self, facts: Sequence[Fact]) -> None:
+        """Tell of machines; of those that are gone, after the runners that went with them."""
+        if self._host is None:
+            return
+        news: list[Fact] = []
+        for fact in facts:
+            if isinstance(fact, NodeLost):
+                news += self._gone_with(fact)
+            news.append(fact)
+        self._host.offer(news)
+
+    def _gone_with(self, lost: NodeLost) -> list[Fact]:
+        reason = f"its node {lost.node[:8]} is gone: {lost.reason}"
+        gone = [runner for runner, known in self._runners.items() if known.node == lost.node]
+        for runner in gone:
+            del self._runners[runner]
+        # Cut off and taken for dead, it may still write. Its guard tells of its end.
+        return [RunnerLost(runner, "lost", reason, silent=True) for runner in gone]
 
     def _ended(self, runner: RunnerId, done: Any) -> None:  # noqa: ANN401
         """Ray's thread: a runner's process is over."""
@@ -270,6 +294,21 @@ class RayExecutor:
 
 def _holds(known: _Runner, asked: EnsureRunners) -> bool:
     return known.cores >= asked.cores and known.memory_bytes >= asked.memory_bytes
+
+
+def _stays(known: _Runner, machines: Machines) -> bool:
+    machine = machines.get(known.node)
+    return machine is None or not machine.is_draining
+
+
+def _cores(machines: Machines) -> dict[str, int]:
+    """Return the cores by pool of the machines that stay."""
+    cores: dict[str, float] = {}
+    for machine in machines.values():
+        if not machine.is_draining:
+            cores[machine.pool] = cores.get(machine.pool, 0.0) + machine.cores
+    # A head without cores of its own is a machine that no runner fits on.
+    return {pool: int(count) for pool, count in sorted(cores.items()) if count >= 1.0}
 
 
 def _selector(pool: str, pools: Mapping[str, int]) -> dict[str, str]:

@@ -7,25 +7,30 @@ called for long, ends by itself.
 """
 
 import os
+import tempfile
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import ray
 
-from rayorch.clock import SystemClock
+from rayorch.clock import Clock, SystemClock
 from rayorch.core.commands import Lease
 from rayorch.core.facts import Fact
 from rayorch.core.values import Held
 from rayorch.errors import FencedError
 from rayorch.home import open_home
+from rayorch.host.draining import drain
 from rayorch.ids import RunnerId
-from rayorch.plan.labels import pool_of_labels
+from rayorch.plan.labels import MARKET_LABEL, SPOT, pool_of_labels
 from rayorch.runner.capture import LogLine
 from rayorch.runner.engine import RunnerEngine, RunnerSettings
+from rayorch.runner.notices import NoticeWatch, found_notices
 from rayorch.runner.process import tune_process
+from rayorch.settings import load_metadata
 
 ORPHAN_S_MAX: Final = 300.0
 """How long a runner works on without a control actor before it ends."""
@@ -72,6 +77,7 @@ class RunnerActor:
         self._control: Any = None
         self._heard_s = self._clock.monotonic_s()
         self._ended = threading.Event()
+        self._notices = _notices_here(self._clock)
         self._engine = RunnerEngine(
             spec.runner,
             open_home(spec.home_url),
@@ -151,9 +157,31 @@ class RunnerActor:
 
 
 def _pool_here() -> str:
+    return pool_of_labels(_labels_here())
+
+
+def _labels_here() -> Mapping[str, str]:
     # Its annotation says lists; the labels are text.
     labels: Any = ray.get_runtime_context().get_node_labels()
-    return pool_of_labels(labels)
+    return labels  # type: ignore[no-any-return]
+
+
+def _notices_here(clock: Clock) -> NoticeWatch | None:
+    """Watch for what the cloud says of this machine, if it may be taken back.
+
+    A notice becomes a drain of the node: every control actor of the cluster sees that.
+    """
+    if _labels_here().get(MARKET_LABEL) != SPOT:
+        return None
+    node = ray.get_runtime_context().get_node_id()
+    metadata = load_metadata(os.environ)
+    watch = NoticeWatch(
+        lambda: found_notices(metadata, clock),
+        lambda notice: drain(node, notice.reason, notice.until_s),
+        Path(tempfile.gettempdir()) / f"rayorch-notices-{os.getuid()}-{node}.lock",
+    )
+    watch.start()
+    return watch
 
 
 def encode_leases(leases: Sequence[tuple[Lease, bytes]]) -> bytes:

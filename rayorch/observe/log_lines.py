@@ -12,6 +12,10 @@ from rayorch.core.facts import (
     Event,
     Fact,
     Led,
+    NodeDraining,
+    NodeJoined,
+    NodeLost,
+    NodeWithdrawn,
     PlacementFailed,
     PlacementReady,
     PlanFailed,
@@ -158,6 +162,24 @@ def _joined(fact: RunnerJoined) -> Said:
     return "info", f"runner joined pool {fact.pool} with {fact.cores:g} cores and {gib:.1f} GiB"
 
 
+def _node_joined(fact: NodeJoined) -> Said:
+    gpus = f", {fact.gpus:g} GPUs" if fact.gpus else ""
+    return "info", f"node {fact.node[:8]} of pool {fact.pool} is there: {fact.cores:g} cores{gpus}"
+
+
+def _node_draining(fact: NodeDraining) -> Said:
+    return "warning", (
+        f"node {fact.node[:8]} of pool {fact.pool} is being taken away. reason={fact.reason}"
+    )
+
+
+def _withdrawn(fact: NodeWithdrawn) -> Said:
+    return "warning", (
+        f"node {fact.node[:8]} of pool {fact.pool} is emptied, {fact.running} tasks run there. "
+        f"reason={fact.reason}"
+    )
+
+
 def _placed(fact: PlacementReady) -> Said:
     pools = {pool: None for each in fact.classes for pool in each.pools[:1]}
     reasons = f". reasons={'; '.join(fact.reasons)}" if fact.reasons else ""
@@ -192,9 +214,16 @@ SAYINGS: Final[Mapping[type[Fact], Callable[[Any], Said]]] = {
     AttemptFinished: _finished,
     AttemptFailed: lambda fact: ("warning", fact.error.message),
     AttemptLost: lambda fact: ("warning", f"the runner went away. reason={fact.reason}"),
+    NodeWithdrawn: _withdrawn,
+    NodeJoined: _node_joined,
+    NodeDraining: _node_draining,
+    NodeLost: lambda fact: (
+        "warning",
+        f"node {fact.node[:8]} of pool {fact.pool} is gone. reason={fact.reason}",
+    ),
     RunnerJoined: _joined,
     RunnerLost: lambda fact: ("warning", f"runner lost ({fact.kind}). reason={fact.reason}"),
 }
 """What is logged. Starts, progress, returned leases and ticks are not: too many, too dull."""
-EVERYBODYS: Final = frozenset({Led, RunnerJoined, RunnerLost})
+EVERYBODYS: Final = frozenset({Led, NodeJoined, NodeDraining, NodeLost, RunnerJoined, RunnerLost})
 """Facts that name no run: every active run logs them."""

@@ -3,6 +3,7 @@
 RayorchError
 ├── AttemptError         an attempt ended; carries its failure kind and what a person should read
 ├── AttemptHaltedError   an attempt was told to stop, and nobody waits for what comes of it
+├── NoticesError         a cloud's metadata service does not answer, or not as it should
 └── ResultError          what a transform returned cannot be used (an AttemptError `refused`)
 """
 
@@ -33,6 +34,20 @@ class AttemptHaltedError(RayorchError):
     """An attempt was told to stop between two batches."""
 
     remedy: ClassVar[Remedy] = "stop"
+
+
+class NoticesError(RayorchError):
+    """A cloud's metadata service does not answer, or not as it should."""
+
+    remedy: ClassVar[Remedy] = "retry"
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(url, why)
+        self.url = url
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.why}. url={self.url}"
 
 
 class ResultError(RayorchError):

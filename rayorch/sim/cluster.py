@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from rayorch.core.commands import (
     Command,
@@ -11,12 +12,15 @@ from rayorch.core.commands import (
     RevokeLeases,
     SendLeases,
 )
-from rayorch.core.facts import Fact, RunnerLost
+from rayorch.core.facts import Fact, NodeDraining, NodeLost, RunnerLost
 from rayorch.core.values import FailureKind
-from rayorch.ids import RunnerId
+from rayorch.ids import NodeId, RunnerId
 from rayorch.sim.config import SimPool
 from rayorch.sim.ports import ControlPort, Heard, WorldPort
 from rayorch.sim.runner import SimRunner
+
+NODE_RUNNERS: Final = 2
+"""Runners of one pool that share a machine."""
 
 
 class SimCluster:
@@ -26,7 +30,9 @@ class SimCluster:
         self._world = world
         self.runners: dict[RunnerId, SimRunner] = {}
         self._starting: dict[str, int] = {}
+        self._draining: dict[NodeId, NodeDraining] = {}
         self._count = 0
+        self._node_count = 0
 
     def living(self) -> list[SimRunner]:
         """Return the runners that are alive, silent or not."""
@@ -55,18 +61,25 @@ class SimCluster:
                 raise AssertionError(command)
 
     def attach(self, control: ControlPort) -> None:
-        """Tell a new control actor of the runners that live already."""
+        """Tell a new control actor of the runners that live already, and which machines go."""
+        if self._draining and self._world.coin(0.5):
+            control.offer(tuple(self._draining.values()), None)
         for runner in self.living():
             if runner.silent:
                 # It is found when it speaks again.
                 runner.disowned = True
             else:
                 self._introduce(runner, control)
+        control.offer(tuple(self._draining.values()), None)
 
     def _ensure(self, pool: SimPool, asked: EnsureRunners) -> None:
         if asked.cores > pool.cores or asked.memory_bytes > pool.memory_bytes:
             return
-        mine = [each for each in self.living() if each.pool is pool and not each.disowned]
+        mine = [
+            each
+            for each in self.living()
+            if each.pool is pool and not each.disowned and each.node not in self._draining
+        ]
         starting = self._starting.get(pool.name, 0)
         wanted = min(pool.runners, asked.count_max)
         for _ in range(wanted - len(mine) - starting):
@@ -76,9 +89,22 @@ class SimCluster:
     def _start(self, pool: SimPool) -> None:
         self._starting[pool.name] -= 1
         self._count += 1
-        runner = SimRunner(self._world, RunnerId(f"{pool.name}-{self._count}"), pool)
+        runner_id = RunnerId(f"{pool.name}-{self._count}")
+        runner = SimRunner(self._world, runner_id, pool, self._node_for(pool))
         self.runners[runner.id] = runner
         self._introduce(runner, self._world.leader)
+
+    def _node_for(self, pool: SimPool) -> NodeId:
+        """Return a machine of a pool with room for one more runner."""
+        counts: dict[NodeId, int] = {}
+        for each in self.living():
+            if each.pool is pool and each.node not in self._draining:
+                counts[each.node] = counts.get(each.node, 0) + 1
+        free = [node for node, count in counts.items() if count < NODE_RUNNERS]
+        if free:
+            return free[0]
+        self._node_count += 1
+        return NodeId(f"{pool.name}-node-{self._node_count}")
 
     def _tell(self, runner_id: RunnerId, act: Callable[[SimRunner], None]) -> None:
         """Reach a runner over the network; a silent one hears it when it wakes."""
@@ -125,6 +151,27 @@ class SimCluster:
         self._world.tell("runner dies:", runner_id, kind)
         lost = RunnerLost(runner=runner.id, kind=kind, reason="its process is gone")
         self._world.agenda.after(self._world.luck.uniform(0.0, 0.5), partial(self._offer, (lost,)))
+
+    def drain(self, runner: SimRunner, notice_s: float) -> None:
+        """Take away the machine of a runner: whoever leads is told, and later it is gone."""
+        node, pool = runner.node, runner.pool.name
+        if node in self._draining:
+            return
+        until_s = self._world.agenda.now_s() + notice_s
+        draining = NodeDraining(node, pool, "simulated notice", until_s)
+        self._draining[node] = draining
+        later_s = self._world.luck.uniform(0.0, 2.0)
+        self._world.agenda.after(later_s, partial(self._offer, (draining,)))
+        self._world.agenda.after(notice_s, partial(self._take_away, draining))
+
+    def _take_away(self, draining: NodeDraining) -> None:
+        for runner in self.living():
+            if runner.node == draining.node:
+                self.crash(runner.id)
+        del self._draining[draining.node]
+        lost = NodeLost(draining.node, draining.pool, "its time is over")
+        later_s = self._world.luck.uniform(0.0, 1.0)
+        self._world.agenda.after(later_s, partial(self._offer, (lost,)))
 
     def pause(self, runner: SimRunner, duration_s: float) -> None:
         """Stop a runner for a while."""

@@ -31,6 +31,7 @@ class SimFaults:
     every_s: float = 3.0  # mean time between two of the following, which are chosen by weight
     runner_crash: int = 6
     runner_pause: int = 5
+    node_taken: int = 3  # a machine is taken away, after a notice
     control_crash: int = 3
     clock_jump: int = 1  # of the control actor's machine, by up to hours, either way
     link_cut: int = 4  # a runner is not heard and hears nothing, and works on

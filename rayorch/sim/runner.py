@@ -12,7 +12,7 @@ from rayorch.core.facts import (
     RunnerJoined,
 )
 from rayorch.core.values import AttemptOutput, ErrorInfo, Held, SinkResult, StepSeconds
-from rayorch.ids import Epoch, RunId, RunnerId, TaskId
+from rayorch.ids import Epoch, NodeId, RunId, RunnerId, TaskId
 from rayorch.sim.config import Fate, SimPool
 from rayorch.sim.oracle import token_of
 from rayorch.sim.ports import WorldPort
@@ -26,10 +26,11 @@ About = tuple[RunId, TaskId, int, Epoch, RunnerId]
 class SimRunner:
     """One incarnation of a runner."""
 
-    def __init__(self, world: WorldPort, runner: RunnerId, pool: SimPool) -> None:
+    def __init__(self, world: WorldPort, runner: RunnerId, pool: SimPool, node: NodeId) -> None:
         self._world = world
         self.id = runner
         self.pool = pool
+        self.node = node
         self.queue: list[Lease] = []
         self.running: Lease | None = None
         self.alive = True
@@ -58,6 +59,7 @@ class SimRunner:
                 Held(each.run, each.task, each.attempt, each.epoch, each is self.running)
                 for each in (*held, *self.queue)
             ),
+            node=self.node,
         )
 
     def enqueue(self, leases: tuple[Lease, ...]) -> None:

@@ -311,6 +311,7 @@ class World:
         choices: list[tuple[int, Callable[[], None]]] = [
             (faults.runner_crash, self._crash_runner),
             (faults.runner_pause, self._pause_runner),
+            (faults.node_taken, self._take_node),
             (faults.control_crash, lambda: self.guard(self.leader, _crash)),
             (faults.control_usurped, self._usurp),
             (faults.clock_jump, self._set_clock),
@@ -352,6 +353,10 @@ class World:
         for runner in self.cluster.living():
             if runner.pool is pool:
                 self.cluster.crash(runner.id, "preempted")
+
+    def _take_node(self) -> None:
+        if living := self.cluster.living():
+            self.cluster.drain(self.luck.choice(living), self.luck.uniform(0.0, 20.0))
 
     def _kill_cluster(self) -> None:
         self.tell("the cluster dies")

@@ -71,6 +71,22 @@ def passes_then_waits(folder: Path, passes: int) -> Callable[[pa.Table], pa.Tabl
     return waiting
 
 
+def notes_batches(folder: Path, batch_s: float = 0.1) -> Callable[[pa.Table], pa.Table]:
+    """Return work that takes a while, and notes when it is done: its node, its first row."""
+
+    def noting(table: pa.Table) -> pa.Table:
+        import ray  # noqa: PLC0415 - it runs where Ray is.
+
+        if table.num_rows:
+            time.sleep(batch_s)  # noqa: TID251 - users' code, which takes no Clock.
+            node = ray.get_runtime_context().get_node_id()
+            with (folder / str(os.getpid())).open("a") as notes:
+                notes.write(f"{node} {table['id'][0].as_py()}\n")
+        return table
+
+    return noting
+
+
 def padded(table: pa.Table) -> pa.Table:
     """Give all rows one key, and so many bytes that no task takes them all."""
     pad = pa.repeat("x" * 4000, table.num_rows)

@@ -15,13 +15,16 @@ STORE_BYTES = 80 << 20
 
 
 class Raylet:
-    """A machine of one pool."""
+    """A machine of one pool, told apart from others of that pool by its name."""
 
-    def __init__(self, address: str, pool: str, cores: int, folder: Path) -> None:
+    def __init__(
+        self, address: str, pool: str, cores: int, folder: Path, name: str | None = None
+    ) -> None:
         self.pool = pool
-        self._log = (folder / f"raylet-{pool}.log").open("wb")
+        self.name = name or pool
+        self._log = (folder / f"raylet-{self.name}.log").open("wb")
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={address}"]
-        command += ["--block", f"--num-cpus={cores}", f"--labels=pool={pool}"]
+        command += ["--block", f"--num-cpus={cores}", f"--labels=pool={pool},machine={self.name}"]
         command += ["--node-ip-address=127.0.0.1", f"--object-store-memory={STORE_BYTES}"]
         self._process = subprocess.Popen(
             [*command, "--disable-usage-stats"],
@@ -30,6 +33,12 @@ class Raylet:
             env=dict(os.environ),
             start_new_session=True,
         )
+
+    def drain(self) -> None:
+        """Announce that the machine is going to be taken away. It exits once nothing runs on it."""
+        from rayorch.host.draining import drain  # noqa: PLC0415 - it imports Ray.
+
+        drain(node_of(self.name), "a test", 0.0)
 
     def kill(self) -> None:
         """SIGKILL all of the machine at once."""
@@ -46,13 +55,22 @@ class Raylet:
         self._log.close()
 
 
-def wait_for_pool(pool: str, *, there: bool = True) -> None:
-    """Wait until the cluster has a living node of a pool, or has none. Ray is connected already."""
+def living(label: str, value: str) -> list[str]:
+    """Return the living nodes with a label. Ray is connected already."""
+    nodes = import_ray().nodes()
+    return [n["NodeID"] for n in nodes if n["Alive"] and n["Labels"].get(label) == value]
+
+
+def node_of(name: str) -> str:
+    """Return the living node that a machine is."""
+    (node,) = living("machine", name)
+    return node
+
+
+def wait_for_pool(pool: str, *, count: int = 1) -> None:
+    """Wait until the cluster has so many living nodes of a pool."""
     clock = SystemClock()
-    ray = import_ray()
     begun_s = clock.monotonic_s()
-    while (
-        pool in {node["Labels"].get("pool") for node in ray.nodes() if node["Alive"]}
-    ) is not there:
-        assert clock.monotonic_s() - begun_s < START_S_MAX, f"raylet of {pool}: {not there}"
+    while (found := len(living("pool", pool))) != count:
+        assert clock.monotonic_s() - begun_s < START_S_MAX, f"raylets of {pool}: {found}"
         clock.sleep(0.1)

@@ -45,7 +45,7 @@ def machines(drill: Drill, tmp_path: Path) -> Iterator[dict[str, Raylet]]:
             raylet.kill()
         # The session's Ray is shared: what comes next is to find it as it was.
         for pool in made:
-            wait_for_pool(pool, there=False)
+            wait_for_pool(pool, count=0)
 
 
 def placed(drill: Drill, run: RunId) -> list[PlacementReady]:

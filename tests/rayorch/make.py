@@ -13,6 +13,10 @@ from rayorch.core.facts import (
     Fact,
     LeaseReturned,
     Led,
+    NodeDraining,
+    NodeJoined,
+    NodeLost,
+    NodeWithdrawn,
     PlacementFailed,
     PlacementKept,
     PlacementReady,
@@ -55,10 +59,11 @@ from rayorch.core.values import (
     StageShape,
     StepSeconds,
 )
-from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId
+from rayorch.ids import Epoch, EventId, NodeId, RunId, RunnerId, TaskId
 
 RUN: Final = RunId("nightly-1")
 RUNNER: Final = RunnerId("runner-1")
+NODE: Final = NodeId("node-1")
 EPOCH: Final = Epoch(1)
 GIB: Final = 1 << 30
 RETRY: Final = RetryLimits(attempts_max=3, backoff_s=1.0, backoff_s_max=8.0, strikes_max=3)
@@ -118,10 +123,20 @@ def joined(
     cores: float = 4.0,
     gib: float = 8,
     pool: str = "local",
+    node: NodeId = NODE,
 ) -> RunnerJoined:
     return RunnerJoined(
-        runner=RunnerId(runner), pool=pool, cores=cores, memory_bytes=int(gib * GIB), held=held
+        runner=RunnerId(runner),
+        pool=pool,
+        cores=cores,
+        memory_bytes=int(gib * GIB),
+        held=held,
+        node=node,
     )
+
+
+def draining(node: str = NODE, pool: str = "local") -> NodeDraining:
+    return NodeDraining(NodeId(node), pool, "spot notice", until_s=120.0)
 
 
 def gone(runner: str = RUNNER, kind: FailureKind = "lost") -> RunnerLost:
@@ -194,6 +209,10 @@ def fact(kind: type[Fact]) -> Fact:
         RunSubmitted: submitted(),
         PlanReady: planned(),
         SecondTry: SecondTry(RUN, TaskId(0), 1, RUNNER, 9.0, 3.0),
+        NodeWithdrawn: NodeWithdrawn(RUN, NODE, "local", "spot notice", 1),
+        NodeJoined: NodeJoined(NODE, "local", 8.0, 16 * GIB),
+        NodeDraining: draining(),
+        NodeLost: NodeLost(NODE, "local", "its raylet died"),
         StagePlanned: StagePlanned(run=RUN, stage=1, revision=1, tasks=2),
         PlacementReady: placed(),
         PlacementFailed: PlacementFailed(run=RUN, revision=2, error=ErrorInfo(message="crashed")),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rayorch.settings import load_settings
+from rayorch.settings import Metadata, load_metadata, load_settings
 from tests.rayorch.refusals import refusal
 
 
@@ -37,3 +37,17 @@ def test_an_unknown_executor_gets_a_near_miss() -> None:
     assert refusal(lambda: load_settings({}, executor="inprocess")) == (
         "unknown executor; did you mean 'in-process'?. --executor=inprocess"
     )
+
+
+def test_the_clouds_own_variables_say_where_to_ask_for_notices() -> None:
+    assert load_metadata({}) == Metadata(
+        aws_url="http://169.254.169.254", gcp_url="http://metadata.google.internal"
+    )
+    environ = {
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:1",
+        "GCE_METADATA_HOST": "127.0.0.1:2",
+    }
+    assert load_metadata(environ) == Metadata(
+        aws_url="http://127.0.0.1:1", gcp_url="http://127.0.0.1:2"
+    )
+    assert load_metadata({**environ, "AWS_EC2_METADATA_DISABLED": "true"}).aws_url == ""

@@ -7,9 +7,18 @@ import pytest
 
 from rayorch.core import invariants
 from rayorch.core.commands import Lease, SendLeases
-from rayorch.core.facts import Fact, RunCancelRequested, RunStopRequested, RunSwept, Ticked
+from rayorch.core.facts import (
+    Fact,
+    NodeJoined,
+    NodeLost,
+    RunCancelRequested,
+    RunStopRequested,
+    RunSwept,
+    Ticked,
+)
 from rayorch.core.run import ENDED, RESUMABLE, RunState
 from rayorch.core.values import Held, StageShape
+from rayorch.ids import NodeId
 from tests.rayorch import make
 from tests.rayorch.driver import Driver
 
@@ -34,6 +43,7 @@ class Walk:
             (25, self._work),
             (8, self._late),
             (6, self._runner),
+            (2, self._node),
             (4, self._return),
             (2, self._person),
             (1, self._new_leader),
@@ -50,7 +60,8 @@ class Walk:
             if run.state in RESUMABLE:
                 self.feed(make.resumed())
             if not self.driver.machine.runners:
-                self.feed(make.joined(f"runner-{self.luck.randrange(10**9)}"))
+                runner = f"runner-{self.luck.randrange(10**9)}"
+                self.feed(make.joined(runner, node=NodeId("that stays")))
             self._tick(after_s=100.0)
             self._finish_leases()
             for sink in range(len(run.sinks)):
@@ -110,7 +121,22 @@ class Walk:
             self.feed(make.gone(slot.id, self.luck.choice(["lost", "preempted"])))
         elif len(runners) < 4 or self.luck.random() < 0.2:
             name = f"runner-{self.luck.randrange(5)}"
-            self.feed(make.joined(name, *self._memories(name)))
+            node = NodeId(f"node-{self.luck.randrange(3)}")
+            self.feed(make.joined(name, *self._memories(name), node=node))
+
+    def _node(self) -> None:
+        """A machine comes, is taken away, or is gone with whoever ran there."""
+        node = NodeId(f"node-{self.luck.randrange(3)}")
+        dice = self.luck.random()
+        if dice < 0.3:
+            self.feed(NodeJoined(node, "local", 8.0))
+        elif dice < 0.7:
+            self.feed(make.draining(node))
+        else:
+            there = [slot for slot in self.driver.machine.runners.values() if slot.node == node]
+            for slot in there:
+                self.feed(make.gone(slot.id, "lost"))
+            self.feed(NodeLost(node, "local"))
 
     def _memories(self, runner: str) -> list[Held]:
         """What a runner says it holds: leases that it was given, done or not."""

@@ -1,0 +1,38 @@
+"""The node table of the Ray cluster that this process belongs to."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+
+from rayorch.errors import ClusterError
+from rayorch.host.nodes import Machine, Machines
+from rayorch.ids import NodeId
+from rayorch.plan.labels import pool_of_labels
+
+
+def ray_machines() -> Machines:
+    """Return the nodes that live. Raises: ClusterError, while the head does not answer."""
+    try:
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        # No public call says it; Ray's own libraries ask here, too.
+        until_ms: dict[str, int] = ray._private.state.state.get_draining_nodes()  # noqa: SLF001
+    except (ray.exceptions.RayError, RuntimeError) as error:
+        raise ClusterError("the head", f"its node table cannot be read: {error}") from error
+    return {
+        machine.node: machine
+        for machine in (_machine(node, until_ms) for node in nodes if node["Alive"])
+    }
+
+
+def _machine(node: Mapping[str, Any], until_ms: Mapping[str, int]) -> Machine:
+    name, resources = node["NodeID"], node["Resources"]
+    return Machine(
+        node=NodeId(name),
+        pool=pool_of_labels(node["Labels"]),
+        cores=resources.get("CPU", 0.0),
+        memory_bytes=int(resources.get("memory", 0)),
+        gpus=resources.get("GPU", 0.0),
+        labels=node["Labels"],
+        until_s=until_ms[name] / 1e3 if name in until_ms else None,
+    )
