@@ -92,9 +92,10 @@ def task_of(work: Unplaced, asked: Asked, there: Mapping[str, int]) -> Task:
     )
 
 
-def has_choice(task: Task) -> bool:
-    """Say whether there is anything to decide: more than one pool, or something to keep to."""
-    return len(task.pools.pools) > 1 or isinstance(task.objective, Deadline | Budget)
+def has_choice(task: Task, there: Mapping[str, int]) -> bool:
+    """Say whether there is anything to decide: pools to use or leave, something to keep to."""
+    names = {pool.name for pool in task.pools.pools}
+    return len(names | set(there)) > 1 or isinstance(task.objective, Deadline | Budget)
 
 
 def patience_s(problem: Problem) -> float:
@@ -136,7 +137,7 @@ class Placer:
         """
         asked = Asked.model_validate(document)
         task = task_of(work, asked, there)
-        if not has_choice(task):
+        if not has_choice(task, there):
             placed = unplaced(work, sum(there.values()), prices_of(task.pools))
             return (msgspec.structs.replace(placed, reasons=task.notes),)
         try:

@@ -13,13 +13,14 @@ import rayorch as ro
 from rayorch import client
 from rayorch.core.facts import AttemptFailed, AttemptFinished, AttemptLost, NodeWithdrawn
 from rayorch.ids import RunId
-from rayorch.plan.pools import parse_pools
+from rayorch.plan.pool_files import parse_pools
 from tests.cluster.drill import Drill
 from tests.cluster.functions import notes_batches
 from tests.cluster.raylets import Raylet, node_of, wait_for_pool
 
 pytestmark = pytest.mark.cluster
 TASKS, PIECES, ROWS = 6, 8, 4_096
+BATCHES_MIN = 2
 SOURCE = f"range://{TASKS * PIECES * ROWS}?splits={TASKS}"
 POOLS = parse_pools(
     "pools: [{name: spot, vcpu: 1, memory: 16 GiB, usd_h: 1.0, spot: {reclaims_per_h: 2}}]", "p"
@@ -61,13 +62,16 @@ class Fleet:
         ]
         return [(node, int(row)) for node, row in lines]
 
-    def wait_for_batches(self, name: str, count: int) -> str:
-        """Wait until a machine has finished so many batches; return its node."""
-        node = node_of(name)
-        self._drill.wait_until(
-            lambda: sum(at == node for at, _ in self.batches()) >= count, f"{name} works"
-        )
-        return node
+    def at_work(self, *but: str) -> tuple[str, Raylet]:
+        """Wait until some machine has finished two batches; return its node, and what it is."""
+        of_node = {node_of(name): raylet for name, raylet in self.machines.items()}
+
+        def busy() -> str | None:
+            done = Counter(node for node, _ in self.batches() if node not in but)
+            return next((node for node, count in done.items() if count >= BATCHES_MIN), None)
+
+        node: str = self._drill.wait_until(busy, "some machine works", wait_s=60.0)
+        return node, of_node[node]
 
     def check_rows(self) -> None:
         table = ro.read((self._folder / "out").as_uri()).to_table().sort_by("id")
@@ -103,11 +107,11 @@ def test_a_third_of_the_machines_drained_and_a_third_killed(drill: Drill, fleet:
     fleet.grow(3)
     run = submit(drill, fleet)
 
-    drained = fleet.wait_for_batches("m0", 2)
-    fleet.machines["m0"].drain()
-    killed = fleet.wait_for_batches("m1", 2)
+    drained, machine = fleet.at_work()
+    machine.drain()
+    killed, machine = fleet.at_work(drained)
     killed_s = drill.clock.now_s()
-    fleet.machines["m1"].kill()
+    machine.kill()
     view = drill.follow(drill.control(), run)
 
     assert view.state == "succeeded", view.error
