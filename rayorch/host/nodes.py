@@ -6,11 +6,11 @@ place that does, about twice a second.
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from rayorch.clock import Clock
 from rayorch.core.facts import Fact, NodeDraining, NodeJoined, NodeLost
 from rayorch.errors import ClusterError
 from rayorch.ids import NodeId
@@ -66,11 +66,10 @@ class NodeWatch:
     """Looks at the machines from a thread of its own, and tells of what has changed."""
 
     def __init__(
-        self, look: Callable[[], Machines], tell: Callable[[Sequence[Fact]], None], clock: Clock
+        self, look: Callable[[], Machines], tell: Callable[[Sequence[Fact]], None]
     ) -> None:
         self._look = look
         self._tell = tell
-        self._clock = clock
         self._ending = threading.Event()
         self._lock = threading.Lock()
         self._machines: Machines = {}
@@ -103,11 +102,11 @@ class NodeWatch:
     def _watch(self) -> None:
         pause_s = WATCH_S
         while not self._ending.wait(pause_s):
-            begun_s = self._clock.monotonic_s()
+            cpu_s = time.thread_time()
             try:
                 self.refresh()
             except ClusterError as error:
                 # The head is away: what was seen last holds until it is back.
                 logger.warning("cannot look at the nodes. reason=%s", error)
-            took_s = self._clock.monotonic_s() - begun_s
-            pause_s = max(WATCH_S, took_s / SHARE_MAX)
+            # Not by the wall: a busy machine would look so seldom that a notice is over.
+            pause_s = max(WATCH_S, (time.thread_time() - cpu_s) / SHARE_MAX)

@@ -87,7 +87,7 @@ class RayExecutor:
         self._new_nonce = new_nonce
         self._host: HostPort | None = None
         self._runners: dict[RunnerId, _Runner] = {}
-        self._watch = NodeWatch(ray_machines, self._nodes_changed, clock)
+        self._watch = NodeWatch(ray_machines, self._nodes_changed)
 
     @property
     def slots(self) -> int:

@@ -71,17 +71,21 @@ def passes_then_waits(folder: Path, passes: int) -> Callable[[pa.Table], pa.Tabl
     return waiting
 
 
-def notes_batches(folder: Path, batch_s: float = 0.1) -> Callable[[pa.Table], pa.Table]:
-    """Return work that takes a while, and notes when it is done: its node, its first row."""
+def notes_batches(folder: Path, passes: int) -> Callable[[pa.Table], pa.Table]:
+    """Return work that notes its node and first row, and waits for a gate after so many batches."""
 
     def noting(table: pa.Table) -> pa.Table:
         import ray  # noqa: PLC0415 - it runs where Ray is.
 
-        if table.num_rows:
-            time.sleep(batch_s)  # noqa: TID251 - users' code, which takes no Clock.
-            node = ray.get_runtime_context().get_node_id()
-            with (folder / str(os.getpid())).open("a") as notes:
-                notes.write(f"{node} {table['id'][0].as_py()}\n")
+        if table.num_rows == 0:
+            return table
+        notes = folder / str(os.getpid())
+        done = len(notes.read_text().splitlines()) if notes.exists() else 0
+        while done >= passes and not (folder.parent / "gate").exists():
+            time.sleep(0.01)  # noqa: TID251 - users' code, which takes no Clock.
+        node = ray.get_runtime_context().get_node_id()
+        with notes.open("a") as file:
+            file.write(f"{node} {table['id'][0].as_py()}\n")
         return table
 
     return noting

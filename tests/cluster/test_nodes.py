@@ -49,7 +49,7 @@ class Fleet:
     def pipeline(self) -> ro.Pipeline:
         pipeline = ro.Pipeline("fleet", retry=ro.RetryPolicy(backoff_s=0.05))
         rows = pipeline.read("rows", SOURCE)
-        mapped = pipeline.map(rows, output="mapped")(notes_batches(self._notes))
+        mapped = pipeline.map(rows, output="mapped")(notes_batches(self._notes, BATCHES_MIN))
         mapped.write((self._folder / "out").as_uri(), format="parquet")
         return pipeline
 
@@ -92,16 +92,22 @@ def fleet(drill: Drill, tmp_path: Path) -> Iterator[Fleet]:
         wait_for_pool("spot", count=0)
 
 
+def withdrawn(drill: Drill) -> list[str]:
+    return [e.fact.node for e in drill.events() if isinstance(e.fact, NodeWithdrawn)]
+
+
 def submit(drill: Drill, fleet: Fleet) -> RunId:
     asked = client.asked_of(None, POOLS)
     return client.submit_run(drill.at, drill.control(), fleet.pipeline(), asked=asked)
 
 
-def test_a_third_of_the_machines_drained_and_a_third_killed(drill: Drill, fleet: Fleet) -> None:
+def test_a_third_of_the_machines_drained_and_a_third_killed(
+    drill: Drill, fleet: Fleet, tmp_path: Path
+) -> None:
     """Protection: leases come back on notice, what runs is cut and commits, the rest goes on.
 
-    1. Three machines work. One is drained: what it is at ends at the next batch boundary.
-    2. Another is killed: its task is leased elsewhere, within seconds.
+    1. A machine is at its third batch, and drained: what it is at ends after that batch.
+    2. Another takes over and is killed: its task is leased elsewhere, within seconds.
     3. No row is lost or doubled; no attempt failed; no batch of the drained one was made again.
     """
     fleet.grow(3)
@@ -109,23 +115,26 @@ def test_a_third_of_the_machines_drained_and_a_third_killed(drill: Drill, fleet:
 
     drained, machine = fleet.at_work()
     machine.drain()
+    drill.wait_until(lambda: withdrawn(drill), "the drain is seen")
     killed, machine = fleet.at_work(drained)
     killed_s = drill.clock.now_s()
     machine.kill()
+    (tmp_path / "gate").touch()
     view = drill.follow(drill.control(), run)
 
     assert view.state == "succeeded", view.error
     fleet.check_rows()
     facts = [(event.at_s, event.fact) for event in drill.events()]
     assert [fact for _, fact in facts if isinstance(fact, AttemptFailed)] == []
-    assert [fact.node for _, fact in facts if isinstance(fact, NodeWithdrawn)] == [drained]
+    assert withdrawn(drill) == [drained]
     assert any(fact.output.cut for _, fact in facts if isinstance(fact, AttemptFinished))
-    made = Counter(row for _, row in fleet.batches())
-    assert {row: made[row] for node, row in fleet.batches() if node == drained} == {
-        row: 1 for node, row in fleet.batches() if node == drained
+    by = {
+        each: {row for node, row in fleet.batches() if node == each} for each, _ in fleet.batches()
     }
+    others = set().union(*(rows for node, rows in by.items() if node not in {drained, killed}))
+    assert not by[drained] & others
     seen = [at_s for at_s, fact in facts if isinstance(fact, AttemptLost) and at_s >= killed_s]
     assert len(seen) == 1
-    assert any(node == killed and made[row] == 2 for node, row in fleet.batches())
+    assert by[killed] <= by[drained] | others
     # A busy machine that runs the tests as well: the benchmark has the measured figure.
     assert seen[0] - killed_s < 10.0

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import pytest
 
-from rayorch.clock import SystemClock
 from rayorch.core.facts import Fact, NodeDraining, NodeJoined, NodeLost
 from rayorch.errors import ClusterError
 from rayorch.host.nodes import Machine, Machines, NodeWatch, changes
@@ -70,7 +69,7 @@ def test_the_watch_tells_what_a_look_found_and_goes_on_when_one_fails(
         heard.extend(facts)
         told.set()
 
-    watch = NodeWatch(look, tell, SystemClock())
+    watch = NodeWatch(look, tell)
     watch.start()
     assert told.wait(30.0)
     watch.close()
