@@ -7,10 +7,10 @@ of what its run holds never disagree.
 import heapq
 from collections import Counter
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rayorch.core.commands import EnsureRunners, Lease
-from rayorch.core.facts import Event, NodeDraining, NodeJoined, PlacementReady
+from rayorch.core.facts import Event, PlacementReady
 from rayorch.core.leasing import Key, Kind, RunnerSlot
 from rayorch.core.queues import Routes
 from rayorch.core.run import ACTIVE, RUN_KINDS, RUN_TRANSITIONS, Flow, Run, RunState
@@ -18,6 +18,9 @@ from rayorch.core.sharing import Cluster, Party
 from rayorch.core.task import Task, TaskLeased, TaskState, step
 from rayorch.errors import InvalidTransitionError, UnknownRunError
 from rayorch.ids import Epoch, EventId, NodeId, RunId, RunnerId, TaskId, TenantId
+
+if TYPE_CHECKING:
+    from rayorch.core.node_facts import NodeDraining, NodeJoined
 
 
 class AboutRun(Protocol):

@@ -13,6 +13,7 @@ from typing import Final, get_args
 
 import msgspec
 
+from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost
 from rayorch.core.placed import ClassPlacement, Forecast, PoolPrice, RunnersWanted
 from rayorch.core.values import (
     AttemptOutput,
@@ -23,6 +24,7 @@ from rayorch.core.values import (
     StageShape,
     WrittenBy,
 )
+from rayorch.core.wire import Wire
 from rayorch.ids import (
     DEFAULT_TENANT,
     Epoch,
@@ -33,21 +35,6 @@ from rayorch.ids import (
     TaskId,
     TenantId,
 )
-
-
-class Wire(
-    msgspec.Struct,
-    frozen=True,
-    tag=True,
-    omit_defaults=True,
-    gc=False,
-    forbid_unknown_fields=True,
-):
-    """Base of all that crosses a process border.
-
-    What a newer version has added to a fact is refused by name, not read past.
-    """
-
 
 # --- about runs -----------------------------------------------------------------------------
 
@@ -301,37 +288,7 @@ class LeaseReturned(Wire, frozen=True):
     runner: RunnerId
 
 
-# --- about nodes, runners and time ----------------------------------------------------------
-
-
-class NodeJoined(Wire, frozen=True):
-    """A machine is there: its runners can be asked for."""
-
-    node: NodeId
-    pool: str
-    cores: float
-    memory_bytes: int = 0
-    gpus: float = 0.0
-
-
-class NodeDraining(Wire, frozen=True):
-    """A machine is going to be taken away: nothing new goes there, and what runs is to end soon.
-
-    `until_s` is when it goes, on the wall clock; 0: nobody said.
-    """
-
-    node: NodeId
-    pool: str
-    reason: str = ""
-    until_s: float = 0.0
-
-
-class NodeLost(Wire, frozen=True):
-    """A machine is gone. What ran there is told of by `RunnerLost`."""
-
-    node: NodeId
-    pool: str
-    reason: str = ""
+# --- about runners and time -----------------------------------------------------------------
 
 
 class RunnerJoined(Wire, frozen=True):

@@ -93,7 +93,7 @@ class RunnerSlot:
 
     def room(self, expected_s: float | None) -> int:
         """Return how many more leases to send, 0 until half of the queue is worked off."""
-        if self.dying or self.leaving or self.alone:
+        if self.shut or self.alone:
             return 0
         wanted = queue_length(expected_s)
         held = len(self.queue)

@@ -25,9 +25,6 @@ from rayorch.core.facts import (
     Fact,
     LeaseReturned,
     Led,
-    NodeDraining,
-    NodeJoined,
-    NodeLost,
     NodeWithdrawn,
     PlacementFailed,
     PlacementKept,
@@ -50,6 +47,7 @@ from rayorch.core.facts import (
     Ticked,
 )
 from rayorch.core.leasing import RunnerSlot
+from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost
 from rayorch.core.run import Flow, Run, RunState, Snapshot
 from rayorch.core.task import HELD
 from rayorch.errors import InvalidTransitionError, UnknownRunError

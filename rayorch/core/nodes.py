@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from rayorch.core import placing, straggling
 from rayorch.core.book import Book, ensure_runners
 from rayorch.core.commands import Command, CutTask, KillRunner, Record, RevokeLeases
-from rayorch.core.facts import Event, NodeDraining, NodeJoined, NodeLost, NodeWithdrawn
+from rayorch.core.facts import Event, NodeWithdrawn
 from rayorch.core.leasing import RunnerSlot
+from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost
 from rayorch.core.run import RunState
 from rayorch.ids import EventId, RunId
 

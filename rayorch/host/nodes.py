@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from rayorch.core.facts import Fact, NodeDraining, NodeJoined, NodeLost
+from rayorch.core.facts import Fact
+from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost
 from rayorch.errors import ClusterError
 from rayorch.ids import NodeId
 

@@ -18,7 +18,8 @@ from rayorch.core.commands import (
     RevokeLeases,
     SendLeases,
 )
-from rayorch.core.facts import Fact, NodeLost, RunnerJoined, RunnerLost
+from rayorch.core.facts import Fact, RunnerJoined, RunnerLost
+from rayorch.core.node_facts import NodeLost
 from rayorch.core.values import FailureKind
 from rayorch.host.actors import GUARD, ORDERS, runner_actor
 from rayorch.host.executor import HostPort, RunnerCommand

@@ -12,9 +12,6 @@ from rayorch.core.facts import (
     Event,
     Fact,
     Led,
-    NodeDraining,
-    NodeJoined,
-    NodeLost,
     NodeWithdrawn,
     PlacementFailed,
     PlacementReady,
@@ -34,6 +31,7 @@ from rayorch.core.facts import (
     SinkPublished,
     StagePlanned,
 )
+from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost
 from rayorch.core.run import Run, RunState
 from rayorch.core.values import ErrorInfo, StepSeconds
 from rayorch.ids import EventId, RunId, RunnerId, TaskId

@@ -12,7 +12,8 @@ from rayorch.core.commands import (
     RevokeLeases,
     SendLeases,
 )
-from rayorch.core.facts import Fact, NodeDraining, NodeLost, RunnerLost
+from rayorch.core.facts import Fact, RunnerLost
+from rayorch.core.node_facts import NodeDraining, NodeLost
 from rayorch.core.values import FailureKind
 from rayorch.ids import NodeId, RunnerId
 from rayorch.sim.config import SimPool

@@ -13,9 +13,6 @@ from rayorch.core.facts import (
     Fact,
     LeaseReturned,
     Led,
-    NodeDraining,
-    NodeJoined,
-    NodeLost,
     NodeWithdrawn,
     PlacementFailed,
     PlacementKept,
@@ -37,6 +34,7 @@ from rayorch.core.facts import (
     StagePlanned,
     Ticked,
 )
+from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost
 from rayorch.core.placed import ClassPlacement, pack_classes
 from rayorch.core.task import (
     OutputLost,

@@ -3,7 +3,8 @@
 from msgspec.structs import replace
 
 from rayorch.core.commands import CutTask, EnsureRunners, KillRunner
-from rayorch.core.facts import AttemptLost, NodeJoined, NodeLost, NodeWithdrawn
+from rayorch.core.facts import AttemptLost, NodeWithdrawn
+from rayorch.core.node_facts import NodeJoined, NodeLost
 from rayorch.core.placed import RunnersWanted
 from rayorch.core.story import story
 from rayorch.core.task import TaskState

@@ -7,15 +7,8 @@ import pytest
 
 from rayorch.core import invariants
 from rayorch.core.commands import Lease, SendLeases
-from rayorch.core.facts import (
-    Fact,
-    NodeJoined,
-    NodeLost,
-    RunCancelRequested,
-    RunStopRequested,
-    RunSwept,
-    Ticked,
-)
+from rayorch.core.facts import Fact, RunCancelRequested, RunStopRequested, RunSwept, Ticked
+from rayorch.core.node_facts import NodeJoined, NodeLost
 from rayorch.core.run import ENDED, RESUMABLE, RunState
 from rayorch.core.values import Held, StageShape
 from rayorch.ids import NodeId

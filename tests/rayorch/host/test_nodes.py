@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from rayorch.core.facts import Fact, NodeDraining, NodeJoined, NodeLost
+from rayorch.core.facts import Fact
+from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost
 from rayorch.errors import ClusterError
 from rayorch.host.nodes import Machine, Machines, NodeWatch, changes
 from rayorch.ids import NodeId
