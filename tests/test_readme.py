@@ -16,6 +16,14 @@ from connectors.formats.registry import FORMATS
 from rayorch.api import Dataset
 from rayorch.cli.commands import COMMANDS, RAYORCH
 from rayorch.cli.options import Exit
+from rayorch.plan.labels import (
+    MARKET_LABEL,
+    NUMBERS,
+    POOL_LABEL,
+    REGION_LABEL,
+    TYPE_LABEL,
+    ZONE_LABEL,
+)
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -52,6 +60,9 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pq.write_table(rows, tmp_path / "lake" / "lineitem" / f"{number}.parquet")
     (tmp_path / "nightly.py").write_text(blocks("python")[0])
     (tmp_path / "pools.yaml").write_text(blocks("yaml")[0])
+    for file in ("cluster.yaml", "deploy/prices.yaml"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text((ROOT / file).read_text())
     return tmp_path
 
 
@@ -138,6 +149,15 @@ def test_the_make_targets_exist() -> None:
     named |= set(re.findall(r"`make (\w+)`", README))
     assert named == {"bench", "demo", "help", "test"}
     assert named <= set(targets)
+
+
+def test_the_labels_are_those_that_are_read() -> None:
+    rows = re.findall(r"^\| (`.*?`) \|", README.partition("| label | says |")[2], re.MULTILINE)
+    table = [name for row in rows for name in re.findall(r"`([\w./-]+)`", row)]
+
+    known = [POOL_LABEL, MARKET_LABEL, REGION_LABEL, ZONE_LABEL, TYPE_LABEL, *NUMBERS]
+    assert set(known) <= set(table)
+    assert README.count("| label | says |") == 1
 
 
 def test_the_exit_codes_are_those_of_the_command_line() -> None:

@@ -60,6 +60,17 @@ _PRICES = click.Option(
     metavar="FILE",
     help="A price book: what is known of those machines beside what their file or labels say.",
 )
+_EMULATE = click.Option(
+    ["--emulate"],
+    metavar="FILE",
+    help="Start a Ray of small nodes on this machine that stand for those of a cluster.yaml, each "
+    "with no more than --slots (2) slots; --pools is then that file, too.",
+)
+_EMULATE_NODES = click.Option(
+    ["--emulate-nodes"],
+    metavar="POOL=N,...",
+    help="How many nodes of which pools are emulated; else the min_workers of the file.",
+)
 _TENANT = click.Option(
     ["--tenant"],
     metavar="NAME",
@@ -98,6 +109,7 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             ("rayorch run nightly.py --set day=2026-11-22", "with a parameter"),
             ("rayorch run nightly.py --executor in-process", "without Ray, in this process"),
             ("rayorch run nightly.py --pools cluster.yaml --deadline 30m", "where it is cheapest"),
+            ("rayorch run nightly.py --emulate cluster.yaml", "on its pools, made small, here"),
             ("rayorch run nightly.py --tenant finance --priority 10", "whose, and how urgent"),
             ("rayorch run nightly.py --json > report.json", "the report as a document"),
         ),
@@ -105,6 +117,8 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             _file_argument(),
             _POOLS,
             _PRICES,
+            _EMULATE,
+            _EMULATE_NODES,
             _DEADLINE,
             _BUDGET,
             _TENANT,
@@ -144,6 +158,24 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             _SET,
             _SLOTS,
             _HOME,
+            _JSON,
+        ],
+    ),
+    LazyCommand(
+        "pools",
+        work="rayorch.cli.pools:pools",
+        help="Show node pools: what is known of them, where from, and what is not known.\n\n"
+        "Those of FILE, a cluster.yaml or a file of pools, and those of the cluster that "
+        "RAY_ADDRESS or `rayorch up` names: how many nodes live, with how many slots.",
+        examples=(
+            ("rayorch pools cluster.yaml", "what the file says of its pools"),
+            ("rayorch pools cluster.yaml --prices ours.yaml", "with another price book"),
+            ("rayorch pools", "the nodes of the cluster, by their labels"),
+            ("rayorch pools cluster.yaml --json", "the same for programs"),
+        ),
+        params=[
+            click.Argument(["file"], metavar="[FILE]", required=False, default=""),
+            _PRICES,
             _JSON,
         ],
     ),
@@ -232,6 +264,8 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             _mended_argument(),
             _POOLS,
             _PRICES,
+            _EMULATE,
+            _EMULATE_NODES,
             _DEADLINE,
             _BUDGET,
             _SET,

@@ -3,6 +3,7 @@
 RayorchError
 ├── AmbiguousRunError   the beginning of an id that several runs share
 ├── NoRunsError         `last`, where there is none
+├── NoPoolsError        neither a file that describes pools nor a cluster that has some
 ├── NoTaskError         a task number that the run does not have
 ├── CancelError         a run that cannot be cancelled any more
 ├── UnansweredError     a leader that does not take up a request
@@ -50,6 +51,18 @@ class NoRunsError(RayorchError):
         return (
             f"there are no runs here yet. home={self.home}\n"
             "  `rayorch run FILE` makes one; --home or RAYORCH_HOME names another home"
+        )
+
+
+class NoPoolsError(RayorchError):
+    """There is neither a file that describes pools nor a cluster that has some."""
+
+    remedy: ClassVar[Remedy] = "fix"
+
+    def __str__(self) -> str:
+        return (
+            "no pools to show: no file is named, and no cluster\n"
+            "  `rayorch pools cluster.yaml` shows those of a file; RAY_ADDRESS names a cluster"
         )
 
 

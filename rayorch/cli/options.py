@@ -36,6 +36,8 @@ class Options:
     budget: float | None = None
     pools: str | None = None
     prices: str | None = None
+    emulate: str | None = None
+    emulate_nodes: str | None = None
     tenant: str | None = None
     priority: int | None = None
     plot: str | None = None
@@ -53,7 +55,7 @@ class Options:
     @property
     def is_placing(self) -> bool:
         """Whether an option asks where a plan would best run."""
-        given = (self.deadline, self.budget, self.pools, self.prices, self.plot)
+        given = (self.deadline, self.budget, self.pools, self.prices, self.plot, self.emulate)
         return any(each is not None for each in given)
 
     @property

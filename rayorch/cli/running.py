@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from rayorch.cli.errors import OptionError
 from rayorch.cli.finding import (
     commands_of,
     find_run,
@@ -27,8 +28,10 @@ from rayorch.client import (
     submit_run,
     watch,
 )
+from rayorch.host.ray_cluster import set_environment
 from rayorch.ids import RunId
 from rayorch.observe.display import RunDisplay, auto_display
+from rayorch.observe.figures import counted
 from rayorch.observe.report import Commands, report_data
 from rayorch.observe.view import RunView
 from rayorch.reading import read_machine
@@ -95,7 +98,7 @@ def _followed(
     run: RunId | None = None
     try:
         display.starting(_starting(at))
-        with _opened(at, options) as control:
+        with _emulated(at, options, display), _opened(at, options) as control:
             run = begin(control)
             deadline_s = read_deadline(at, run)
             display.expect(deadline_s)
@@ -112,6 +115,34 @@ def _followed(
     if options.as_json:
         print_document(report_data(view, commands, deadline_s))
     return exit_of_run(view)
+
+
+@contextlib.contextmanager
+def _emulated(at: Connection, options: Options, display: RunDisplay) -> Iterator[None]:
+    """Stand in for a cluster with nodes on this machine, and end them whatever comes."""
+    if options.emulate is None:
+        if options.emulate_nodes is not None:
+            problem = "it says how many nodes of a file are emulated: --emulate FILE"
+            raise OptionError(problem, "--emulate-nodes", options.emulate_nodes)
+        yield
+        return
+    if at.settings.executor == "in-process":
+        raise OptionError("nodes are emulated on Ray alone", "--emulate", options.emulate)
+    # Its imports begin with Ray's.
+    set_environment()
+    from rayorch.cli.wanting import emulation_wanted  # noqa: PLC0415 - as in `run`.
+    from rayorch.host.emulated import EmulatedCluster  # noqa: PLC0415
+
+    emulation = emulation_wanted(options)
+    display.starting(f"starting {counted(len(emulation.nodes), 'emulated node')} ...")
+    cluster = EmulatedCluster(emulation, at.clock)
+    try:
+        if cluster.unlimited:
+            text = "all nodes are equally fast, whatever their speed: cpu quotas cannot be set"
+            click.echo(f"{text} ({cluster.unlimited})", err=True)
+        yield
+    finally:
+        cluster.close()
 
 
 @contextlib.contextmanager

@@ -10,8 +10,10 @@ from typing import Final
 
 from rayorch.cli.errors import OptionError
 from rayorch.cli.options import Options
+from rayorch.client import usable_cores
 from rayorch.plan.asking import Asked
-from rayorch.plan.pool_files import read_pools
+from rayorch.plan.emulating import Emulation, emulation_of, parsed_sizes
+from rayorch.plan.pool_files import read_pool_file, read_pools
 from rayorch.plan.pools import PoolsSpec, local_pools, no_price
 from rayorch.spec.objective import Budget, Deadline, Objective
 
@@ -59,7 +61,7 @@ def asked_anew(options: Options, before: Asked) -> Asked:
     pools, file = before.pools, before.file
     named = pools_of(options)
     if named is not None:
-        pools, file = named, options.pools or ""
+        pools, file = named, options.pools or options.emulate or ""
     objective, budget_usd = _objective(options, before.objective, pools)
     if options.deadline is None and options.budget is None:
         budget_usd = before.budget_usd
@@ -68,12 +70,25 @@ def asked_anew(options: Options, before: Asked) -> Asked:
 
 def pools_of(options: Options) -> PoolsSpec | None:
     """Return the pools of the file that options name. Raises: OptionError, PoolsError."""
+    if options.pools is None and options.emulate is not None:
+        return emulation_wanted(options).pools
     if options.pools is None:
         if options.prices is not None:
             problem = "a price book is about the machines of a file: --pools FILE"
             raise OptionError(problem, "--prices", options.prices)
         return None
     return read_pools(options.pools, options.prices)
+
+
+def emulation_wanted(options: Options) -> Emulation:
+    """Return the nodes that stand for a cluster file. Raises: OptionError, PoolsError."""
+    assert options.emulate is not None
+    try:
+        sizes = parsed_sizes(options.emulate_nodes) if options.emulate_nodes else None
+    except ValueError as error:
+        raise OptionError(str(error), "--emulate-nodes", str(options.emulate_nodes)) from None
+    file = read_pool_file(options.emulate, options.prices)
+    return emulation_of(file, usable_cores(), sizes=sizes, slots_max=options.slots)
 
 
 def _objective(

@@ -178,16 +178,12 @@ def start_warm(slots: int | None, clock: Clock) -> WarmCluster:
     if found is not None:
         return found
     count = slots or usable_cores()
-    port = _free_port()
+    port = free_port()
     log = state_dir() / "up.log"
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
-    command += [f"--port={port}", f"--num-cpus={count}", "--include-dashboard=false"]
-    command += [f"--temp-dir={temp_dir()}", f"--object-store-memory={STORE_BYTES}"]
-    command += ["--node-ip-address=127.0.0.1", "--disable-usage-stats"]
-    pid = _spawned(command, log)
+    pid = _spawned(head_command(port, count), log)
     warm = WarmCluster(f"127.0.0.1:{port}", pid, clock.now_s(), count, temp_dir())
     begun_s = clock.monotonic_s()
-    while not _answers(port) or b"Ray runtime started" not in log.read_bytes():
+    while not is_started(port, log):
         ended, _ = os.waitpid(pid, os.WNOHANG)
         if ended or clock.monotonic_s() - begun_s > START_S_MAX:
             if not ended:
@@ -196,6 +192,21 @@ def start_warm(slots: int | None, clock: Clock) -> WarmCluster:
         clock.sleep(0.1)
     _warm_file().write_bytes(msgspec.json.encode(warm))
     return warm
+
+
+def head_command(port: int, slots: int) -> list[str]:
+    """Return what starts a Ray of this machine alone."""
+    return [
+        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
+        *(f"--port={port}", f"--num-cpus={slots}", "--include-dashboard=false"),
+        *(f"--temp-dir={temp_dir()}", f"--object-store-memory={STORE_BYTES}"),
+        *("--node-ip-address=127.0.0.1", "--disable-usage-stats"),
+    ]
+
+
+def is_started(port: int, log: Path) -> bool:
+    """Say whether a head answers at its port and, by what it printed, is complete."""
+    return _answers(port) and b"Ray runtime started" in log.read_bytes()
 
 
 def stop_warm() -> bool:
@@ -250,7 +261,8 @@ def _is_ours(warm: WarmCluster) -> bool:
     return f"--port={warm.address.rpartition(':')[2]}" in line
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port for a head that nobody listens at. Raises: ClusterError."""
     for port in PORTS:
         with socket.socket() as probe:
             try:

@@ -1,0 +1,118 @@
+"""`pools`, and pools of a cluster file on `plan`, `run` and `resume`."""
+
+import pytest
+
+from rayorch.cli.options import Options
+from rayorch.cli.wanting import wanted_of
+from rayorch.spec.objective import Budget
+from tests.rayorch.cli.conftest import Shell
+from tests.rayorch.plan.test_cluster_file import FILE
+
+BOOK = "- {type: m7a.4xlarge, market: spot, usd_h: 0.37}"
+
+
+@pytest.fixture
+def cluster(shell: Shell) -> str:
+    """A cluster file, one of its two pools without a price."""
+    shell.write(FILE, "cluster.yaml")
+    shell.write(BOOK, "prices.yaml")
+    return "cluster.yaml"
+
+
+def test_pools_are_told_with_where_each_fact_is_from(shell: Shell, cluster: str) -> None:
+    said = shell("pools", cluster)
+
+    assert said.code == 0
+    for text in (
+        "cluster.yaml: 2 pools",
+        "steady    1-4     16  59.6 GiB  0   0.8064  on-demand  us-east-1  unknown",
+        "spot      0-9     16   unknown        1  unknown       spot  us-east-1     1.35",
+        "usd_h            0.8064 USD an hour  (label of node type steady)",
+        "usd_h            unknown; a plan counts core hours, and a budget is refused",
+        "memory           unknown; taken for enough",
+        "boot_s           unknown; a plan reckons with 75 s from running to working",
+        "reclaims_per_h   unknown; a plan reckons with 0.3 an hour",
+    ):
+        assert " ".join(text.split()) in " ".join(said.out.split())
+
+
+def test_a_price_book_fills_what_labels_leave_open(shell: Shell, cluster: str) -> None:
+    said = shell("pools", cluster, "--prices", "prices.yaml", "--json")
+
+    steady, spot = said.document["pools"]
+    assert spot["facts"]["usd_h"] == {"value": 0.37, "from": "prices.yaml"}
+    assert spot["facts"]["memory"] is None
+    assert steady["of"] == ["node type steady"]
+    assert (steady["nodes_min"], steady["nodes_max"]) == (1, 4)
+
+
+def test_without_a_file_and_a_cluster_there_is_nothing_to_show(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+    said = shell("pools")
+
+    assert said.code == 2
+    assert "`rayorch pools cluster.yaml` shows those of a file" in said.err
+
+
+def test_a_cluster_file_without_prices_works_where_none_is_needed(
+    shell: Shell, cluster: str
+) -> None:
+    del shell
+    wanted = wanted_of(Options(pools=cluster, deadline="2h"), None, 2)
+
+    assert wanted is not None
+    assert [pool.usd_h for pool in wanted.pools.pools] == [0.8064, None]
+
+
+def test_a_budget_without_prices_is_refused_with_where_to_say_them(
+    shell: Shell, cluster: str
+) -> None:
+    for command in (("plan", "nightly.py"), ("run", "nightly.py")):
+        said = shell(*command, "--pools", cluster, "--budget", "5")
+
+        assert said.code == 2
+        assert (
+            "a budget needs the price of every pool, and none is known of spot: `usd_h` in a file "
+            "of pools, the label `price-per-hour` in a cluster.yaml (both by --pools FILE), or a "
+            "price book (--prices FILE). --budget 5" in said.err
+        )
+    wanted = wanted_of(Options(pools=cluster, prices="prices.yaml", budget=5.0), None, 2)
+    assert wanted is not None
+    assert wanted.objective == Budget(5.0)
+
+
+def test_a_run_on_a_cluster_that_has_none_of_the_pools_names_both(
+    shell: Shell, cluster: str
+) -> None:
+    said = shell("run", "nightly.py", "--pools", cluster)
+
+    assert said.code != 0
+    assert "none of the pools is in the cluster: the file has spot, steady" in said.err
+    resumed = shell("resume", "last", "--pools", cluster)
+    assert "none of the pools is in the cluster" in resumed.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "nightly.py", "--emulate", "cluster.yaml"), "nodes are emulated on Ray alone"),
+        (("run", "nightly.py", "--emulate-nodes", "spot=1"), "--emulate FILE"),
+        (
+            ("run", "nightly.py", "--emulate", "cluster.yaml", "--emulate-nodes", "spot"),
+            "nodes are like spot=2,steady=1. --emulate-nodes spot",
+        ),
+        (("plan", "nightly.py", "--prices", "prices.yaml"), "--pools FILE. --prices prices.yaml"),
+        (("pools", "none.yaml"), "the file cannot be read: no such file or directory"),
+    ],
+)
+@pytest.mark.usefixtures("cluster")
+def test_options_that_make_no_sense_are_refused(
+    shell: Shell, arguments: tuple[str, ...], said: str
+) -> None:
+    refused = shell(*arguments)
+
+    assert refused.code == 2
+    assert said in refused.err
