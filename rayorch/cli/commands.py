@@ -5,82 +5,21 @@ from typing import Final
 import click
 
 from rayorch.cli.lazy import ExamplesGroup, LazyCommand
-
-# --- options that several commands take ---------------------------------------------------------
-
-_HOME = click.Option(
-    ["--home"],
-    metavar="URL",
-    help="Where runs are kept, a path or a URL; else RAYORCH_HOME, else ~/.rayorch.",
-)
-_EXECUTOR = click.Option(
-    ["--executor"],
-    metavar="ray|in-process",
-    help="What executes; else RAYORCH_EXECUTOR, else ray: the cluster that RAY_ADDRESS or "
-    "`rayorch up` names, else an embedded one.",
-)
-_SLOTS = click.Option(
-    ["--slots"], type=click.IntRange(1, 4096), metavar="N", help="Runners of one core at once."
-)
-_TAKEOVER = click.Option(
-    ["--takeover"],
-    is_flag=True,
-    help="Take the home over from a process that is at work on it; that one stops.",
-)
-_JSON = click.Option(
-    ["--json", "as_json"], is_flag=True, help="Print one JSON document on standard output."
-)
-_SET = click.Option(
-    ["--set", "sets"],
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="What rayorch.param(NAME, ...) returns in the file. May be repeated.",
-)
-
-
-_DEADLINE = click.Option(
-    ["--deadline"],
-    metavar="TIME",
-    help="Find the cheapest plan that ends within this: 90s, 30m, 1h30m.",
-)
-_BUDGET = click.Option(
-    ["--budget"],
-    type=click.FloatRange(0, min_open=True),
-    metavar="USD",
-    help="Find the earliest plan that costs no more; a limit when --deadline is given.",
-)
-_POOLS = click.Option(
-    ["--pools"],
-    metavar="FILE",
-    help="Machines that may be used: a file of pools or a cluster.yaml, as `ray up` takes it; "
-    "else those that are there.",
-)
-_PRICES = click.Option(
-    ["--prices"],
-    metavar="FILE",
-    help="A price book: what is known of those machines beside what their file or labels say.",
-)
-_EMULATE = click.Option(
-    ["--emulate"],
-    metavar="FILE",
-    help="Start a Ray of small nodes on this machine that stand for those of a cluster.yaml, each "
-    "with no more than --slots (2) slots; --pools is then that file, too.",
-)
-_EMULATE_NODES = click.Option(
-    ["--emulate-nodes"],
-    metavar="POOL=N,...",
-    help="How many nodes of which pools are emulated; else the min_workers of the file.",
-)
-_TENANT = click.Option(
-    ["--tenant"],
-    metavar="NAME",
-    help="Whose run it is, for its share of the cluster; else the pipeline says.",
-)
-_PRIORITY = click.Option(
-    ["--priority"],
-    type=click.IntRange(-100, 100),
-    metavar="N",
-    help="How urgent it is among its tenant's, -100 to 100; else the pipeline says, else 0.",
+from rayorch.cli.parameters import (
+    BUDGET,
+    DEADLINE,
+    EMULATE,
+    EMULATE_NODES,
+    EXECUTOR,
+    HOME,
+    JSON,
+    POOLS,
+    PRICES,
+    PRIORITY,
+    SET,
+    SLOTS,
+    TAKEOVER,
+    TENANT,
 )
 
 
@@ -115,20 +54,20 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
         ),
         params=[
             _file_argument(),
-            _POOLS,
-            _PRICES,
-            _EMULATE,
-            _EMULATE_NODES,
-            _DEADLINE,
-            _BUDGET,
-            _TENANT,
-            _PRIORITY,
-            _SET,
-            _HOME,
-            _EXECUTOR,
-            _SLOTS,
-            _TAKEOVER,
-            _JSON,
+            POOLS,
+            PRICES,
+            EMULATE,
+            EMULATE_NODES,
+            DEADLINE,
+            BUDGET,
+            TENANT,
+            PRIORITY,
+            SET,
+            HOME,
+            EXECUTOR,
+            SLOTS,
+            TAKEOVER,
+            JSON,
         ],
     ),
     LazyCommand(
@@ -146,19 +85,19 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
         ),
         params=[
             _file_argument(),
-            _DEADLINE,
-            _BUDGET,
-            _POOLS,
-            _PRICES,
+            DEADLINE,
+            BUDGET,
+            POOLS,
+            PRICES,
             click.Option(
                 ["--plot"],
                 metavar="FILE",
                 help="Draw cost against finish time as .png or .svg.",
             ),
-            _SET,
-            _SLOTS,
-            _HOME,
-            _JSON,
+            SET,
+            SLOTS,
+            HOME,
+            JSON,
         ],
     ),
     LazyCommand(
@@ -175,8 +114,8 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
         ),
         params=[
             click.Argument(["file"], metavar="[FILE]", required=False, default=""),
-            _PRICES,
-            _JSON,
+            PRICES,
+            JSON,
         ],
     ),
     LazyCommand(
@@ -197,8 +136,8 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
                 metavar="N",
                 help="How many.",
             ),
-            _HOME,
-            _JSON,
+            HOME,
+            JSON,
         ],
     ),
     LazyCommand(
@@ -210,7 +149,7 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             ("rayorch show nightly-20261122", "by the beginning of its id, if only one has it"),
             ("rayorch show last --json", "the same for programs"),
         ),
-        params=[_run_argument(), _HOME, _JSON],
+        params=[_run_argument(), HOME, JSON],
     ),
     LazyCommand(
         "explain",
@@ -223,8 +162,8 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
         params=[
             _run_argument(),
             click.Argument(["task"], metavar="[TASK]", type=click.IntRange(0), required=False),
-            _HOME,
-            _JSON,
+            HOME,
+            JSON,
         ],
     ),
     LazyCommand(
@@ -243,7 +182,7 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
                 ["--task"], type=click.IntRange(0), metavar="N", help="Only lines of this task."
             ),
             click.Option(["--follow", "-f"], is_flag=True, help="Wait for more until it is over."),
-            _HOME,
+            HOME,
             click.Option(["--json", "as_json"], is_flag=True, help="Print JSON lines."),
         ],
     ),
@@ -262,18 +201,18 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
         params=[
             _run_argument(),
             _mended_argument(),
-            _POOLS,
-            _PRICES,
-            _EMULATE,
-            _EMULATE_NODES,
-            _DEADLINE,
-            _BUDGET,
-            _SET,
-            _HOME,
-            _EXECUTOR,
-            _SLOTS,
-            _TAKEOVER,
-            _JSON,
+            POOLS,
+            PRICES,
+            EMULATE,
+            EMULATE_NODES,
+            DEADLINE,
+            BUDGET,
+            SET,
+            HOME,
+            EXECUTOR,
+            SLOTS,
+            TAKEOVER,
+            JSON,
         ],
     ),
     LazyCommand(
@@ -284,7 +223,7 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             ("rayorch cancel last", "the newest run"),
             ("rayorch cancel nightly-20261122-031500-7f3a", "by its id"),
         ),
-        params=[_run_argument(), _HOME, _JSON],
+        params=[_run_argument(), HOME, JSON],
     ),
     LazyCommand(
         "doctor",
@@ -298,7 +237,7 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             ("rayorch doctor --home s3://lake/_rayorch", "another home and its credentials"),
             ("rayorch doctor s3://lake/sales gs://other", "places that runs write to, too"),
         ),
-        params=[click.Argument(["urls"], metavar="[URL]...", nargs=-1), _HOME, _JSON],
+        params=[click.Argument(["urls"], metavar="[URL]...", nargs=-1), HOME, JSON],
     ),
     LazyCommand(
         "fsck",
@@ -329,8 +268,8 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
                 "runs that may have gone on in them, and keep all of their files.",
             ),
             click.Option(["--quick"], is_flag=True, help="Compare sizes, and read no output file."),
-            _HOME,
-            _JSON,
+            HOME,
+            JSON,
         ],
     ),
     LazyCommand(
@@ -379,7 +318,7 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
                 metavar="N",
                 help="Tasks in all, instead of some dozens.",
             ),
-            _JSON,
+            JSON,
         ],
     ),
     LazyCommand(
@@ -390,14 +329,14 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             ("rayorch up", "with all cores of this machine"),
             ("rayorch up --slots 8", "with eight slots"),
         ),
-        params=[_SLOTS, _JSON],
+        params=[SLOTS, JSON],
     ),
     LazyCommand(
         "down",
         work="rayorch.cli.cluster:down",
         help="End the local Ray that `rayorch up` started.",
         examples=(("rayorch down", "frees its memory; runs can be resumed"),),
-        params=[_JSON],
+        params=[JSON],
     ),
 )
 

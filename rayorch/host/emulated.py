@@ -131,12 +131,8 @@ class EmulatedNode:
             raise ClusterError(self.spec.name, f"the node is not drained: {why}")
 
     def family(self) -> list[psutil.Process]:
-        """Return its processes that live, the first of all first."""
-        try:
-            head = psutil.Process(self.pid)
-            return [head, *head.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return []
+        """Return its processes that live: those of its session, whether or not the first does."""
+        return [process for process in psutil.process_iter() if _session(process.pid) == self.pid]
 
     def limit(self) -> None:
         """Limit it to its part of this machine. Raises: CpuGroupError."""
@@ -284,6 +280,13 @@ def _wait_until(holds: Callable[[], bool], nodes: Sequence[EmulatedNode], clock:
             names = ", ".join(node.spec.name for node in nodes)
             raise ClusterError(names, f"not there after {START_S_MAX:g} s")
         clock.sleep(POLL_S)
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return 0  # It has just ended.
 
 
 def _living_names() -> set[str]:

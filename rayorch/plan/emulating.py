@@ -18,7 +18,7 @@ from rayorch.plan.pools import UNKNOWN_BYTES, PoolsSpec
 SLOTS_USUAL: Final = 2
 """Of an emulated node: each slot is a process of 130 MB."""
 NODES_MAX: Final = 50
-"""Each is a Ray node with all that belongs to it, 250 MB and ten seconds of a core."""
+"""Each is a Ray node with all that belongs to it: some processes, and seconds to start them."""
 NODE_LABEL: Final = "emulated-node"
 """The label by which an emulated node is told from the others of its pool."""
 

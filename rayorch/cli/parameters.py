@@ -1,0 +1,80 @@
+"""The options that several commands take, each said once."""
+
+from typing import Final
+
+import click
+
+HOME: Final = click.Option(
+    ["--home"],
+    metavar="URL",
+    help="Where runs are kept, a path or a URL; else RAYORCH_HOME, else ~/.rayorch.",
+)
+EXECUTOR: Final = click.Option(
+    ["--executor"],
+    metavar="ray|in-process",
+    help="What executes; else RAYORCH_EXECUTOR, else ray: the cluster that RAY_ADDRESS or "
+    "`rayorch up` names, else an embedded one.",
+)
+SLOTS: Final = click.Option(
+    ["--slots"], type=click.IntRange(1, 4096), metavar="N", help="Runners of one core at once."
+)
+TAKEOVER: Final = click.Option(
+    ["--takeover"],
+    is_flag=True,
+    help="Take the home over from a process that is at work on it; that one stops.",
+)
+JSON: Final = click.Option(
+    ["--json", "as_json"], is_flag=True, help="Print one JSON document on standard output."
+)
+SET: Final = click.Option(
+    ["--set", "sets"],
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What rayorch.param(NAME, ...) returns in the file. May be repeated.",
+)
+
+
+DEADLINE: Final = click.Option(
+    ["--deadline"],
+    metavar="TIME",
+    help="Find the cheapest plan that ends within this: 90s, 30m, 1h30m.",
+)
+BUDGET: Final = click.Option(
+    ["--budget"],
+    type=click.FloatRange(0, min_open=True),
+    metavar="USD",
+    help="Find the earliest plan that costs no more; a limit when --deadline is given.",
+)
+POOLS: Final = click.Option(
+    ["--pools"],
+    metavar="FILE",
+    help="Machines that may be used: a file of pools or a cluster.yaml, as `ray up` takes it; "
+    "else those that are there.",
+)
+PRICES: Final = click.Option(
+    ["--prices"],
+    metavar="FILE",
+    help="A price book: what is known of those machines beside what their file or labels say.",
+)
+EMULATE: Final = click.Option(
+    ["--emulate"],
+    metavar="FILE",
+    help="Start a Ray of small nodes on this machine that stand for those of a cluster.yaml, each "
+    "with no more than --slots (2) slots; --pools is then that file, too.",
+)
+EMULATE_NODES: Final = click.Option(
+    ["--emulate-nodes"],
+    metavar="POOL=N,...",
+    help="How many nodes of which pools are emulated; else the min_workers of the file.",
+)
+TENANT: Final = click.Option(
+    ["--tenant"],
+    metavar="NAME",
+    help="Whose run it is, for its share of the cluster; else the pipeline says.",
+)
+PRIORITY: Final = click.Option(
+    ["--priority"],
+    type=click.IntRange(-100, 100),
+    metavar="N",
+    help="How urgent it is among its tenant's, -100 to 100; else the pipeline says, else 0.",
+)
