@@ -1,6 +1,6 @@
 """Machines that are taken away while they work: emptied in time; killed: their work goes elsewhere.
 
-Each test was seen to fail with the protection that it names taken out.
+It was seen to fail while what runs was not cut.
 """
 
 from collections import Counter
