@@ -143,12 +143,14 @@ class Pipeline:
         memory: int | str | None = None,
         cores: float | None = None,
         labels: Mapping[str, str] | None = None,
+        uses: Mapping[str, int] | None = None,
         columns: Sequence[str] | None = None,
         schema: pa.Schema | None = None,
     ) -> Callable[[Callable[..., object]], Dataset]:
         """Decorate a function from a table to a table; in its place is left the dataset.
 
-        `columns` are what the function is given, `schema` is what its result is cast to. Without
+        `columns` are what the function is given, `schema` is what its result is cast to, `uses`
+        what each task holds of outside resources, whose limits the home's policy knows. Without
         `output` the dataset has the function's name. An input may be named before it exists.
 
         Raises: SpecError, when applied.
@@ -160,6 +162,7 @@ class Pipeline:
             memory=memory,
             cores=cores,
             labels=labels,
+            uses=uses,
             columns=columns,
             schema=schema,
         )
@@ -245,6 +248,7 @@ class Dataset(Related):
         memory: int | str | None = None,
         cores: float | None = None,
         labels: Mapping[str, str] | None = None,
+        uses: Mapping[str, int] | None = None,
     ) -> Dataset:
         """Return what a DuckDB query makes of each batch; the batch is the relation `input`.
 
@@ -253,7 +257,7 @@ class Dataset(Related):
         draft = self.draft
         with located(draft.name, output, caller_place()):
             text = checked_query(query)
-            resources = resources_of(memory, cores, labels)
+            resources = resources_of(memory, cores, labels, uses)
         spec = draft.part(SqlSpec, output, input=self.name, query=text, resources=resources)
         return Dataset(draft, draft.add_transform(spec, SqlCode(query=text)))
 
@@ -300,6 +304,7 @@ class MapOptions(TypedDict, total=False):
     memory: int | str | None
     cores: float | None
     labels: Mapping[str, str] | None
+    uses: Mapping[str, int] | None
     columns: Sequence[str] | None
     schema: pa.Schema | None
 
@@ -325,7 +330,10 @@ def _mapper(
                 raise SpecError("a function without a name needs output=", fix=fix)
             schema = checked_schema(options.get("schema"))
             resources = resources_of(
-                options.get("memory"), options.get("cores"), options.get("labels")
+                options.get("memory"),
+                options.get("cores"),
+                options.get("labels"),
+                options.get("uses"),
             )
         spec = draft.part(
             MapSpec,
@@ -368,9 +376,8 @@ def run(
     """
     # Ray, the journal and the stores come with it: only a run should pay for their import.
     from rayorch.client import run as run_pipeline  # noqa: PLC0415
-    from rayorch.client import standing_of  # noqa: PLC0415
 
-    standing = standing_of(pipeline, tenant, priority)
+    standing = pipeline.spec().changed(tenant, priority)
     return run_pipeline(pipeline, home=home, executor=executor, pools=pools, standing=standing)
 
 

@@ -177,21 +177,6 @@ def submit_run(
     return run
 
 
-def standing_of(pipeline: Compilable, tenant: str | None, priority: int | None) -> Standing | None:
-    """Return whose a run is and how urgent, where it is not to be as its pipeline says.
-
-    Raises: SpecError.
-    """
-    if tenant is None and priority is None:
-        return None
-    own = pipeline.spec()
-    fields = {
-        "tenant": own.tenant if tenant is None else tenant,
-        "priority": own.priority if priority is None else priority,
-    }
-    return Standing.of(own.name, "", fields)
-
-
 def asked_of(
     objective: "Objective | None", pools: "str | PoolsSpec | None" = None
 ) -> "Asked | None":

@@ -315,6 +315,10 @@ def _most(pipeline: str, read: str, needs: Sequence[tuple[str, Resources]]) -> S
         memory_bytes=max(memory, default=MEMORY_BYTES_USUAL),
         cores=max(cores, default=CORES_USUAL),
         labels={key: value for key, (value, _) in labels.items()},
+        uses={
+            name: max(need.uses.get(name, 0) for _, need in needs)
+            for name in sorted({name for _, need in needs for name in need.uses})
+        },
     )
 
 
@@ -360,6 +364,7 @@ def submission(
                 cores=stage.resources.cores,
                 memory_bytes=stage.resources.memory_bytes,
                 timeout_s=retry.timeout_s or 0.0,
+                uses=tuple(sorted(stage.resources.uses.items())),
                 sinks=tuple(edge.sink for edge in stage.sinks),
                 after=program.after(stage.index),
             )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rayorch.draft import Draft
 
-NEEDS: Final = ("memory", "cores", "labels")
+NEEDS: Final = ("memory", "cores", "labels", "uses")
 
 
 class Needs(TypedDict, total=False):
@@ -22,6 +22,7 @@ class Needs(TypedDict, total=False):
     memory: int | str | None
     cores: float | None
     labels: Mapping[str, str] | None
+    uses: Mapping[str, int] | None  # of outside resources, by their names
 
 
 class Handle:
@@ -38,10 +39,13 @@ class Handle:
 
 
 def resources_of(
-    memory: int | str | None, cores: float | None, labels: Mapping[str, str] | None
+    memory: int | str | None,
+    cores: float | None,
+    labels: Mapping[str, str] | None,
+    uses: Mapping[str, int] | None,
 ) -> Resources:
-    """Return what a transform needs of a machine. Raises: SpecError."""
-    fields = {"memory_bytes": memory, "cores": cores, "labels": labels or {}}
+    """Return what a transform needs of a machine, and of what is outside. Raises: SpecError."""
+    fields = {"memory_bytes": memory, "cores": cores, "labels": labels or {}, "uses": uses or {}}
     return Resources.of("", "", fields)
 
 

@@ -164,6 +164,7 @@ class StageResources:
     memory_bytes: int
     cores: float
     labels: Mapping[str, str] = field(default_factory=dict)
+    uses: Mapping[str, int] = field(default_factory=dict)  # of outside resources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

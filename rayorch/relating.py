@@ -367,4 +367,6 @@ class Related(Handle):
 
 
 def _resources(needs: Needs) -> Resources:
-    return resources_of(needs.get("memory"), needs.get("cores"), needs.get("labels"))
+    return resources_of(
+        needs.get("memory"), needs.get("cores"), needs.get("labels"), needs.get("uses")
+    )

@@ -141,6 +141,21 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
         ],
     ),
     LazyCommand(
+        "tenants",
+        work="rayorch.cli.tenancy:tenants",
+        help="Show who shares a home, what each may have, and what waits; or apply a policy.",
+        examples=(
+            ("rayorch tenants apply tenants.yaml", "from now on"),
+            ("rayorch tenants --json", "the same for programs"),
+        ),
+        params=[
+            click.Argument(["action"], metavar="[apply", required=False, default=""),
+            click.Argument(["file"], metavar="FILE]", required=False, default=""),
+            HOME,
+            JSON,
+        ],
+    ),
+    LazyCommand(
         "show",
         work="rayorch.cli.looking:show",
         help="Show where a run stands, or how it ended.",

@@ -40,6 +40,7 @@ class Options:
     emulate_nodes: str | None = None
     tenant: str | None = None
     priority: int | None = None
+    action: str = ""
     plot: str | None = None
     first: int = 0
     seeds: int = 0

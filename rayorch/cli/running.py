@@ -24,7 +24,6 @@ from rayorch.client import (
     connection,
     open_control,
     resume_run,
-    standing_of,
     submit_run,
     watch,
 )
@@ -43,6 +42,7 @@ ENDS: Final[Mapping[str, Exit]] = {
     "succeeded": Exit.OK,
     # Nothing is wrong, and nothing is finished.
     "stopped": Exit.INTERRUPTED,
+    "blocked": Exit.BLOCKED,
 }
 
 
@@ -50,7 +50,7 @@ def run(options: Options) -> int:
     """Run the pipeline of a file."""
     # What is wrong with it is said before anything starts.
     pipeline = pipeline_of(options)
-    standing = standing_of(pipeline, options.tenant, options.priority)
+    standing = pipeline.spec().changed(options.tenant, options.priority)
     asked = None
     if options.is_placing:
         # Placement takes numpy, a solver and a part of a second: only who asks for it pays.

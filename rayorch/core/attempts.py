@@ -217,6 +217,8 @@ def _adoptable(book: Book, run: Run, task: Task, held: Held) -> bool:
 
 def runner_lost(book: Book, fact: RunnerLost, event: Event) -> Iterable[Command]:
     """Give away what a runner held; blame its death on what it was running."""
+    if not fact.silent and fact.runner in book.units:
+        book.ended.add(fact.runner)  # One that is only silent may still be at work.
     known = book.runners.get(fact.runner)
     is_ours = known is not None and known.dying  # We ended it.
     slot = book.part(fact.runner)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from rayorch.core.commands import EnsureRunners, Lease
 from rayorch.core.facts import Event, PlacementReady
 from rayorch.core.leasing import Key, Kind, RunnerSlot
+from rayorch.core.policy import Policy
 from rayorch.core.queues import Routes
 from rayorch.core.run import ACTIVE, RUN_KINDS, RUN_TRANSITIONS, Flow, Run, RunState
 from rayorch.core.sharing import Cluster, Party
@@ -59,6 +60,15 @@ class Book:
         self.runs: dict[RunId, Run] = {}
         self.flows: dict[RunId, Flow] = {}
         self.runners: dict[RunnerId, RunnerSlot] = {}
+        self.policy = Policy()  # durable, as is what runners hold of outside resources
+        self.units: dict[RunnerId, dict[str, int]] = {}
+        self.used: Counter[str] = Counter()  # sums of that, and of what is being journaled
+        self.claims: dict[RunnerId, tuple[tuple[str, int], ...]] = {}
+        self.unused_s: dict[RunnerId, float] = {}  # since when what they hold is of no use
+        self.ended: set[RunnerId] = set()  # runners that hold some, and are known to have ended
+        self.admitting: set[RunId] = set()
+        self.blocking: set[RunId] = set()  # runs whose block is being journaled
+        self.quota_due_s = 0.0
         self.cluster = Cluster()
         self.parties: dict[TenantId, Party] = {}
         # Runners that may take more, so that nobody has to look at all of them: those with nothing
@@ -266,6 +276,14 @@ class Book:
         self.idle.clear()
         self.hungry.clear()
         self.deadlines.clear()
+        self.claims.clear()
+        self.unused_s.clear()
+        self.ended.clear()
+        self.admitting.clear()
+        self.blocking.clear()
+        self.used = Counter()
+        for held in self.units.values():
+            self.used.update(held)
         self.strange.clear()
 
     # --- whose turn it is ----------------------------------------------------------------------
@@ -274,7 +292,7 @@ class Book:
         """Return what is known of a tenant."""
         found = self.parties.get(tenant)
         if found is None:
-            found = self.parties[tenant] = Party(tenant)
+            found = self.parties[tenant] = Party(tenant, self.policy.of(tenant).weight)
         return found
 
     def enlist(self, run: Run) -> None:
@@ -296,6 +314,7 @@ class Book:
         after.given = before.given
         after.on = before.on
         after.served_s = self.now_s
+        self.quota_due_s = 0.0  # It is looked at before it is given anything.
         self.enlist(run)
 
 
@@ -313,7 +332,8 @@ def _queue(run: Run, flow: Flow, task: Task, *, alone: bool) -> None:
     if task.stage in run.unplanned:
         flow.aside.setdefault(task.stage, []).append(task.id)
         return
-    queue = flow.suspects if alone else flow.ready
+    ready, suspects = flow.limited.get(task.stage, (flow.ready, flow.suspects))
+    queue = suspects if alone else ready
     queue.add(task.id, flow.routes.class_of(task.id))
 
 

@@ -102,6 +102,12 @@ class CutTask(Command, frozen=True):
     lease: Lease
 
 
+class FindRunners(Command, frozen=True):
+    """Say `RunnerLost` of these runners if they have ended: others wait for what they hold."""
+
+    runners: tuple[RunnerId, ...]
+
+
 class KillRunner(Command, frozen=True):
     """End a runner at once; answer `RunnerLost`."""
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
-from rayorch.core import leasing
+from rayorch.core import leasing, limiting
 from rayorch.core.book import Book
 from rayorch.core.commands import Command, Lease, SendLeases
 from rayorch.core.facts import Event
@@ -15,6 +15,8 @@ from rayorch.core.sharing import Party, Ranked, entitled, urgency
 from rayorch.core.task import Task, TaskState
 from rayorch.ids import RunId, TenantId
 
+Lane = tuple[int, ReadyQueue, ReadyQueue]
+"""A stage, -1 for those that have no queues of their own; what is ready, and suspects."""
 STRANDED_S: Final = 60.0
 """How long a class waits for a pool of its plan that has no runner, before any may serve it."""
 LOOK_S: Final = 1.0
@@ -31,6 +33,7 @@ class Dealer:
         self._event = event
         self._at_s = event.at_s
         self._runs: dict[TenantId, Ranked[Run]] = {}
+        self._claims: list[Command] = []
         for party in book.parties.values():
             for run_id in [each for each in party.runs if not self._has_work(each)]:
                 del party.runs[run_id]
@@ -45,21 +48,25 @@ class Dealer:
         for kind in list(dict.fromkeys((*book.idle, *book.hungry))):
             takers = [party for party in book.parties.values() if party.runs]
             if not takers:
-                return
+                break
             ranked = Ranked(takers, lambda party: party.share(book.cluster))
             # Those that have nothing to do first. Runners of a kind are alike: one that nobody has
             # work for, or its holder has none for, speaks for the others.
             dry: set[TenantId | None] = set()
             for slots in (book.idle, book.hungry):
-                for slot in list(slots.get(kind, {}).values()):
+                some = slots.get(kind, {})
+                # What holds units already goes before what would have to claim them.
+                first = {runner: some[runner] for runner in book.units if runner in some}
+                for slot in list({**first, **some}.values()):
                     if slot.alone or len(slot.queue) > slot.filled // 2:
                         book.fed(slot, is_full=True)
                     elif slot.holder in dry:
                         continue
                     elif leases := self._fill(slot, ranked):
                         yield SendLeases(self._event.id, slot.id, tuple(leases))
-                    elif slot.filled == leasing.UNFILLED:
+                    elif slot.filled == leasing.UNFILLED and slot.id not in book.claims:
                         dry.add(slot.holder)
+        yield from self._claims
 
     def _fill(self, slot: RunnerSlot, ranked: Ranked[Party]) -> list[Lease]:
         """Give a runner as much as it has room for, of whoever's turn it is."""
@@ -73,7 +80,7 @@ class Dealer:
             some, room = self._leases(run, flow, slot)
             leases += some
             is_done = slot.alone or not room
-            if len(some) < room and flow.ready.first(served(flow, slot.pool)) is not None:
+            if some and len(some) < room and self._lane(slot, run) is not None:
                 break  # The last tasks of a run are spread, so that all its runners get some.
         slot.filled = len(slot.queue) if is_done else leasing.UNFILLED
         self._book.fed(slot, is_full=is_done)
@@ -82,7 +89,11 @@ class Dealer:
     def _turn(self, slot: RunnerSlot, ranked: Ranked[Party]) -> tuple[Run | None, bool]:
         """Return the run that a runner is to serve next, if any; and whether to leave it alone."""
         if slot.holder is None:
-            return next((run for each in ranked if (run := self.choice(each, slot))), None), False
+            for party in ranked:
+                run = self.choice(party, slot)
+                if run is not None or slot.id in self._book.claims:
+                    return run, run is None  # Once what it claims is its own, it gets the task.
+            return None, False
         holder = self._book.parties[slot.holder]
         if any(self._choice_below(ranked, holder, slot)):
             return None, True  # Let it run dry: the other is to have it.
@@ -106,7 +117,14 @@ class Dealer:
         if order is None:
             runs = [self._book.runs[run_id] for run_id in party.runs]
             order = self._runs[party.id] = Ranked(runs, self._rank)
-        return next((run for run in order if self._can_serve(slot, run)), None)
+        if slot.holder != party.id and not limiting.may_grow(self._book, party, slot):
+            return None
+        for run in order:
+            if self._lane(slot, run) is not None:
+                return run
+            if slot.id in self._book.claims:
+                return None
+        return None
 
     def _rank(self, run: Run) -> tuple[int, int]:
         flow = self._book.flows[run.id]
@@ -114,43 +132,69 @@ class Dealer:
 
     def _has_work(self, run_id: RunId) -> bool:
         run, flow = self._book.runs[run_id], self._book.flows[run_id]
-        return run.state is RunState.RUNNING and bool(flow.ready or flow.suspects)
+        is_going = run.state is RunState.RUNNING and run_id not in self._book.blocking
+        return is_going and flow.open_count > 0
 
-    def _can_serve(self, slot: RunnerSlot, run: Run) -> bool:
-        """Say whether something of a run is ready that a runner may take now."""
+    def _lane(self, slot: RunnerSlot, run: Run) -> Lane | None:
+        """Return the queues of a run from which a runner may take something now."""
         flow = self._book.flows[run.id]
         if run.state is not RunState.RUNNING or slot.kind in flow.barren:
-            return False
+            return None
+        is_barren = True
         if leasing.fits(slot, flow.cores, flow.memory_bytes):
             classes = served(flow, slot.pool)
-            if flow.ready.first(classes) is not None:
-                return True
-            if flow.suspects.first(classes) is not None:
-                return not slot.queue
-        flow.barren.add(slot.kind)
+            for lane in flow.lanes:
+                stage, ready, suspects = lane
+                has_suspects = suspects.first(classes) is not None
+                if ready.first(classes) is None and not has_suspects:
+                    continue
+                is_barren = False
+                if slot.queue and ready.first(classes) is None:
+                    continue  # A suspect runs alone.
+                if stage < 0 or self._may_use(slot, run.stages[stage].uses):
+                    return lane
+                if slot.id in self._book.claims:
+                    return None
+        if is_barren:
+            flow.barren.add(slot.kind)
+        return None
+
+    def _may_use(self, slot: RunnerSlot, uses: tuple[tuple[str, int], ...]) -> bool:
+        """Say whether a runner holds what a task would use; one with nothing to do claims it."""
+        book = self._book
+        if slot.id in book.claims:
+            return False
+        if limiting.may_use(book, slot, uses):
+            return True
+        if slot.holder is None:
+            self._claims += limiting.claim(book, slot, uses, self._event)
         return False
 
     def _leases(self, run: Run, flow: Flow, slot: RunnerSlot) -> tuple[list[Lease], int]:
         """Lease a runner what there is for it; return that, and how much it had room for."""
         book = self._book
         classes = served(flow, slot.pool)
-        if not slot.queue and flow.suspects.first(classes) is not None:
-            tasks = islice(_next(run, flow, flow.suspects, classes), 1)
+        lane = self._lane(slot, run)
+        if lane is None:
+            return [], 0
+        _, ready, suspects = lane
+        if not slot.queue and suspects.first(classes) is not None:
+            tasks = islice(_next(run, flow, suspects, classes), 1)
             leases = [book.lease(run, slot, each, self._at_s) for each in tasks]
             slot.alone = bool(leases)
             return leases, 1
-        first = flow.ready.first(classes)
+        first = ready.first(classes)
         room = slot.room(flow.seconds.get(run.tasks[first].stage)) if first is not None else 0
         if not room:
             return [], 0
-        tasks = islice(
-            _next(run, flow, flow.ready, classes), self._spread(flow, slot, classes, room)
-        )
+        count = self._spread(flow, slot, classes, room, ready.count(classes))
+        tasks = islice(_next(run, flow, ready, classes), count)
         return [book.lease(run, slot, each, self._at_s) for each in tasks], room
 
-    def _spread(self, flow: Flow, slot: RunnerSlot, classes: tuple[int, ...], room: int) -> int:
+    def _spread(
+        self, flow: Flow, slot: RunnerSlot, classes: tuple[int, ...], room: int, ready: int
+    ) -> int:
         """Return how many leases one runner gets, so that the last ones go to all its peers."""
-        ready = flow.ready.count(classes)
         cluster = self._book.cluster
         if ready >= room * cluster.slots:
             return room
@@ -177,7 +221,7 @@ class Dealer:
             book.cluster.slots,
             {p.id: (self._demand(p), p.weight) for p in book.parties.values() if self._demand(p)},
         )
-        poor = [party for party in hungry if party.slots < parts[party.id]]
+        poor = [party for party in hungry if party.slots < parts.get(party.id, 0)]
         poor.sort(key=lambda party: party.share(book.cluster))
         if not poor:
             return
@@ -195,7 +239,7 @@ class Dealer:
 
     def _demand(self, party: Party) -> int:
         flows = [self._book.flows[run_id] for run_id in party.runs]
-        return party.slots + sum(len(flow.ready) + len(flow.suspects) for flow in flows)
+        return party.slots + sum(flow.open_count for flow in flows)
 
     def steal(self) -> Iterable[Command]:
         """Take back what waits behind others, for a runner that has nothing to do."""
@@ -216,6 +260,8 @@ class Dealer:
     def _may_take(self, slot: RunnerSlot, lease: Lease) -> bool:
         """Say whether a runner that has nothing to do could run a lease, and nothing else."""
         flow = self._book.flows[lease.run]
+        if lease.stage in flow.limited:
+            return False  # It would have to hold what the other holds.
         if not leasing.fits(slot, flow.cores, flow.memory_bytes):
             return False
         if flow.ready.first(flow.routes.classes_for(slot.pool)) is not None:
@@ -238,7 +284,8 @@ def _note_stranded(book: Book, flow: Flow, at_s: float) -> None:
         return
     flow.stranded_due_s = at_s + LOOK_S
     found = []
-    for number in {*flow.ready.classes(), *flow.suspects.classes()}:
+    numbers = {n for _, *queues in flow.lanes for queue in queues for n in queue.classes()}
+    for number in numbers:
         pools = flow.routes.pools_of(number)
         if not pools or not pools.isdisjoint(book.cluster.living):
             flow.unserved.pop(number, None)

@@ -13,6 +13,13 @@ from typing import Final, get_args
 
 import msgspec
 
+from rayorch.core.limit_facts import (
+    PolicyApplied,
+    RunAdmitted,
+    RunBlocked,
+    UnitsFreed,
+    UnitsTaken,
+)
 from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost
 from rayorch.core.placed import ClassPlacement, Forecast, PoolPrice, RunnersWanted
 from rayorch.core.values import (
@@ -329,6 +336,11 @@ Fact = (
     | PlacementFailed
     | PlacementKept
     | PoolIdled
+    | PolicyApplied
+    | RunAdmitted
+    | RunBlocked
+    | UnitsTaken
+    | UnitsFreed
     | RunStopRequested
     | RunCancelRequested
     | RunResumed

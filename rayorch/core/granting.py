@@ -8,7 +8,7 @@ import heapq
 from collections.abc import Iterable
 from typing import Final
 
-from rayorch.core import nodes, placing, settling, straggling
+from rayorch.core import limiting, nodes, placing, settling, straggling
 from rayorch.core.book import Book
 from rayorch.core.commands import Command
 from rayorch.core.dealing import Dealer
@@ -34,12 +34,15 @@ def tick(book: Book, _fact: Ticked, event: Event) -> Iterable[Command]:
     _note_idle(book, running, event.at_s)
     for run in running:
         yield from placing.review(book, run, event)
+    yield from limiting.admit(book, event)
+    yield from limiting.block_spent(book, event)
     dealer = Dealer(book, event)
     yield from dealer.deal()
     for run in running:
         yield from straggling.second_tries(book, run, event)
     yield from dealer.make_way()
     yield from dealer.steal()
+    yield from limiting.free_unused(book, event)
 
 
 def _note_idle(book: Book, running: list[Run], at_s: float) -> None:

@@ -14,7 +14,8 @@ from rayorch.core.book import done_of
 from rayorch.core.facts import Event
 from rayorch.core.leasing import QUEUE_MAX, RunnerSlot
 from rayorch.core.machine import Machine
-from rayorch.core.run import ACTIVE, ENDED, Flow, Run, RunState
+from rayorch.core.policy import Policy
+from rayorch.core.run import ACTIVE, ENDED, UNPLANNED, Flow, Run, RunState
 from rayorch.core.task import HELD, Task, TaskState
 from rayorch.errors import InvariantError
 from rayorch.ids import RunId, RunnerId
@@ -27,7 +28,7 @@ CORES_OFF: Final = 1e-6
 WATCHED_A_EVENT: Final = 30
 """Tasks and leases that a `Watch` looks at for each event, on average."""
 
-_UNPUBLISHED = frozenset({RunState.PLANNING, RunState.RUNNING, RunState.DRAINING})
+_UNPUBLISHED = UNPLANNED | {RunState.RUNNING, RunState.DRAINING}
 _PUBLISHED = frozenset({RunState.PUBLISHING, RunState.SUCCEEDED})
 
 
@@ -37,6 +38,7 @@ def check(machine: Machine) -> None:
         _check_slot(machine, slot)
     _check_leases(machine)
     _check_indexes(machine)
+    _check_units(machine)
     for run in machine.runs.values():
         flow = machine.flows[run.id]
         _check_run(run)
@@ -131,6 +133,23 @@ def _check_indexes(machine: Machine) -> None:
         _check_run_indexes(machine, run)
 
 
+def _check_units(machine: Machine) -> None:
+    """What is held of outside resources is counted, within its limit, and by whoever uses it."""
+    book = machine.book
+    held: Counter[str] = Counter()
+    for units in book.units.values():
+        held.update(units)
+    for claim in book.claims.values():
+        held.update(dict(claim))
+    if +held != +book.used:
+        _broken("what is held of outside resources is counted", dict(held), dict(book.used))
+    for slot in machine.runners.values():
+        for lease in slot.queue.values():
+            for name, used in machine.runs[lease.run].stages[lease.stage].uses:
+                if book.units.get(slot.id, {}).get(name, 0) < used:
+                    _broken("who uses an outside resource holds it", slot.id, lease, name)
+
+
 def _check_run_indexes(machine: Machine, run: Run) -> None:
     flow = machine.flows[run.id]
     on = Counter(
@@ -144,7 +163,8 @@ def _check_run_indexes(machine: Machine, run: Run) -> None:
     done = {number: count for number, count in flow.done.items() if count}
     if done != done_of(run, flow.routes):
         _broken("committed tasks are counted by class", run.id, done)
-    has_work = run.state is RunState.RUNNING and (flow.ready or flow.suspects)
+    has_work = run.state is RunState.RUNNING and flow.open_count
+    has_work = has_work and run.id not in machine.book.blocking
     if has_work and run.id not in machine.book.party(run.tenant).runs:
         _broken("a run with work has its turns", run.id)
 
@@ -207,10 +227,11 @@ def _check_queues(run: Run, flow: Flow) -> None:
         for state, count in counts.items():
             if found[stage, state] != count:
                 _broken("tasks are counted by state", run.id, (stage, state, count, found))
-    if run.state not in ACTIVE or run.state is RunState.PLANNING:
+    if run.state not in ACTIVE or run.state in UNPLANNED:
         return
     aside = {task for tasks in flow.aside.values() for task in tasks}
-    queued = {*flow.ready, *flow.suspects, *aside}
+    lanes = [task for _, *queues in flow.lanes for queue in queues for task in queue]
+    queued = {*lanes, *aside}
     waiting: dict[TaskId, set[float]] = {}
     for until_s, task_id in flow.waiting:
         waiting.setdefault(task_id, set()).add(until_s)
@@ -238,7 +259,12 @@ def durable_view(machine: Machine) -> dict[str, Any]:
     A run that drains has ended to a replay, which holds no leases; `first_start_s` and
     `finished_s` are told by volatile events and are for people only.
     """
-    return {run.id: _durable_run(run) for run in machine.runs.values()}
+    book = machine.book
+    view: dict[str, Any] = {run.id: _durable_run(run) for run in machine.runs.values()}
+    if book.units or book.policy != Policy():
+        policy = msgspec.to_builtins(book.policy)
+        view["of the home"] = {"policy": policy, "units": msgspec.to_builtins(book.units)}
+    return view
 
 
 def _durable_run(run: Run) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from itertools import accumulate
 
+from rayorch.core import limiting
 from rayorch.core.book import Book, ensure_runners, flow_of
-from rayorch.core.commands import Command, KillRunner, MakePlan, Record, RevokeLeases
+from rayorch.core.commands import Command, KillRunner, Record, RevokeLeases
 from rayorch.core.facts import (
     Event,
     Led,
@@ -20,7 +21,7 @@ from rayorch.core.facts import (
     SecondTry,
     SinkPublished,
 )
-from rayorch.core.run import ACTIVE, ENDED, RESUMABLE, Flow, Run, RunState
+from rayorch.core.run import ACTIVE, ENDED, RESUMABLE, UNPLANNED, Flow, Run, RunState
 from rayorch.core.settling import drain, settle
 from rayorch.core.task import HELD, RunnerGone, Task, TaskCancelled, TaskReopened, step
 from rayorch.errors import InvalidTransitionError
@@ -44,7 +45,7 @@ def submit(book: Book, fact: RunSubmitted, event: Event) -> Iterable[Command]:
         priority=fact.priority,
     )
     book.flows[fact.run] = Flow(fact.stages)
-    yield MakePlan(event.id, fact.run)
+    yield from limiting.begin(book, book.runs[fact.run], event)
 
 
 def plan_ready(book: Book, fact: PlanReady, event: Event) -> Iterable[Command]:
@@ -62,7 +63,7 @@ def plan_ready(book: Book, fact: PlanReady, event: Event) -> Iterable[Command]:
     run.first_tasks = {s: TaskId(f) for s, f in enumerate(firsts) if s < len(run.stages)}
     run.unplanned = [stage for stage, shape in enumerate(run.stages) if shape.after]
     book.refill(run)
-    if run.state is RunState.PLANNING:
+    if run.state in UNPLANNED:
         book.enter(run, RunState.RUNNING, event)
         if run.tasks:
             yield from ensure_runners(run, book.flows[run.id], event.id, event.at_s)
@@ -75,7 +76,7 @@ def plan_failed(book: Book, fact: PlanFailed, event: Event) -> Iterable[Command]
     if run.planned or run.state in ENDED:
         return ()
     run.error = fact.error
-    if run.state is RunState.PLANNING:
+    if run.state in UNPLANNED:
         book.enter(run, RunState.FAILED, event)
     return ()
 
@@ -83,7 +84,7 @@ def plan_failed(book: Book, fact: PlanFailed, event: Event) -> Iterable[Command]
 def stop(book: Book, fact: RunStopRequested, event: Event) -> Iterable[Command]:
     """Hand out no more of a run, so that it can be resumed."""
     run = book.run(fact)
-    if run.state is RunState.PLANNING:
+    if run.state in UNPLANNED:
         book.enter(run, RunState.STOPPED, event)
     elif run.state is RunState.RUNNING:
         yield from drain(book, run, RunState.STOPPED, event)
@@ -136,8 +137,7 @@ def resume(book: Book, fact: RunResumed, event: Event) -> Iterable[Command]:
     run.finished_s = 0.0
     run.failures = []
     if not run.planned:
-        book.enter(run, RunState.PLANNING, event)
-        yield MakePlan(event.id, run.id)
+        yield from limiting.begin(book, run, event)
         return
     for task in run.tasks:
         book.put(run, step(task, TaskReopened(), run.retry, event.at_s))
@@ -203,6 +203,8 @@ def lead(book: Book, fact: Led, event: Event) -> Iterable[Command]:
         elif fact.interrupts and run.state in ACTIVE - {RunState.PUBLISHING}:
             run.state = RunState.INTERRUPTED
     book.clear_runners()
+    if fact.interrupts:
+        book.ended.update(book.units)  # Of the cluster that is gone.
     for run in book.runs.values():
         book.flows[run.id] = flow_of(run)
         book.enlist(run)

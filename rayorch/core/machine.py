@@ -12,9 +12,18 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from rayorch.core import attempts, granting, lifecycle, nodes, placing, settling, staging
+from rayorch.core import (
+    attempts,
+    granting,
+    lifecycle,
+    limiting,
+    nodes,
+    placing,
+    settling,
+    staging,
+)
 from rayorch.core.book import Book, ensure_runners, flow_of
-from rayorch.core.commands import Command, MakePlan
+from rayorch.core.commands import Command, FindRunners, MakePlan
 from rayorch.core.facts import (
     AttemptFailed,
     AttemptFinished,
@@ -47,6 +56,7 @@ from rayorch.core.facts import (
     Ticked,
 )
 from rayorch.core.leasing import RunnerSlot
+from rayorch.core.limit_facts import PolicyApplied, RunAdmitted, RunBlocked, UnitsFreed, UnitsTaken
 from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost
 from rayorch.core.run import Flow, Run, RunState, Snapshot
 from rayorch.core.task import HELD
@@ -67,6 +77,11 @@ HANDLERS: Final[Mapping[type[Fact], Callable[[Book, Any, Event], Iterable[Comman
     PlacementFailed: placing.placement_failed,
     PlacementKept: placing.placement_kept,
     PoolIdled: placing.pool_idled,
+    PolicyApplied: limiting.policy_applied,
+    RunAdmitted: limiting.run_admitted,
+    RunBlocked: limiting.run_blocked,
+    UnitsTaken: limiting.units_taken,
+    UnitsFreed: limiting.units_freed,
     RunStopRequested: lifecycle.stop,
     RunCancelRequested: lifecycle.cancel,
     RunResumed: lifecycle.resume,
@@ -192,17 +207,23 @@ class Machine:
                 if placement is not None and not placement.is_final:
                     commands.append(placing.solve(self.book, run, cause, at_s))
             commands.extend(settling.settle(self.book, run, cause, at_s))
+        if self.book.units:
+            commands.append(FindRunners(cause, tuple(self.book.units)))
         return tuple(commands)
 
     def snapshot(self) -> Snapshot:
         """Return the durable state, for the journal to keep."""
-        return Snapshot(self.through, list(self.runs.values()), self.at_s)
+        book, runs = self.book, list(self.runs.values())
+        return Snapshot(self.through, runs, self.at_s, book.policy, book.units)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Start from a snapshot instead of from nothing."""
         assert not self.book.runs
         self.through = snapshot.through
         self.at_s = snapshot.at_s
+        self.book.policy, self.book.units = snapshot.policy, snapshot.units
+        for held in snapshot.units.values():
+            self.book.used.update(held)
         for run in snapshot.runs:
             self.book.runs[run.id] = run
             self.book.flows[run.id] = flow_of(run)

@@ -20,7 +20,7 @@ from rayorch.core.facts import (
     PoolIdled,
 )
 from rayorch.core.placed import ClassSeen, Observed
-from rayorch.core.queues import ReadyQueue, Routes
+from rayorch.core.queues import Routes
 from rayorch.core.run import ENDED, Flow, Run, RunState
 from rayorch.ids import EventId
 
@@ -149,11 +149,12 @@ def pool_shrank(book: Book, pool: str, at_s: float) -> None:
 def _reroute(run: Run, flow: Flow) -> None:
     """Queue again what is ready, under the classes of the new plan."""
     flow.routes = Routes(run.placement)
-    before = (flow.ready, flow.suspects)
-    flow.ready, flow.suspects = ReadyQueue(), ReadyQueue()
-    for old, new in zip(before, (flow.ready, flow.suspects), strict=True):
-        for task in old:
-            new.add(task, flow.routes.class_of(task))
+    for _, *queues in flow.lanes:
+        for queue in queues:
+            tasks = list(queue)
+            queue.clear()
+            for task in tasks:
+                queue.add(task, flow.routes.class_of(task))
     flow.done = done_of(run, flow.routes)
     flow.barren.clear()
     flow.peers.clear()

@@ -73,6 +73,11 @@ class ReadyQueue:
         queue.append(task)
         self._size += 1
 
+    def clear(self) -> None:
+        """Let go of all tasks."""
+        self._by_class.clear()
+        self._size = 0
+
     def classes(self) -> list[int]:
         """Return the classes that have tasks."""
         return [number for number, queue in self._by_class.items() if queue]

@@ -1,9 +1,11 @@
 """One run: its states, its tasks and what they staged.
 
+    queued
+        |
     planning -> running -> publishing -> succeeded
         |          |            |
         |          v            |
-        |       draining -------+--> failed, stopped      (resumed: running again)
+        |       draining -------+--> failed, stopped, blocked  (resumed: running again)
         +--------> cancelled, interrupted
 
 `draining` hands out no leases and waits for those that run; where it ends was decided when it
@@ -37,7 +39,9 @@ from rayorch.core.facts import (
     SinkPublished,
     StagePlanned,
 )
+from rayorch.core.limit_facts import RunAdmitted, RunBlocked
 from rayorch.core.placed import Charged, Spent
+from rayorch.core.policy import Policy
 from rayorch.core.queues import ReadyQueue, Routes
 from rayorch.core.task import Task, TaskState
 from rayorch.core.values import ErrorInfo, ExchangeResult, RetryLimits, SinkResult, StageShape
@@ -53,6 +57,7 @@ FAILURES_KEPT_MAX: Final = 100
 class RunState(Enum):
     """Where a run stands."""
 
+    QUEUED = "queued"  # many runs are worked on; planned when some have ended
     PLANNING = "planning"  # its sources are being cut into splits
     RUNNING = "running"  # leases are given
     DRAINING = "draining"  # no new leases; waits for what runs
@@ -60,32 +65,37 @@ class RunState(Enum):
     SUCCEEDED = "succeeded"  # every sink is visible
     FAILED = "failed"  # a task or a publication failed; may be resumed
     STOPPED = "stopped"  # somebody stopped it; may be resumed
+    BLOCKED = "blocked"  # a quota is used up; may be resumed when there is room
     INTERRUPTED = "interrupted"  # its cluster died; may be resumed
     CANCELLED = "cancelled"  # ended for good
 
 
 R = RunState
-ACTIVE: Final = frozenset({R.PLANNING, R.RUNNING, R.DRAINING, R.PUBLISHING})
-RESUMABLE: Final = frozenset({R.FAILED, R.STOPPED, R.INTERRUPTED})
+ACTIVE: Final = frozenset({R.QUEUED, R.PLANNING, R.RUNNING, R.DRAINING, R.PUBLISHING})
+RESUMABLE: Final = frozenset({R.FAILED, R.STOPPED, R.BLOCKED, R.INTERRUPTED})
+UNPLANNED: Final = frozenset({R.QUEUED, R.PLANNING})
 ENDED: Final = frozenset({R.SUCCEEDED, R.CANCELLED})
 
 _RUN_TABLE: Final[dict[type, dict[RunState, set[RunState]]]] = {
     PlanReady: {
-        R.PLANNING: {R.RUNNING, R.PUBLISHING, R.SUCCEEDED},
+        **{s: {R.RUNNING, R.PUBLISHING, R.SUCCEEDED} for s in UNPLANNED},
         # Stopped while the planner worked: the plan is kept for the resumption.
-        R.STOPPED: {R.STOPPED},
-        R.INTERRUPTED: {R.INTERRUPTED},
+        **{s: {s} for s in RESUMABLE - {R.FAILED}},
         # Planned twice (stopped while planning, resumed): the first plan counts.
-        **{s: {s} for s in ACTIVE - {R.PLANNING} | ENDED | {R.FAILED}},
+        **{s: {s} for s in ACTIVE - UNPLANNED | ENDED | {R.FAILED}},
     },
     PlanFailed: {
-        R.PLANNING: {R.FAILED},
-        R.STOPPED: {R.STOPPED},
-        R.INTERRUPTED: {R.INTERRUPTED},
-        **{s: {s} for s in ACTIVE - {R.PLANNING} | ENDED | {R.FAILED}},
+        **{s: {R.FAILED} for s in UNPLANNED},
+        **{s: {s} for s in RESUMABLE - {R.FAILED}},
+        **{s: {s} for s in ACTIVE - UNPLANNED | ENDED | {R.FAILED}},
+    },
+    RunAdmitted: {R.QUEUED: {R.PLANNING}, **{s: {s} for s in R if s is not R.QUEUED}},
+    RunBlocked: {
+        R.RUNNING: {R.DRAINING, R.BLOCKED},
+        **{s: {s} for s in R if s is not R.RUNNING},
     },
     RunStopRequested: {
-        R.PLANNING: {R.STOPPED},
+        **{s: {R.STOPPED} for s in UNPLANNED},
         R.RUNNING: {R.DRAINING, R.STOPPED},
         R.DRAINING: {R.DRAINING},
         # Too late to stop: a publication is one step, and it is nearly done.
@@ -101,13 +111,13 @@ _RUN_TABLE: Final[dict[type, dict[RunState, set[RunState]]]] = {
         **{s: {s} for s in ENDED},
     },
     RunResumed: {
-        **{s: {R.PLANNING, R.RUNNING, R.PUBLISHING, R.SUCCEEDED} for s in RESUMABLE},
+        **{s: {R.QUEUED, R.PLANNING, R.RUNNING, R.PUBLISHING, R.SUCCEEDED} for s in RESUMABLE},
         # To a replay, which holds no leases, a draining run has ended: both must go on from it.
         R.DRAINING: {R.RUNNING, R.PUBLISHING, R.SUCCEEDED},
         **{s: {s} for s in (ACTIVE - {R.DRAINING}) | ENDED},
     },
     RunFailed: {
-        R.PLANNING: {R.FAILED},
+        **{s: {R.FAILED} for s in UNPLANNED},
         R.RUNNING: {R.DRAINING, R.FAILED},
         R.DRAINING: {R.DRAINING, R.FAILED},
         R.PUBLISHING: {R.FAILED},
@@ -160,6 +170,7 @@ class Flow:
         "given",
         "held",
         "idle",
+        "limited",
         "memory_bytes",
         "on",
         "paces",
@@ -197,6 +208,13 @@ class Flow:
         self.routes = Routes(placement)
         self.ready = ReadyQueue()
         self.suspects = ReadyQueue()
+        # Stages that use outside resources -> ready and suspects of their own: what they wait for
+        # keeps nobody else waiting.
+        self.limited = {
+            number: (ReadyQueue(), ReadyQueue())
+            for number, stage in enumerate(stages)
+            if stage.uses
+        }
         self.waiting: list[tuple[float, TaskId]] = []  # heap of (until_s, task)
         # Of tasks that an earlier attempt committed, or came back to: the last one that was leased.
         self.given: dict[TaskId, int] = {}
@@ -228,10 +246,22 @@ class Flow:
         self.unserved: dict[int, float] = {}  # class -> since when no runner of its pools lives
         self.idle: dict[str, float] = {}  # pool -> core seconds that its runners waited
 
+    @property
+    def open_count(self) -> int:
+        """How many tasks are ready."""
+        limited = sum(len(ready) + len(suspects) for ready, suspects in self.limited.values())
+        return len(self.ready) + len(self.suspects) + limited
+
+    @property
+    def lanes(self) -> list[tuple[int, ReadyQueue, ReadyQueue]]:
+        """Queues of ready tasks and of suspects, by stage; the common ones first, as of -1."""
+        own = ((stage, *queues) for stage, queues in self.limited.items())
+        return [(-1, self.ready, self.suspects), *own]
+
     def offered(self, at_s: float) -> None:
         """Note that something became ready."""
         self.barren.clear()
-        if not self.ready and not self.suspects:
+        if not self.open_count:
             self.served_s = at_s  # Nobody waited for anything until now.
 
 
@@ -339,3 +369,5 @@ class Snapshot(msgspec.Struct, forbid_unknown_fields=True):
     through: EventId
     runs: list[Run]
     at_s: float = 0.0  # of the latest event
+    policy: Policy = Policy()
+    units: dict[RunnerId, dict[str, int]] = {}  # what runners hold of outside resources

@@ -25,7 +25,7 @@ from rayorch.ids import EventId
 
 STRANGE_S: Final = 30.0
 """How long a runner may work on what was given to others while it has leases to begin."""
-DRAIN_S: Final = {RunState.STOPPED: 5.0, RunState.FAILED: 60.0}
+DRAIN_S: Final = {RunState.STOPPED: 5.0, RunState.FAILED: 60.0, RunState.BLOCKED: 60.0}
 """How long running attempts may go on after a stop or a failure before their runner is ended."""
 
 

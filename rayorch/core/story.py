@@ -32,7 +32,7 @@ from rayorch.core.facts import (
     StagePlanned,
 )
 from rayorch.core.machine import Machine
-from rayorch.core.run import Run, RunState
+from rayorch.core.run import UNPLANNED, Run, RunState
 from rayorch.core.task import Task, TaskState, backoff_s
 from rayorch.ids import EventId, RunId, RunnerId, TaskId
 
@@ -197,7 +197,7 @@ def _led(fact: Led, run: Run, state: RunState | None) -> str:
     return f"epoch {fact.epoch} took over: attempts in flight began anew or were adopted"
 
 
-_OVER: Final = frozenset(RunState) - {RunState.PLANNING, RunState.RUNNING, RunState.DRAINING}
+_OVER: Final = frozenset(RunState) - UNPLANNED - {RunState.RUNNING, RunState.DRAINING}
 
 
 def _turns(event: Event, run: Run, state: RunState | None) -> Iterator[Line]:

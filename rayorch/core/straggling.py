@@ -43,7 +43,7 @@ class _Late(NamedTuple):
 def second_tries(book: Book, run: Run, event: Event) -> Iterable[Command]:
     """Lease stragglers of a run once more, the furthest behind first, one to each idle runner."""
     flow = book.flows[run.id]
-    if not book.idle or flow.ready or flow.suspects or flow.waiting:
+    if not book.idle or flow.open_count or flow.waiting:
         return
     if event.at_s < flow.straggle_due_s:
         return
@@ -156,5 +156,6 @@ def _late(book: Book, run: Run, at_s: float) -> list[_Late]:
 
 def _may_run(book: Book, run: Run, slot: RunnerSlot, task: Task) -> bool:
     flow = book.flows[run.id]
-    fits = leasing.fits(slot, flow.cores, flow.memory_bytes)
+    # A second try would hold what is outside twice.
+    fits = leasing.fits(slot, flow.cores, flow.memory_bytes) and not run.stages[task.stage].uses
     return fits and flow.routes.serves(slot.pool, task.id)

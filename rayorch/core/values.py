@@ -115,6 +115,8 @@ class StageShape(
     memory_bytes: int = 1 << 30
     timeout_s: float = 0.0  # 0: no limit
     sinks: tuple[int, ...] = ()
+    # Named outside resources, and how much of each an attempt holds: a database's connections.
+    uses: tuple[tuple[str, int], ...] = ()
     after: tuple[int, ...] = ()  # stages whose exchange files it reads; none: it reads a source
 
 

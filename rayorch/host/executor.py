@@ -11,6 +11,7 @@ from typing import Protocol
 from rayorch.core.commands import (
     CutTask,
     EnsureRunners,
+    FindRunners,
     KillRunner,
     RevokeLeases,
     SendLeases,
@@ -19,7 +20,7 @@ from rayorch.core.facts import Fact
 from rayorch.host.inbox import Ticket
 from rayorch.ids import RunId, TaskId
 
-RunnerCommand = EnsureRunners | SendLeases | RevokeLeases | CutTask | KillRunner
+RunnerCommand = EnsureRunners | SendLeases | RevokeLeases | CutTask | KillRunner | FindRunners
 
 
 class HostPort(Protocol):

@@ -25,6 +25,7 @@ from rayorch.core.commands import (
     CompareSchemas,
     CutTask,
     EnsureRunners,
+    FindRunners,
     KillRunner,
     MakePlan,
     PlanStage,
@@ -312,8 +313,7 @@ class ControlHost:
             if durable:
                 self._append(durable)
             news = self._handled(events)
-        news = self._handled(self._stamped([Ticked()]))
-        if news:
+        if news := self._handled(self._stamped([Ticked()])):
             self._apply(news)
 
     def _append(self, durable: Sequence[Event]) -> None:
@@ -374,7 +374,7 @@ class ControlHost:
                     self._effects.start(command, self._run(command.run))
                 case SendLeases():
                     recorded.extend(self._send(command))
-                case EnsureRunners() | RevokeLeases() | CutTask() | KillRunner():
+                case EnsureRunners() | RevokeLeases() | CutTask() | KillRunner() | FindRunners():
                     self._executor.start(command)
                 case _:
                     raise AssertionError(command)

@@ -16,6 +16,7 @@ from rayorch.clock import Clock
 from rayorch.core.commands import (
     CutTask,
     EnsureRunners,
+    FindRunners,
     KillRunner,
     RevokeLeases,
     SendLeases,
@@ -107,6 +108,11 @@ class InProcessExecutor:
                     engine.cut(lease)
             case KillRunner(runner=runner, reason=reason):
                 self._abandon(runner, reason)
+            case FindRunners(runners=runners):
+                assert self._host is not None
+                # Threads end with their process, and the process before is another.
+                gone = [runner for runner in runners if runner not in self._engines]
+                self._host.offer([RunnerLost(each, "lost", "its process ended") for each in gone])
 
     def check(self, now_s: float) -> None:
         """Nothing here dies alone."""

@@ -14,6 +14,7 @@ from rayorch.clock import Clock
 from rayorch.core.commands import (
     CutTask,
     EnsureRunners,
+    FindRunners,
     KillRunner,
     RevokeLeases,
     SendLeases,
@@ -109,7 +110,7 @@ class RayExecutor:
             if name.startswith(self._prefix):
                 self._find(RunnerId(name))
 
-    def start(self, command: RunnerCommand) -> None:
+    def start(self, command: RunnerCommand) -> None:  # noqa: C901 - one case a command.
         """Carry out a command; nothing here waits for a runner."""
         match command:
             case EnsureRunners():
@@ -132,8 +133,18 @@ class RayExecutor:
             case KillRunner(runner=runner, reason=reason):
                 known = self._runners.get(runner)
                 if known is not None:
-                    self._lost(runner, "preempted", reason)
+                    # It lives until Ray has ended it: its guard tells.
+                    self._lost(runner, "preempted", reason, silent=True)
                     ray.kill(known.handle, no_restart=True)
+            case FindRunners(runners=runners):
+                self._bury(runners)
+
+    def _bury(self, runners: tuple[RunnerId, ...]) -> None:
+        """Tell of runners that have ended: each is an actor with a name, which ends with it."""
+        living = set(ray.util.list_named_actors())
+        for runner in runners:
+            if runner not in living:
+                self._lost(runner, "lost", f"runner {runner} has ended")
 
     def heard(self, runner: RunnerId) -> bool:
         """Note that a runner spoke; return whether it still is one of ours."""

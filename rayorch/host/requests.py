@@ -13,11 +13,12 @@ import msgspec
 from connectors.errors import ConnectorError, ObjectMissingError
 from rayorch.clock import Clock
 from rayorch.core.facts import RunCancelRequested, RunStopRequested
+from rayorch.core.limit_facts import PolicyApplied
 from rayorch.home import REQUESTS, Home
 
 LOOK_S: Final = 1.0
 
-Request = RunStopRequested | RunCancelRequested
+Request = RunStopRequested | RunCancelRequested | PolicyApplied
 _DECODER: Final = msgspec.json.Decoder(Request)
 
 

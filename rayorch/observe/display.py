@@ -25,6 +25,7 @@ STAGES_SHOWN_MAX: Final = 12
 BAR_CHARS: Final = 28
 
 STATES: Final = {
+    "queued": "queued: planned when other runs of the home have ended",
     "planning": "planning: listing inputs, reading footers, cutting splits",
     "running": "running",
     "draining": "stopping: running tasks end",

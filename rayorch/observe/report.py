@@ -25,6 +25,7 @@ MOODS: Final[Mapping[str, Mood]] = {
     "failed": "bad",
     "cancelled": "paused",
     "stopped": "paused",
+    "blocked": "paused",
     "interrupted": "paused",
 }
 KINDS: Final[Mapping[str, str]] = {

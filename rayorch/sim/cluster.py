@@ -8,6 +8,7 @@ from rayorch.core.commands import (
     Command,
     CutTask,
     EnsureRunners,
+    FindRunners,
     KillRunner,
     RevokeLeases,
     SendLeases,
@@ -58,6 +59,11 @@ class SimCluster:
                 self._tell(command.runner, lambda runner: runner.cut(command.lease))
             case KillRunner():
                 self._tell(command.runner, lambda runner: self.crash(runner.id))
+            case FindRunners(runners=runners):
+                living = {runner.id for runner in self.living()}
+                for gone in [each for each in runners if each not in living]:
+                    lost = RunnerLost(runner=gone, kind="lost", reason="it has ended")
+                    self._offer((lost,))
             case _:
                 raise AssertionError(command)
 

@@ -76,6 +76,8 @@ class SimConfig:
     is_even: bool = False  # every stage has as many tasks as that
     exchanged: float = 0.5  # of the runs have their last stage read what the others wrote
     sinks: int = 2
+    tenants: int = 2
+    database_units: int = 2  # at most so many tasks of the first stages at once; 0: no limit
     task_s: float = 1.0  # median of the log-normal seconds of one attempt
     task_sigma: float = 0.8
     timeout_s: float = 15.0
@@ -102,6 +104,7 @@ def sized(nodes: int, tasks: int) -> SimConfig:
         tasks_max=max(1, tasks // usual.stages),
         is_even=True,
         exchanged=1.0,
+        database_units=0,
         snapshot_segments=2_000,
         faults=SimFaults(
             until_s=until_s,

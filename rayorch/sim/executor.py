@@ -8,7 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from connectors.stores.memory import MemoryStore
-from rayorch.core.commands import CutTask, EnsureRunners, KillRunner, RevokeLeases, SendLeases
+from rayorch.core.commands import (
+    CutTask,
+    EnsureRunners,
+    FindRunners,
+    KillRunner,
+    RevokeLeases,
+    SendLeases,
+)
 from rayorch.core.facts import Fact
 from rayorch.sim.agenda import Agenda
 from rayorch.sim.config import CALM, SimConfig, SimFaults, SimPool
@@ -51,7 +58,8 @@ class SimExecutor:
         self.world.cluster.attach(ear)
 
     def start(
-        self, command: EnsureRunners | SendLeases | RevokeLeases | CutTask | KillRunner
+        self,
+        command: EnsureRunners | SendLeases | RevokeLeases | CutTask | KillRunner | FindRunners,
     ) -> None:
         """Begin to carry out a command."""
         self.world.cluster.execute(command)

@@ -9,10 +9,12 @@ from connectors.errors import StoreError
 from connectors.store import Store
 from rayorch.core.commands import Lease
 from rayorch.core.facts import Fact, RunCancelRequested, RunResumed, RunStopRequested, RunSubmitted
+from rayorch.core.limit_facts import PolicyApplied
+from rayorch.core.policy import Limit, Policy
 from rayorch.core.run import ENDED, RESUMABLE, Run, RunState
 from rayorch.core.values import ExchangeResult, RetryLimits, StageShape, WrittenBy
-from rayorch.errors import FencedError, JournalDamagedError, JournalStuckError
-from rayorch.ids import RunId
+from rayorch.errors import FencedError, InvariantError, JournalDamagedError, JournalStuckError
+from rayorch.ids import RunId, TenantId
 from rayorch.sim.agenda import Agenda, MachineClock
 from rayorch.sim.cluster import SimCluster
 from rayorch.sim.config import Fate, SimConfig, SimFaults, SimPool
@@ -22,6 +24,9 @@ from rayorch.sim.oracle import Oracle, Token
 from rayorch.sim.ports import ControlPort
 from rayorch.sim.store import FlakyStore, Hazard, Mishap
 
+DATABASE: Final = "database"
+"""An outside resource that the first stage of each run uses."""
+DATABASE_STAGE: Final = 0
 LONG_S: Final = 3 * 3600.0
 """Longer than the journal's retention."""
 WATCH_S: Final = 1.0
@@ -148,6 +153,10 @@ class World:
     def begin(self, token: Token) -> None:
         """Note that an attempt begins."""
         self.oracle.begin(token)
+        running = [runner.running for runner in self.cluster.living()]
+        users = sum(each is not None and each.stage == DATABASE_STAGE for each in running)
+        if 0 < self.config.database_units < users:
+            raise InvariantError("an outside resource is held within its limit", f"{users} tasks")
 
     def stage(self, token: Token, duration_s: float) -> None:
         """Note that an attempt has written its files."""
@@ -165,10 +174,8 @@ class World:
             return
         try:
             act()
-        except CrashedError:
-            self._fell(control)
-        except (StoreError, JournalStuckError):
-            self._fell(control)  # It says so and stops; somebody starts another.
+        except (CrashedError, StoreError, JournalStuckError):
+            self._fell(control)  # It dies, or says so and stops; somebody starts another.
         except JournalDamagedError:
             if not self.store.corrupted:
                 raise
@@ -272,7 +279,14 @@ class World:
         over = ENDED | RESUMABLE
         return not self.faulty and all(run is not None and run.state in over for run in known)
 
+    def _ensure_policy(self) -> None:
+        """Say once what may be held of the database."""
+        units = self.config.database_units
+        if units and self.leader.alive and not self.leader.machine.book.policy.limits:
+            self._ask(PolicyApplied(Policy(limits=(Limit(DATABASE, units),))))
+
     def _ensure_submitted(self, run: RunId) -> None:
+        self._ensure_policy()
         if self.leader.alive and run not in self.leader.machine.runs:
             last = self.stages - 1 if run in self.exchanged else -1
             stages = tuple(
@@ -280,13 +294,15 @@ class World:
                     name=f"stage-{i}",
                     timeout_s=self.config.timeout_s,
                     sinks=(i,),
+                    uses=((DATABASE, 1),) if i == DATABASE_STAGE else (),
                     after=tuple(range(last)) if i == last else (),
                 )
                 for i in range(self.stages)
             )
             sinks = tuple(f"sink-{i}" for i in range(self.stages))
             retry = RetryLimits(attempts_max=4, backoff_s=0.2, backoff_s_max=2.0)
-            self._ask(RunSubmitted(run, run, "v0", stages, sinks, retry=retry))
+            tenant = TenantId(f"tenant-{int(run.rpartition('-')[2]) % self.config.tenants}")
+            self._ask(RunSubmitted(run, run, "v0", stages, sinks, retry=retry, tenant=tenant))
 
     def _resume(self, run: RunId) -> None:
         self._versions[run] += 1

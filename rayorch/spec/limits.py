@@ -4,9 +4,10 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from rayorch.spec.fields import Bytes, Seconds, SpecModel, UserModel
+from rayorch.spec.fields import Bytes, Name, Seconds, SpecModel, UserModel
 
 CORES_MAX: Final = 4096
+USES_MAX: Final = 1_000_000
 ATTEMPTS_MAX: Final = 100  # more than this is a loop, not a retry
 
 
@@ -33,6 +34,9 @@ class Resources(SpecModel):
     memory_bytes: Bytes | None = Field(default=None, description="Peak memory of one attempt.")
     cores: float | None = Field(default=None, gt=0, le=CORES_MAX)
     labels: dict[str, str] = Field(default_factory=dict, description="Labels a node must have.")
+    uses: dict[Name, Annotated[int, Field(ge=1, le=USES_MAX)]] = Field(
+        default_factory=dict, description="Outside resources that an attempt holds, and how much."
+    )
 
 
 class RetryPolicy(UserModel):

@@ -19,3 +19,16 @@ class Standing(SpecModel):
 
     tenant: Name = DEFAULT_TENANT
     priority: Priority = 0
+
+    def changed(self, tenant: str | None, priority: int | None) -> "Standing | None":
+        """Return this with another tenant or priority; None where neither is said.
+
+        Raises: SpecError.
+        """
+        if tenant is None and priority is None:
+            return None
+        fields = {
+            "tenant": self.tenant if tenant is None else tenant,
+            "priority": self.priority if priority is None else priority,
+        }
+        return Standing.of(getattr(self, "name", ""), "", fields)

@@ -34,8 +34,10 @@ from rayorch.core.facts import (
     StagePlanned,
     Ticked,
 )
+from rayorch.core.limit_facts import PolicyApplied, RunAdmitted, RunBlocked, UnitsFreed, UnitsTaken
 from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost
 from rayorch.core.placed import ClassPlacement, pack_classes
+from rayorch.core.policy import Limit, Policy
 from rayorch.core.task import (
     OutputLost,
     RetryDue,
@@ -216,6 +218,11 @@ def fact(kind: type[Fact]) -> Fact:
         PlacementFailed: PlacementFailed(run=RUN, revision=2, error=ErrorInfo(message="crashed")),
         PlacementKept: PlacementKept(run=RUN),
         PoolIdled: PoolIdled(run=RUN, pool="local", core_s=1.0),
+        PolicyApplied: PolicyApplied(Policy(limits=(Limit("orders-db", 8),))),
+        RunAdmitted: RunAdmitted(run=RUN),
+        RunBlocked: RunBlocked(run=RUN, cause="quota", error=ErrorInfo(message="spent")),
+        UnitsTaken: UnitsTaken(RUNNER, (("orders-db", 1),)),
+        UnitsFreed: UnitsFreed(RUNNER),
         PlanFailed: PlanFailed(run=RUN, error=ErrorInfo(message="no such file")),
         RunStopRequested: RunStopRequested(run=RUN),
         RunCancelRequested: RunCancelRequested(run=RUN),

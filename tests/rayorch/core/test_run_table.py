@@ -18,14 +18,17 @@ from rayorch.core.facts import (
     SinkPublished,
 )
 from rayorch.core.invariants import durable_view
+from rayorch.core.limit_facts import PolicyApplied, RunBlocked
+from rayorch.core.policy import Policy, TenantPolicy
 from rayorch.core.run import RUN_KINDS, RUN_TRANSITIONS, RunState
 from rayorch.errors import InvalidTransitionError, UnknownRunError
-from rayorch.ids import RunId
+from rayorch.ids import RunId, TenantId
 from tests.rayorch import make
 from tests.rayorch.driver import Driver
 
 R = RunState
 PAIRS: Final = sorted(product(RunState, RUN_KINDS), key=str)
+ONE_RUN: Final = PolicyApplied(Policy(others=TenantPolicy(TenantId(""), runs=1)))
 STOP: Final = RunStopRequested(run=make.RUN)
 CANCEL: Final = RunCancelRequested(run=make.RUN)
 
@@ -34,8 +37,10 @@ def in_state(state: RunState) -> Driver:
     """A run of two tasks that came to a state by events."""
     driver = Driver()
     driver.lead()
+    if state is R.QUEUED:
+        driver.feed(ONE_RUN, make.submitted(RunId("first")))
     driver.feed(make.submitted())
-    if state is R.PLANNING:
+    if state in {R.QUEUED, R.PLANNING}:
         return driver
     driver.feed(make.planned(2), make.joined())
     driver.tick()
@@ -49,6 +54,7 @@ def in_state(state: RunState) -> Driver:
         R.DRAINING: (STOP,),
         R.STOPPED: (STOP, make.returned(other), make.finished(head)),
         R.FAILED: (make.failed(head, kind="user"), make.returned(other)),
+        R.BLOCKED: (make.fact(RunBlocked), make.returned(other), make.finished(head)),
         R.CANCELLED: (CANCEL, make.gone()),
     }
     if state is R.INTERRUPTED:

@@ -18,6 +18,7 @@ from rayorch.clock import Clock, SystemClock
 from rayorch.core.commands import (
     CutTask,
     EnsureRunners,
+    FindRunners,
     KillRunner,
     Lease,
     RevokeLeases,
@@ -108,6 +109,9 @@ class ScriptedExecutor:
                 self._offer(
                     [LeaseReturned(x.run, x.task, x.attempt, x.epoch, runner) for x in leases]
                 )
+            case FindRunners(runners=runners):
+                gone = [each for each in runners if each not in self._joined]
+                self._offer([RunnerLost(each, "lost", "it has ended") for each in gone])
             case KillRunner(runner=runner, reason=reason):
                 self._joined.discard(runner)
                 self._offer([RunnerLost(runner, "preempted", reason)])
