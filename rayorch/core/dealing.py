@@ -79,8 +79,9 @@ class Dealer:
             flow = self._book.flows[run.id]
             some, room = self._leases(run, flow, slot)
             leases += some
-            is_done = slot.alone or not room
-            if some and len(some) < room and self._lane(slot, run) is not None:
+            # Full by its own measure: whoever is next looks again when half of it is done.
+            is_done = slot.alone or len(some) >= room
+            if some and not is_done and self._lane(slot, run) is not None:
                 break  # The last tasks of a run are spread, so that all its runners get some.
         slot.filled = len(slot.queue) if is_done else leasing.UNFILLED
         self._book.fed(slot, is_full=is_done)
