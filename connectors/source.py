@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow.compute as pc
 
     from connectors.formats.file_format import FileFacts, FileFormat
+    from connectors.range_cache import RangeCache
 
 __all__ = [
     "Discovery",
@@ -76,8 +77,11 @@ def open_reader(
     discovery: Discovery,
     columns: list[str] | None = None,
     predicate: pc.Expression | None = None,
+    cache: RangeCache | None = None,
 ) -> Reader:
     """Return what reads the splits of a discovery; of its `files` nothing is needed.
+
+    Files that are not of this machine are read through the cache, where there is one.
 
     Raises: MissingColumnError, with a near miss; OptionError for a predicate that cannot be.
     """
@@ -94,7 +98,7 @@ def open_reader(
         owner=spec.name,
         columns=columns,
         predicate=predicate,
-    )
+    ).through(cache)
 
 
 def _schema(found: Located, facts: Sequence[FileFacts]) -> pa.Schema:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import pyarrow as pa
 
@@ -17,6 +17,7 @@ from connectors.formats.file_format import (
 from connectors.predicates import filtered, predicate_columns
 from connectors.schema import load_schema
 from connectors.store import Store, open_store
+from connectors.stores.cached import cached
 from connectors.url import join_url
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     import pyarrow.compute as pc
 
+    from connectors.range_cache import RangeCache
     from connectors.splits import Discovery, FilePart, OptionValue, Split
 
 PARTS_DESCRIBED_MAX: Final = 3
@@ -60,6 +62,11 @@ class FilesReader:
         self._read_schema = self.schema
         if len(needed) > len(self.schema):
             self._read_schema = pa.schema([f for f in everything if f.name in needed])
+
+    def through(self, cache: RangeCache | None) -> Self:
+        """Read files that are not of this machine through a cache, from now on; return itself."""
+        self._stores = [cached(store, cache) for store in self._stores]
+        return self
 
     def batches(self, split: Split, batch_bytes: int) -> Iterator[pa.Table]:
         """Yield the rows of the split in order, in tables of about `batch_bytes` at most.

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from connectors.range_cache import RangeCache
 from connectors.store import Store, open_store
 from connectors.stores import generic
+from connectors.stores.cached import CachedStore
 from connectors.url import parse_url
 from tests.s3_server import S3Server, running_s3
 
@@ -15,6 +17,7 @@ KINDS = (
     "local",
     "memory",
     "generic-memory",
+    "cached",
     pytest.param("s3", marks=pytest.mark.e2e),
     pytest.param("generic-s3", marks=pytest.mark.e2e),
 )
@@ -49,6 +52,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, fresh_name: str) -> St
         return open_store(str(tmp_path / "a root"))
     if kind == "memory":
         return open_store(f"memory://{fresh_name}/root")
+    if kind == "cached":
+        cache = RangeCache(str(tmp_path / "cache"), 64 << 20)
+        return CachedStore(open_store(f"memory://{fresh_name}/root"), cache)
     if kind == "generic-memory":
         return trusted_generic(f"memory://{fresh_name}/root")
     server: S3Server = request.getfixturevalue("s3")
