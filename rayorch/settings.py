@@ -1,5 +1,6 @@
 """What the environment says, read once and handed down as a value. Nothing else reads it."""
 
+import os
 from collections.abc import Mapping
 from typing import Final, Literal, get_args
 
@@ -11,6 +12,8 @@ from rayorch.errors import SettingsError, near_miss
 
 ExecutorName = Literal["ray", "in-process"]
 EXECUTORS: Final[tuple[str, ...]] = get_args(ExecutorName)
+CACHE_DIR: Final = "~/.cache/rayorch/ranges"
+CACHE_BYTES: Final = 10 << 30
 HOME_USUAL: Final = "~/.rayorch"
 AWS_METADATA_URL: Final = "http://169.254.169.254"
 GCP_METADATA_URL: Final = "http://metadata.google.internal"
@@ -33,6 +36,37 @@ class Metadata(BaseModel):
 
     aws_url: str = AWS_METADATA_URL
     gcp_url: str = GCP_METADATA_URL
+
+
+class Cache(BaseModel):
+    """Where runners keep what they read of remote objects, and how much of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: str
+    bytes_max: int
+
+
+def load_cache(environ: Mapping[str, str]) -> Cache | None:
+    """Return the cache that a machine's runners share; None: it has none.
+
+    RAYORCH_CACHE_DIR and RAYORCH_CACHE_BYTES are read; one of them is enough, and 0 bytes are none.
+    Raises: SettingsError, naming the variable.
+    """
+    folder, said = environ.get("RAYORCH_CACHE_DIR"), environ.get("RAYORCH_CACHE_BYTES")
+    if not folder and not said:
+        return None
+    try:
+        bytes_max = int(said) if said else CACHE_BYTES
+    except ValueError:
+        bytes_max = -1
+    if bytes_max < 0:
+        problem = "a number of bytes is needed, or 0 for no cache"
+        raise SettingsError(problem, "RAYORCH_CACHE_BYTES", str(said))
+    if bytes_max == 0:
+        return None
+    path = os.path.abspath(os.path.expanduser(folder or CACHE_DIR))
+    return Cache(folder=path, bytes_max=bytes_max)
 
 
 def load_metadata(environ: Mapping[str, str]) -> Metadata:

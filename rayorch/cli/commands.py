@@ -7,6 +7,7 @@ import click
 from rayorch.cli.lazy import ExamplesGroup, LazyCommand
 from rayorch.cli.parameters import (
     BUDGET,
+    BY,
     DEADLINE,
     EMULATE,
     EMULATE_NODES,
@@ -16,7 +17,9 @@ from rayorch.cli.parameters import (
     POOLS,
     PRICES,
     PRIORITY,
+    ROWS,
     SET,
+    SINCE,
     SLOTS,
     TAKEOVER,
     TENANT,
@@ -177,6 +180,29 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
         params=[
             _run_argument(),
             click.Argument(["task"], metavar="[TASK]", type=click.IntRange(0), required=False),
+            HOME,
+            JSON,
+        ],
+    ),
+    LazyCommand(
+        "cost",
+        work="rayorch.cli.costing:cost",
+        help="Show what runs cost, cut by any of their sides.\n\n"
+        "The rows add up to what nodes cost, egress and requests: `work` is the time of attempts, "
+        "`nodes` what their nodes cost besides, `unused` node time that no run paid for.",
+        examples=(
+            ("rayorch cost", "every run, the dearest first"),
+            ("rayorch cost --by tenant --since 30d", "who spent what this month"),
+            ("rayorch cost last", "the newest run, by stage"),
+            ("rayorch cost last --by task", "its tasks, with all attempts of each"),
+            ("rayorch cost --by link", "bytes and egress by place"),
+            ("rayorch cost --by day --json", "for programs"),
+        ),
+        params=[
+            click.Argument(["run"], metavar="[RUN]", required=False, default=""),
+            BY,
+            SINCE,
+            ROWS,
             HOME,
             JSON,
         ],

@@ -38,6 +38,8 @@ class Options:
     prices: str | None = None
     emulate: str | None = None
     emulate_nodes: str | None = None
+    by: str | None = None
+    since: str | None = None
     tenant: str | None = None
     priority: int | None = None
     action: str = ""

@@ -78,3 +78,21 @@ PRIORITY: Final = click.Option(
     metavar="N",
     help="How urgent it is among its tenant's, -100 to 100; else the pipeline says, else 0.",
 )
+BY: Final = click.Option(
+    ["--by"],
+    type=click.Choice(["run", "stage", "dataset", "tenant", "pool", "task", "day", "link"]),
+    help="By which side; else by run, or of one run by stage.",
+)
+SINCE: Final = click.Option(
+    ["--since"],
+    metavar="TIME",
+    help="Only runs submitted since: 12h, 7d, 2w ago, or a date; with --by day, days.",
+)
+ROWS: Final = click.Option(
+    ["--limit"],
+    type=click.IntRange(1),
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="How many rows; the others are one.",
+)

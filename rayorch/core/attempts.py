@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from rayorch.core import ledger, nodes, placing, settling, staging, straggling
+from rayorch.core import ledger, metering, nodes, placing, settling, staging, straggling
 from rayorch.core.book import Book, ensure_runners
 from rayorch.core.commands import (
     Command,
@@ -53,7 +53,7 @@ def attempt_finished(book: Book, fact: AttemptFinished, event: Event) -> Iterabl
         # Its own commit reported again is free; of other tasks only the journal may be asked.
         own = (task.attempt, task.epoch) == (fact.attempt, fact.epoch)
         if task.state is not TaskState.COMMITTED or not own:
-            ledger.charge(run, fact, useful=False)
+            ledger.charge(book, run, fact, event.at_s, useful=False)
         yield from settle(book, run, event.id, event.at_s)
         return
     yield from straggling.let_go(book, run, task.id, fact.runner, event.id)
@@ -64,7 +64,7 @@ def attempt_finished(book: Book, fact: AttemptFinished, event: Event) -> Iterabl
     run.failed -= task.state is TaskState.FAILED
     book.put(run, after)
     settling.add_output(run, fact)
-    ledger.charge(run, fact, useful=True)
+    ledger.charge(book, run, fact, event.at_s, useful=True)
     placing.note_seconds(book, run, fact)
     flow = book.flows[run.id]
     if fact.output.cut:
@@ -95,7 +95,7 @@ def attempt_failed(
     is_news = after.last != task.last
     if is_news:
         run.note_failure(fact, event.at_s)
-        ledger.charge_failed(run, fact)
+        ledger.charge_failed(book, run, fact)
     if after is task:
         yield from settle(book, run, event.id, event.at_s)
         return
@@ -165,9 +165,11 @@ def runner_joined(book: Book, fact: RunnerJoined, event: Event) -> Iterable[Comm
     before = book.part(fact.runner)
     leases = list(before.queue.values()) if before is not None else []
     if before is not None:
+        metering.lost(book, before, event.at_s)
         _release(book, before, leases, event)
     slot = RunnerSlot(fact)
     book.join(slot)
+    metering.joined(book, slot, event.at_s)
     stale = [lease for held in fact.held if (lease := _adopted(book, slot, held, event))]
     if slot.dying:
         yield KillRunner(event.id, fact.runner, "it works for a run that is over")
@@ -226,6 +228,7 @@ def runner_lost(book: Book, fact: RunnerLost, event: Event) -> Iterable[Command]
         for run_id in book.zombies.pop(fact.runner, ()):
             yield from settle(book, book.runs[run_id], event.id, event.at_s)
         return
+    metering.lost(book, slot, event.at_s)
     # Whoever saw the runner die may not know yet that its machine was being taken away.
     kind = "preempted" if slot.leaving and fact.kind == "lost" else fact.kind
     if fact.silent:

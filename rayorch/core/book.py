@@ -9,9 +9,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
+from rayorch.core.accounts import Accounts
 from rayorch.core.commands import EnsureRunners, Lease
 from rayorch.core.facts import Event, PlacementReady
 from rayorch.core.leasing import Key, Kind, RunnerSlot
+from rayorch.core.meters import Meters
 from rayorch.core.policy import Policy
 from rayorch.core.queues import Routes
 from rayorch.core.run import ACTIVE, RUN_KINDS, RUN_TRANSITIONS, Flow, Run, RunState
@@ -53,7 +55,7 @@ class AboutAttempt(AboutRun, Protocol):
 
 
 class Book:
-    """All state of the machine. `runs` is durable; the rest dies with the process."""
+    """All state. `runs` and `accounts` are durable; the rest dies with the process."""
 
     def __init__(self) -> None:
         self.epoch = Epoch(0)
@@ -85,7 +87,8 @@ class Book:
         self.draining: dict[NodeId, NodeDraining] = {}
         self.leaving: dict[RunnerId, RunnerSlot] = {}  # on nodes that are being taken away
         self.now_s = 0.0
-        self.noted_s = 0.0  # through when it is known for whom runners waited
+        self.accounts = Accounts()
+        self.meters = Meters()
 
     def run(self, fact: AboutRun) -> Run:
         """Return the run that a fact is about.
@@ -171,12 +174,14 @@ class Book:
             self.party(run.tenant).take(slot)
             _leave(self.idle, slot)
         slot.queue[key] = lease
+        self.meters.touched[slot.id] = None
         if len(slot.queue) == 2:  # noqa: PLR2004 - one that runs, and one behind it.
             self.parties[slot.holder or run.tenant].deep[slot.id] = slot
 
     def let_go(self, slot: RunnerSlot, key: Key) -> None:
         """Take a lease from a runner's queue."""
         lease = slot.queue.pop(key)
+        self.meters.touched[slot.id] = None
         slot.revoking.discard(key)
         if lease is slot.started:
             slot.started = None
@@ -310,7 +315,7 @@ class Book:
         """Queue all of a run's open tasks afresh."""
         before = self.flows[run.id]
         after = self.flows[run.id] = flow_of(run)
-        after.held, after.idle, after.solving = before.held, before.idle, before.solving
+        after.held, after.solving = before.held, before.solving
         after.given = before.given
         after.on = before.on
         after.served_s = self.now_s

@@ -20,7 +20,7 @@ from rayorch.core.limit_facts import (
     UnitsFreed,
     UnitsTaken,
 )
-from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost
+from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost, NodesMetered
 from rayorch.core.placed import ClassPlacement, Forecast, PoolPrice, RunnersWanted
 from rayorch.core.values import (
     AttemptOutput,
@@ -142,7 +142,7 @@ class PlacementKept(Wire, frozen=True):
 
 
 class PoolIdled(Wire, frozen=True):
-    """Runners that a run kept for itself and that had nothing to do: part of its bill."""
+    """What runners waited for a run, in journals of before nodes were metered. Made no more."""
 
     run: RunId
     pool: str
@@ -348,6 +348,7 @@ Fact = (
     | SinkPublished
     | PublishFailed
     | RunSwept
+    | NodesMetered
     | Led
     | AttemptFinished
     | AttemptFailed

@@ -6,9 +6,8 @@ may take more (`Book.idle`, `Book.hungry`), kind by kind, and at the heaps of wh
 
 import heapq
 from collections.abc import Iterable
-from typing import Final
 
-from rayorch.core import limiting, nodes, placing, settling, straggling
+from rayorch.core import limiting, metering, nodes, placing, settling, straggling
 from rayorch.core.book import Book
 from rayorch.core.commands import Command
 from rayorch.core.dealing import Dealer
@@ -16,11 +15,6 @@ from rayorch.core.facts import Event, Ticked
 from rayorch.core.run import ACTIVE, Run, RunState
 from rayorch.core.settling import settle
 from rayorch.core.task import RetryDue, TaskState, step
-
-IDLE_STEP_S_MAX: Final = 5.0
-"""Nobody is charged for a pause of the control actor itself."""
-IDLE_STEP_S: Final = 0.2
-"""Between two looks at who waits."""
 
 
 def tick(book: Book, _fact: Ticked, event: Event) -> Iterable[Command]:
@@ -31,7 +25,6 @@ def tick(book: Book, _fact: Ticked, event: Event) -> Iterable[Command]:
     yield from settling.overdue(book, event)
     yield from nodes.depart(book, event.id)
     running = [run for run in active if run.state is RunState.RUNNING]
-    _note_idle(book, running, event.at_s)
     for run in running:
         yield from placing.review(book, run, event)
     yield from limiting.admit(book, event)
@@ -43,25 +36,8 @@ def tick(book: Book, _fact: Ticked, event: Event) -> Iterable[Command]:
     yield from dealer.make_way()
     yield from dealer.steal()
     yield from limiting.free_unused(book, event)
-
-
-def _note_idle(book: Book, running: list[Run], at_s: float) -> None:
-    """Note for whom runners wait: those that are large enough for a run are kept for it."""
-    passed_s = min(at_s - book.noted_s, IDLE_STEP_S_MAX)
-    if passed_s < IDLE_STEP_S:
-        return
-    book.noted_s = at_s
-    for (pool, cores, memory_bytes), slots in book.idle.items():
-        kept_for = [
-            flow
-            for run in running
-            if run.tasks
-            and (flow := book.flows[run.id]).cores <= cores
-            and flow.memory_bytes <= memory_bytes
-        ]
-        for flow in kept_for:
-            core_s = len(slots) * cores * passed_s / len(kept_for)
-            flow.idle[pool] = flow.idle.get(pool, 0.0) + core_s
+    # Last, so that a runner that went from one lease to the next was never free.
+    yield from metering.tick(book, tuple(run.id for run in active), event)
 
 
 def _wake(book: Book, run: Run, event: Event) -> Iterable[Command]:

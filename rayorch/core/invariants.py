@@ -5,11 +5,13 @@ breach stops the control actor. `durable_view` is the other half: the part of th
 replay of the journal must bring back.
 """
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
+from rayorch.core.accounts import whole
 from rayorch.core.book import done_of
 from rayorch.core.facts import Event
 from rayorch.core.leasing import QUEUE_MAX, RunnerSlot
@@ -39,6 +41,7 @@ def check(machine: Machine) -> None:
     _check_leases(machine)
     _check_indexes(machine)
     _check_units(machine)
+    _check_accounts(machine)
     for run in machine.runs.values():
         flow = machine.flows[run.id]
         _check_run(run)
@@ -167,6 +170,21 @@ def _check_run_indexes(machine: Machine, run: Run) -> None:
     has_work = has_work and run.id not in machine.book.blocking
     if has_work and run.id not in machine.book.party(run.tenant).runs:
         _broken("a run with work has its turns", run.id)
+
+
+def _check_accounts(machine: Machine) -> None:
+    """What runs pay for nodes, and what nobody pays, is what the nodes cost."""
+    accounts = machine.accounts
+    for pool, billed in accounts.billed.items():
+        total = whole(accounts.unassigned.get(pool, {}))
+        for account in accounts.nodes.values():
+            if account.pool == pool:
+                total.add(account.early)
+        for run in machine.runs.values():
+            total.add(whole(run.paid.get(pool, {})))
+        is_close = math.isclose(total.core_s, billed.core_s, rel_tol=1e-9, abs_tol=1e-6)
+        if total.nano_usd != billed.nano_usd or not is_close:
+            _broken("what is paid is what nodes cost", pool, total, billed)
 
 
 def _check_run(run: Run) -> None:

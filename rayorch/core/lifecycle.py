@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from itertools import accumulate
 
-from rayorch.core import limiting
+from rayorch.core import limiting, metering
 from rayorch.core.book import Book, ensure_runners, flow_of
 from rayorch.core.commands import Command, KillRunner, Record, RevokeLeases
 from rayorch.core.facts import (
@@ -208,4 +208,5 @@ def lead(book: Book, fact: Led, event: Event) -> Iterable[Command]:
     for run in book.runs.values():
         book.flows[run.id] = flow_of(run)
         book.enlist(run)
+    metering.lead(book, event.at_s, interrupts=fact.interrupts)
     return ()

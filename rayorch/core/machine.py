@@ -17,11 +17,13 @@ from rayorch.core import (
     granting,
     lifecycle,
     limiting,
+    metering,
     nodes,
     placing,
     settling,
     staging,
 )
+from rayorch.core.accounts import Accounts
 from rayorch.core.book import Book, ensure_runners, flow_of
 from rayorch.core.commands import Command, FindRunners, MakePlan
 from rayorch.core.facts import (
@@ -57,7 +59,7 @@ from rayorch.core.facts import (
 )
 from rayorch.core.leasing import RunnerSlot
 from rayorch.core.limit_facts import PolicyApplied, RunAdmitted, RunBlocked, UnitsFreed, UnitsTaken
-from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost
+from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost, NodesMetered
 from rayorch.core.run import Flow, Run, RunState, Snapshot
 from rayorch.core.task import HELD
 from rayorch.errors import InvalidTransitionError, UnknownRunError
@@ -82,6 +84,7 @@ HANDLERS: Final[Mapping[type[Fact], Callable[[Book, Any, Event], Iterable[Comman
     RunBlocked: limiting.run_blocked,
     UnitsTaken: limiting.units_taken,
     UnitsFreed: limiting.units_freed,
+    NodesMetered: metering.nodes_metered,
     RunStopRequested: lifecycle.stop,
     RunCancelRequested: lifecycle.cancel,
     RunResumed: lifecycle.resume,
@@ -127,6 +130,11 @@ class Machine:
     def runners(self) -> Mapping[RunnerId, RunnerSlot]:
         """The runners that are known to live."""
         return self.book.runners
+
+    @property
+    def accounts(self) -> Accounts:
+        """What nodes cost, and what of it nobody paid for."""
+        return self.book.accounts
 
     @property
     def epoch(self) -> Epoch:
@@ -214,7 +222,7 @@ class Machine:
     def snapshot(self) -> Snapshot:
         """Return the durable state, for the journal to keep."""
         book, runs = self.book, list(self.runs.values())
-        return Snapshot(self.through, runs, self.at_s, book.policy, book.units)
+        return Snapshot(self.through, runs, self.at_s, book.policy, book.units, book.accounts)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Start from a snapshot instead of from nothing."""
@@ -224,6 +232,7 @@ class Machine:
         self.book.policy, self.book.units = snapshot.policy, snapshot.units
         for held in snapshot.units.values():
             self.book.used.update(held)
+        self.book.accounts = snapshot.accounts
         for run in snapshot.runs:
             self.book.runs[run.id] = run
             self.book.flows[run.id] = flow_of(run)

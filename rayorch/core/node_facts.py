@@ -1,5 +1,6 @@
-"""What happens to machines. Volatile: whoever leads next looks for itself."""
+"""What happens to machines. Volatile, but for what they cost: whoever leads next looks anew."""
 
+from rayorch.core.placed import NodeWindow
 from rayorch.core.wire import Wire
 from rayorch.ids import NodeId
 
@@ -12,6 +13,7 @@ class NodeJoined(Wire, frozen=True):
     cores: float
     memory_bytes: int = 0
     gpus: float = 0.0
+    usd_h: float | None = None  # by its own account
 
 
 class NodeDraining(Wire, frozen=True):
@@ -32,3 +34,9 @@ class NodeLost(Wire, frozen=True):
     node: NodeId
     pool: str
     reason: str = ""
+
+
+class NodesMetered(Wire, frozen=True):
+    """What some nodes did since they were last metered: what they cost is paid by who used them."""
+
+    windows: tuple[NodeWindow, ...]

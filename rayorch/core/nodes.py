@@ -8,7 +8,7 @@ runner that has nothing left is ended. Nobody is to blame for what is lost all t
 from collections import Counter
 from collections.abc import Iterable
 
-from rayorch.core import placing, straggling
+from rayorch.core import metering, placing, straggling
 from rayorch.core.book import Book, ensure_runners
 from rayorch.core.commands import Command, CutTask, KillRunner, Record, RevokeLeases
 from rayorch.core.facts import Event, NodeWithdrawn
@@ -22,6 +22,7 @@ def node_joined(book: Book, fact: NodeJoined, event: Event) -> Iterable[Command]
     """Have runners on a machine that has come, for whoever works."""
     book.nodes[fact.node] = fact
     book.draining.pop(fact.node, None)
+    metering.node_joined(book, fact, event.at_s)
     yield from _ensure_all(book, event)
 
 
@@ -46,6 +47,7 @@ def node_draining(book: Book, fact: NodeDraining, event: Event) -> Iterable[Comm
 def node_lost(book: Book, fact: NodeLost, event: Event) -> Iterable[Command]:
     """Forget a machine."""
     book.draining.pop(fact.node, None)
+    metering.node_lost(book, fact, event.at_s)
     if book.nodes.pop(fact.node, None) is not None:
         placing.pool_shrank(book, fact.pool, event.at_s)
         yield from _ensure_all(book, event)

@@ -11,6 +11,8 @@ from typing import Final
 
 import msgspec
 
+from rayorch.ids import NodeId, RunId
+
 CLASS_CODE: Final = "H"
 """Classes are numbered in 16 bits."""
 
@@ -29,6 +31,7 @@ class ClassPlacement(
     pools: tuple[str, ...] = ()
     expected_s: tuple[float, ...] = ()
     cv: float = 0.0
+    source: str = ""  # where its input lies; "": where the prices say
 
 
 class RunnersWanted(
@@ -46,7 +49,9 @@ class PoolPrice(
 ):
     """What a pool's work costs: USD per core and hour, per GB read, per request.
 
-    `usd_core_h` is None where no price is known: the ledger then counts core hours alone.
+    `usd_core_h` is None where no price is known: the ledger then counts core hours alone. Data
+    comes from `source`, at `egress_usd_gb`, but for what `egress` says of other places. Machines
+    are billed in units of `bill_s` and for `min_bill_s` at least, where that is known.
     """
 
     pool: str
@@ -54,6 +59,36 @@ class PoolPrice(
     egress_usd_gb: float = 0.0
     get_usd: float = 0.0
     put_usd: float = 0.0
+    location: str = ""
+    source: str = ""
+    egress: tuple[tuple[str, float], ...] = ()  # place -> USD per GB from there
+    bill_s: float = 0.0
+    min_bill_s: float = 0.0
+
+    def egress_from(self, source: str) -> float:
+        """Return what a GB costs that comes from a place."""
+        if source == self.source:
+            return self.egress_usd_gb
+        return next((usd for place, usd in self.egress if place == source), 0.0)
+
+
+class NodeWindow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """A node from one look at its meter to the next, and the runs that pay for it.
+
+    `used` has node seconds, which add up to no more than the window. `usd_h` of the whole node is
+    None where no price is known. A node that is `closed` is gone, or let go of.
+    """
+
+    node: NodeId
+    pool: str
+    cores: float
+    from_s: float
+    to_s: float
+    usd_h: float | None = None
+    bill_s: float = 0.0
+    min_bill_s: float = 0.0
+    used: tuple[tuple[RunId, float], ...] = ()
+    closed: bool = False
 
 
 class Forecast(
@@ -99,19 +134,25 @@ class Observed(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 class Spent(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     """What one stage took on one pool. `is_priced` is false once something had no known price.
 
-    Units: `core_s` cores times seconds; USD; `wasted` is the part of it that came to nothing.
+    Units: `core_s` cores times seconds; USD; `wasted` is the part of it that came to nothing, and
+    `lost` the part of that which went with a runner or a node. What a cache had was not moved:
+    `saved` is what it would have cost.
     """
 
     attempts: int = 0
     core_s: float = 0.0
     wasted_core_s: float = 0.0
+    lost_core_s: float = 0.0
     moved_bytes: int = 0
+    cached_bytes: int = 0
     gets: int = 0
     puts: int = 0
     compute_usd: float = 0.0
     wasted_usd: float = 0.0
+    lost_usd: float = 0.0
     egress_usd: float = 0.0
     request_usd: float = 0.0
+    saved_usd: float = 0.0
     is_priced: bool = True
 
     @property
@@ -130,6 +171,32 @@ class Charged(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True)
     attempt: int
     core_s: float
     ended: bool
+
+
+class LinkSpent(msgspec.Struct, omit_defaults=True):
+    """What came over one link, from a place to a pool's. Units: bytes; USD of egress."""
+
+    source: str
+    to: str
+    pool: str
+    moved_bytes: int = 0
+    cached_bytes: int = 0
+    egress_usd: float = 0.0
+    saved_usd: float = 0.0
+
+
+class Paid(msgspec.Struct, omit_defaults=True):
+    """Node time that somebody paid for. Dollars are whole billionths, so that sums are exact."""
+
+    core_s: float = 0.0
+    nano_usd: int = 0
+    unpriced_core_s: float = 0.0  # of these, without a known price
+
+    def add(self, other: "Paid") -> None:
+        """Add what another has."""
+        self.core_s += other.core_s
+        self.nano_usd += other.nano_usd
+        self.unpriced_core_s += other.unpriced_core_s
 
 
 def pack_classes(numbers: Sequence[int]) -> bytes:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from rayorch.core import ledger
+from rayorch.core import accounts, ledger
 from rayorch.core.book import Book, done_of, ensure_runners, wanted_at
 from rayorch.core.commands import Command, SolvePlacement
 from rayorch.core.facts import (
@@ -37,6 +37,7 @@ def placement_ready(book: Book, fact: PlacementReady, event: Event) -> Iterable[
     if run.state in ENDED or fact.revision <= known:
         return
     run.placement = fact
+    accounts.note_prices(book.accounts, fact.prices)
     flow.review_due_s = event.at_s + REVIEW_S
     flow.seen, flow.unserved, flow.stranded, flow.stranded_due_s = {}, {}, (), 0.0
     _reroute(run, flow)
@@ -61,8 +62,8 @@ def placement_kept(book: Book, fact: PlacementKept, _event: Event) -> Iterable[C
 
 
 def pool_idled(book: Book, fact: PoolIdled, _event: Event) -> Iterable[Command]:
-    """Charge what a run's runners waited."""
-    ledger.charge_idle(book.run(fact), fact)
+    """Charge what a run's runners waited, as it was done before nodes were metered."""
+    ledger.charge_idle(book, book.run(fact), fact)
     return ()
 
 

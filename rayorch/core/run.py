@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from rayorch.core.accounts import Accounts
 from rayorch.core.facts import (
     AttemptFailed,
     AttemptLost,
@@ -40,7 +41,7 @@ from rayorch.core.facts import (
     StagePlanned,
 )
 from rayorch.core.limit_facts import RunAdmitted, RunBlocked
-from rayorch.core.placed import Charged, Spent
+from rayorch.core.placed import Charged, LinkSpent, Paid, Spent
 from rayorch.core.policy import Policy
 from rayorch.core.queues import ReadyQueue, Routes
 from rayorch.core.task import Task, TaskState
@@ -169,7 +170,6 @@ class Flow:
         "draining_since_s",
         "given",
         "held",
-        "idle",
         "limited",
         "memory_bytes",
         "on",
@@ -244,7 +244,6 @@ class Flow:
         self.wanted: dict[str, int] = {}
         self.seen: dict[int, tuple[int, float]] = {}  # class -> attempts, measured / expected
         self.unserved: dict[int, float] = {}  # class -> since when no runner of its pools lives
-        self.idle: dict[str, float] = {}  # pool -> core seconds that its runners waited
 
     @property
     def open_count(self) -> int:
@@ -337,6 +336,9 @@ class Run(msgspec.Struct, forbid_unknown_fields=True):
     notes: dict[int, tuple[str, ...]] = {}  # stage -> how it was cut, and why
     ledger: dict[int, dict[str, Spent]] = {}  # stage -> pool -> what it took
     charged: dict[TaskId, tuple[Charged, ...]] = {}
+    links: list[LinkSpent] = []
+    paid: dict[str, dict[int, Paid]] = {}  # pool -> day -> node time
+    asked_usd: dict[int, float] = {}  # day -> egress and requests
 
     @property
     def task_count(self) -> int:
@@ -371,3 +373,4 @@ class Snapshot(msgspec.Struct, forbid_unknown_fields=True):
     at_s: float = 0.0  # of the latest event
     policy: Policy = Policy()
     units: dict[RunnerId, dict[str, int]] = {}  # what runners hold of outside resources
+    accounts: Accounts = msgspec.field(default_factory=Accounts)

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from rayorch.core import ledger, staging
+from rayorch.core import metering, staging
 from rayorch.core.book import Book
 from rayorch.core.commands import (
     Command,
@@ -35,13 +35,13 @@ def settle(book: Book, run: Run, cause: EventId, at_s: float) -> Iterable[Comman
     if run.state is RunState.DRAINING and flow.held == 0:
         assert run.target is not None
         run.state, run.target, run.finished_s = run.target, None, at_s
-        yield from ledger.settle_idle(run, flow, cause)
+        yield from metering.settle(book, run, cause, at_s)
     if run.state is RunState.RUNNING and run.planned:
         yield from staging.advance(run, flow, cause)
     if run.state is RunState.RUNNING and run.is_complete:
         run.state = RunState.PUBLISHING
         run.generation = run.generation or int(cause)
-        yield from ledger.settle_idle(run, flow, cause)
+        yield from metering.settle(book, run, cause, at_s)
     if run.state in {RunState.PUBLISHING, RunState.INTERRUPTED, RunState.FAILED}:
         yield from _publish(run, flow, cause, at_s)
     # What somebody still writes, or is about to make visible, must not be swept under their feet.

@@ -100,6 +100,8 @@ class AttemptOutput(
     moved_bytes: int = 0  # read from the store, as stored
     gets: int = 0  # files that were read
     puts: int = 0  # files that were written
+    cached_bytes: int = 0  # read from the node's cache, and not moved
+    cached_gets: int = 0
     parts: tuple[ExchangeResult, ...] = ()
     # Of a task that was cut: the split that it read, and those of the tasks that read the rest.
     cut: tuple[bytes, ...] = ()

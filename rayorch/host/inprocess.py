@@ -22,12 +22,14 @@ from rayorch.core.commands import (
     SendLeases,
 )
 from rayorch.core.facts import Fact, RunnerJoined, RunnerLost
+from rayorch.core.node_facts import NodeJoined
 from rayorch.home import Home
 from rayorch.host.executor import HostPort, RunnerCommand
-from rayorch.ids import RunnerId
+from rayorch.ids import NodeId, RunnerId
 from rayorch.runner.capture import LogLine, TeeLoan
 from rayorch.runner.engine import RunnerEngine, RunnerSettings
 from rayorch.runner.reporter import ReportSettings
+from rayorch.settings import Cache
 
 POOL: Final = "in-process"
 CLOSE_S_MAX: Final = 5.0
@@ -57,6 +59,7 @@ class InProcessExecutor:
         clock: Clock,
         pools: Mapping[str, int],
         log: Callable[[list[LogLine]], None] | None = None,
+        cache: Cache | None = None,
     ) -> None:
         assert pools
         assert all(slots > 0 for slots in pools.values())
@@ -64,6 +67,7 @@ class InProcessExecutor:
         self._clock = clock
         self._pools = dict(pools)
         self._log = log
+        self._cache = cache
         self._host: HostPort | None = None
         self._engines: dict[RunnerId, RunnerEngine] = {}
         self._sizes: dict[RunnerId, _Size] = {}
@@ -82,8 +86,10 @@ class InProcessExecutor:
         return self._pools
 
     def attach(self, host: HostPort) -> None:
-        """Meet the host. Nothing lives here before it."""
+        """Meet the host. Nothing lives here before it; each pool stands for a node."""
         self._host = host
+        nodes = [NodeJoined(NodeId(pool), pool, slots) for pool, slots in self._pools.items()]
+        host.offer(nodes)
         if self._log is not None:
             self._tee = TeeLoan()
 
@@ -157,7 +163,11 @@ class InProcessExecutor:
         self._made += 1
         runner = RunnerId(f"local-{self._made}")
         settings = RunnerSettings(
-            memory_bytes=size.memory_bytes, cores=size.cores, pool=size.pool, report=REPORT
+            memory_bytes=size.memory_bytes,
+            cores=size.cores,
+            pool=size.pool,
+            cache=self._cache,
+            report=REPORT,
         )
         self._sizes[runner] = size
         self._engines[runner] = RunnerEngine(
@@ -168,7 +178,9 @@ class InProcessExecutor:
             settings=settings,
             log=self._log,
         )
-        self._host.offer([RunnerJoined(runner, size.pool, size.cores, size.memory_bytes)])
+        node = NodeId(size.pool)
+        joined = RunnerJoined(runner, size.pool, size.cores, size.memory_bytes, node=node)
+        self._host.offer([joined])
 
     def _offer(self, runner: RunnerId, facts: Sequence[Fact]) -> None:
         if not facts or self._host is None:

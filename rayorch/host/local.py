@@ -27,6 +27,7 @@ from rayorch.host.leader import Leader
 from rayorch.ids import new_nonce
 from rayorch.journal.log import Journal
 from rayorch.observe.logs import RunLogs
+from rayorch.settings import load_cache
 
 # What changes a run as a whole. Attempts are too many to look at one by one.
 _NEWS: Final = (
@@ -71,7 +72,11 @@ def local_host(
     host = ControlHost(
         home,
         InProcessExecutor(
-            home, clock, {POOL: pools} if isinstance(pools, int) else pools, logs.add
+            home,
+            clock,
+            {POOL: pools} if isinstance(pools, int) else pools,
+            logs.add,
+            load_cache(os.environ),
         ),
         Journal(home.store, clock, new_nonce),
         clock,

@@ -35,6 +35,7 @@ class Machine:
     gpus: float = 0.0
     labels: Mapping[str, str] = field(default_factory=dict)
     until_s: float | None = None
+    usd_h: float | None = None
 
     @property
     def is_draining(self) -> bool:
@@ -56,7 +57,14 @@ def changes(before: Machines, after: Machines) -> list[Fact]:
         known = before.get(node)
         if known is None:
             facts.append(
-                NodeJoined(node, machine.pool, machine.cores, machine.memory_bytes, machine.gpus)
+                NodeJoined(
+                    node,
+                    machine.pool,
+                    machine.cores,
+                    machine.memory_bytes,
+                    machine.gpus,
+                    machine.usd_h,
+                )
             )
         if machine.is_draining and not (known is not None and known.is_draining):
             facts.append(NodeDraining(node, machine.pool, "Ray drains it", machine.until_s or 0.0))

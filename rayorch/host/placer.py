@@ -29,6 +29,7 @@ from rayorch.host.solving import SOLVER_S_MAX, SolverProcess
 from rayorch.ids import RunId
 from rayorch.plan.asking import Asked
 from rayorch.plan.deciding import Decision, told
+from rayorch.plan.locating import sources_of
 from rayorch.plan.placing import (
     Standing,
     Task,
@@ -89,7 +90,17 @@ def task_of(work: Unplaced, asked: Asked, there: Mapping[str, int]) -> Task:
         objective=objective,
         notes=(*(f"pool {name} is not in the cluster" for name in missing), *notes),
         done=work.done,
+        prices=tuple(
+            price
+            for price in prices_of(pools if asked.pools is None else asked.pools)
+            if price.pool in {pool.name for pool in pools.pools}
+        ),
     )
+
+
+def sources(task: Task) -> list[list[str]]:
+    """Return where the input of each task lies, stage by stage."""
+    return [sources_of(stage, task.pools) for stage in task.plan.run_plan.stages]
 
 
 def has_choice(task: Task, there: Mapping[str, int]) -> bool:
@@ -138,7 +149,7 @@ class Placer:
         asked = Asked.model_validate(document)
         task = task_of(work, asked, there)
         if not has_choice(task, there):
-            placed = unplaced(work, sum(there.values()), prices_of(task.pools))
+            placed = unplaced(work, sum(there.values()), task.prices, sources(task))
             return (msgspec.structs.replace(placed, reasons=task.notes),)
         try:
             standing, plan = first(task, self._clock.now_s())
@@ -148,7 +159,7 @@ class Placer:
         except Exception as error:
             logger.exception("no placement. run=%s", work.run)
             failed = PlacementFailed(work.run, 1, error_info(error))
-            return failed, unplaced(work, sum(there.values()), prices_of(task.pools))
+            return failed, unplaced(work, sum(there.values()), task.prices, sources(task))
         self._kept[work.run] = _Kept(standing, asked.budget_usd, plan)
         return (wire(standing, plan, is_final=False),)
 

@@ -8,7 +8,7 @@ import ray
 from rayorch.errors import ClusterError
 from rayorch.host.nodes import Machine, Machines
 from rayorch.ids import NodeId
-from rayorch.plan.labels import pool_of_labels
+from rayorch.plan.labels import LabelProblem, facts_of_labels, pool_of_labels
 
 
 def ray_machines() -> Machines:
@@ -35,4 +35,14 @@ def _machine(node: Mapping[str, Any], until_ms: Mapping[str, int]) -> Machine:
         gpus=resources.get("GPU", 0.0),
         labels=node["Labels"],
         until_s=until_ms[name] / 1e3 if name in until_ms else None,
+        usd_h=_usd_h(node["Labels"]),
     )
+
+
+def _usd_h(labels: Mapping[str, str]) -> float | None:
+    try:
+        usd_h = facts_of_labels(labels).get("usd_h")
+    except LabelProblem:
+        # Whoever places on it is told; what is no price is not known here.
+        return None
+    return float(usd_h) if usd_h is not None else None

@@ -30,7 +30,7 @@ from rayorch.runner.capture import LogLine
 from rayorch.runner.engine import RunnerEngine, RunnerSettings
 from rayorch.runner.notices import NoticeWatch, found_notices
 from rayorch.runner.process import tune_process
-from rayorch.settings import load_metadata
+from rayorch.settings import load_cache, load_metadata
 
 ORPHAN_S_MAX: Final = 300.0
 """How long a runner works on without a control actor before it ends."""
@@ -84,7 +84,10 @@ class RunnerActor:
             self._offer,
             clock=self._clock,
             settings=RunnerSettings(
-                memory_bytes=spec.memory_bytes, cores=spec.cores, pool=spec.pool
+                memory_bytes=spec.memory_bytes,
+                cores=spec.cores,
+                pool=spec.pool,
+                cache=load_cache(os.environ),
             ),
             log=self._log,
         )

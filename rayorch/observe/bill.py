@@ -3,12 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from rayorch.core.ledger import CORE_HOUR_S
 from rayorch.core.placed import Forecast
-from rayorch.observe.cost import CostLine, RunCost
+from rayorch.observe.cost import CostLine, RunCost, summed
 from rayorch.observe.figures import (
     UNKNOWN,
     amount_digits,
+    bytes_text,
     change_text,
     core_hours_text,
     count_text,
@@ -28,8 +31,6 @@ DOLLARS: Final[Mapping[str, str]] = {
 """Columns and what they hold; the waste is a part of what was computed."""
 ALL: Final = "all"
 IDLE: Final = "(idle)"
-NOT_ALIKE: Final = "of whole nodes, from first to last; the bill has work and waiting"
-"""The ledger sees runners, not machines: what a node costs before and after them is not in it."""
 NO_POOL: Final = "(not told)"
 """Of a journal that was written before pools were."""
 
@@ -99,21 +100,21 @@ def bill_table(cost: RunCost) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         ("stage", [line.stage or IDLE for line in lines]),
         ("pool", [line.pool or NO_POOL for line in lines]),
         ("attempts>", [count_text(line.attempts) if line.attempts else "" for line in lines]),
-        ("core h>", _aligned([line.core_s / CORE_HOUR_S for line in lines])),
+        ("core h>", aligned([line.core_s / CORE_HOUR_S for line in lines])),
     ]
     if all(line.usd is None for line in lines):
         wasted = [line.wasted_core_s / CORE_HOUR_S for line in lines]
-        columns.append(("wasted h>", _aligned(wasted)))
+        columns.append(("wasted h>", aligned(wasted)))
     else:
         for name, field in DOLLARS.items():
             amounts = [getattr(line, field) for line in lines]
             if field == "usd" or any(amounts):
-                columns.append((name, _aligned(amounts)))
+                columns.append((name, aligned(amounts)))
     names, cells = zip(*columns, strict=True)
     return names, list(zip(*cells, strict=True))
 
 
-def _aligned(amounts: Sequence[float | None]) -> list[str]:
+def aligned(amounts: Sequence[float | None]) -> list[str]:
     """Return a column of amounts, all with the digits that its largest one needs."""
     digits = amount_digits(max((each for each in amounts if each is not None), default=0.0))
     return [UNKNOWN if each is None else f"{each:,.{digits}f}" for each in amounts]
@@ -124,18 +125,33 @@ def bill_lines(cost: RunCost, *, has_deadline: bool) -> Iterator[tuple[str, str]
     if cost.estimate is not None:
         first, *rest = estimate_lines(cost.estimate, has_deadline=has_deadline)
         yield "estimate", first
-        yield from (("", line) for line in [*rest, NOT_ALIKE])
+        yield from (("", line) for line in rest)
     if cost.wasted_core_hours:
         text = f"{core_hours_text(cost.wasted_core_hours)} of attempts that came to nothing"
         yield "wasted", f"{text}{_part(line.wasted_usd for line in cost.work)}"
+    lost_s = sum(line.lost_core_s for line in cost.work)
+    if lost_s:
+        text = f"{core_hours_text(lost_s / CORE_HOUR_S)} of that with runners and nodes that went"
+        yield "", f"{text}{_part(line.lost_usd for line in cost.work)}"
     if cost.idle:
-        text = f"{core_hours_text(cost.idle_core_hours)} of runners that waited for the run"
+        text = (
+            f"{core_hours_text(cost.idle_core_hours)} of nodes that started and waited for the run"
+        )
         yield "idle", f"{text}{_part(line.usd for line in cost.idle)}"
+    yield from _cache_lines(cost)
     label = "outputs"
     for each in cost.datasets:
         work = core_hours_text(each.core_s / CORE_HOUR_S)
         yield label, f"{usd_text(each.usd)}, {work} for {each.url}"
         label = ""
+
+
+def _cache_lines(cost: RunCost) -> Iterator[tuple[str, str]]:
+    cached_bytes = sum(line.cached_bytes for line in cost.work)
+    if cached_bytes:
+        saved_usd = summed(line.saved_usd for line in cost.work)
+        saved = f", {usd_text(saved_usd)} saved" if saved_usd else ""
+        yield "cache", f"{bytes_text(cached_bytes)} read from the nodes' disks{saved}"
 
 
 def _part(usd: Iterator[float | None]) -> str:
@@ -180,6 +196,7 @@ def cost_data(cost: RunCost) -> dict[str, Any]:
         "idle_core_hours": cost.idle_core_hours,
         "by_stage_and_pool": [_line_data(line) for line in cost.work],
         "idle": [_line_data(line) for line in cost.idle],
+        "links": [msgspec.to_builtins(each) for each in cost.links],
         "datasets": [
             {"url": each.url, "usd": each.usd, "core_hours": each.core_s / CORE_HOUR_S}
             for each in cost.datasets
@@ -211,6 +228,10 @@ def _line_data(line: CostLine) -> dict[str, Any]:
         "egress_usd": line.egress_usd,
         "request_usd": line.request_usd,
         "wasted_usd": line.wasted_usd,
+        "lost_core_hours": line.lost_core_s / CORE_HOUR_S,
+        "lost_usd": line.lost_usd,
+        "cached_bytes": line.cached_bytes,
+        "saved_usd": line.saved_usd,
     }
 
 

@@ -4,20 +4,26 @@ The numbers are the ledger's (`rayorch.core.ledger`). Where a pool has no known 
 hours and no dollars: a sum with an unknown part is unknown, and `known_usd` says what is known.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
-from rayorch.core.ledger import CORE_HOUR_S, IDLE
-from rayorch.core.placed import Forecast, Spent
+from rayorch.core.ledger import CORE_HOUR_S, IDLE, PoolSpent, pools_spent
+from rayorch.core.placed import Forecast, LinkSpent, Spent
 from rayorch.core.run import Run
+
+CORE_S_MIN: Final = 1.0
+"""Of waiting, what is worth a line."""
 
 
 class CostLine(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one stage took on one pool; without a stage, what a pool's runners waited.
+    """What one stage took on one pool; without a stage, what the pool's nodes cost besides.
 
-    Units: cores times seconds, bytes, USD. The waste is that part of the work that came to nothing;
-    to wait is not among it. Dollars are None where the pool's price is not known.
+    Units: cores times seconds, bytes, USD. The waste is that part of the work that came to nothing,
+    and the loss that part of it which went with a runner or a node. `saved` is what a cache kept
+    from being moved, and is not among the cost. Dollars are None where no price is known.
     """
 
     pool: str
@@ -25,10 +31,14 @@ class CostLine(msgspec.Struct, frozen=True, omit_defaults=True):
     attempts: int = 0
     core_s: float = 0.0
     wasted_core_s: float = 0.0
+    lost_core_s: float = 0.0
     moved_bytes: int = 0
+    cached_bytes: int = 0
     known_usd: float = 0.0
     compute_usd: float | None = None
     wasted_usd: float | None = None
+    lost_usd: float | None = None
+    saved_usd: float | None = None
     egress_usd: float | None = None
     request_usd: float | None = None
 
@@ -52,6 +62,7 @@ class RunCost(msgspec.Struct, frozen=True, omit_defaults=True):
     work: tuple[CostLine, ...] = ()
     idle: tuple[CostLine, ...] = ()
     datasets: tuple[DatasetCost, ...] = ()  # once they are published
+    links: tuple[LinkSpent, ...] = ()
     estimate: Forecast | None = None
     revision: int = 0  # of the placement; 0: none was made
     solver_failures: int = 0
@@ -73,7 +84,7 @@ class RunCost(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def idle_core_hours(self) -> float:
-        """Of runners that waited for the run."""
+        """Of nodes that started, waited, or had cores that nobody used, for the run."""
         return sum(line.core_s for line in self.idle) / CORE_HOUR_S
 
     @property
@@ -95,20 +106,16 @@ class RunCost(msgspec.Struct, frozen=True, omit_defaults=True):
 def cost_of(run: Run) -> RunCost | None:
     """Return what a run cost so far; None while nothing was charged and nothing was placed."""
     placement = run.placement
-    if placement is None and not run.ledger:
+    if placement is None and not run.ledger and not run.paid:
         return None
-    work = tuple(
-        _line(run.stages[stage].name, pool, spent)
-        for stage, pools in sorted(run.ledger.items())
-        if stage != IDLE
-        for pool, spent in sorted(pools.items())
-    )
-    waited = sorted(run.ledger.get(IDLE, {}).items())
+    pools = pools_spent(run)
+    work = tuple(_work(run, pools))
     expected = placement.forecast if placement is not None else Forecast()
     return RunCost(
         work=work,
-        idle=tuple(_line("", pool, spent) for pool, spent in waited),
-        datasets=tuple(_datasets(run)),
+        idle=tuple(_others(pools)),
+        datasets=tuple(datasets_of(run)),
+        links=tuple(replace(each) for each in run.links),
         # A placement that has nothing to choose foretells nothing either.
         estimate=expected if expected.p95_s > 0.0 else None,
         revision=placement.revision if placement is not None else 0,
@@ -126,21 +133,50 @@ def summed(parts: Iterator[float | None]) -> float | None:
     return total
 
 
-def _line(stage: str, pool: str, spent: Spent) -> CostLine:
-    known, is_work = spent.is_priced, bool(stage)
+def _work(run: Run, pools: Mapping[str, PoolSpent]) -> Iterator[CostLine]:
+    for stage, some in sorted(run.ledger.items()):
+        for pool, spent in sorted(some.items()) if stage != IDLE else ():
+            yield _line(run.stages[stage].name, pool, spent, pools[pool])
+
+
+def _line(stage: str, pool: str, spent: Spent, whole: PoolSpent) -> CostLine:
+    known = whole.is_priced
+    compute_usd = whole.usd_of(spent.core_s, spent.compute_usd)
     return CostLine(
         pool=pool,
         stage=stage,
         attempts=spent.attempts,
         core_s=spent.core_s,
-        wasted_core_s=spent.wasted_core_s if is_work else 0.0,
+        wasted_core_s=spent.wasted_core_s,
+        lost_core_s=spent.lost_core_s,
         moved_bytes=spent.moved_bytes,
-        known_usd=spent.compute_usd + spent.egress_usd + spent.request_usd,
-        compute_usd=spent.compute_usd if known else None,
-        wasted_usd=(spent.wasted_usd if is_work else 0.0) if known else None,
+        cached_bytes=spent.cached_bytes,
+        known_usd=compute_usd + spent.egress_usd + spent.request_usd,
+        compute_usd=compute_usd if known else None,
+        wasted_usd=whole.usd_of(spent.wasted_core_s, spent.wasted_usd) if known else None,
+        lost_usd=whole.usd_of(spent.lost_core_s, spent.lost_usd) if known else None,
+        saved_usd=spent.saved_usd if known else None,
         egress_usd=spent.egress_usd if known else None,
         request_usd=spent.request_usd if known else None,
     )
+
+
+def _others(pools: Mapping[str, PoolSpent]) -> Iterator[CostLine]:
+    """Yield what nodes cost besides the work, where that is anything."""
+    for pool, spent in sorted(pools.items()):
+        if spent.other_core_s > CORE_S_MIN or spent.other_usd:
+            known = 0.0 if spent.is_priced else None
+            yield CostLine(
+                pool=pool,
+                core_s=spent.other_core_s,
+                known_usd=spent.other_usd,
+                compute_usd=spent.other_usd if spent.is_priced else None,
+                wasted_usd=known,
+                lost_usd=known,
+                saved_usd=known,
+                egress_usd=known,
+                request_usd=known,
+            )
 
 
 def charges_of(run: Run) -> Iterator[tuple[str, str, float, float]]:
@@ -150,37 +186,40 @@ def charges_of(run: Run) -> Iterator[tuple[str, str, float, float]]:
     without a known price has core seconds and no dollars.
     """
     for stage, pools in run.ledger.items():
-        for pool, spent in pools.items():
-            if stage == IDLE:
-                yield pool, "idle", spent.core_s, spent.compute_usd
-                continue
+        for pool, spent in pools.items() if stage != IDLE else ():
             useful_s = spent.core_s - spent.wasted_core_s
             yield pool, "useful", useful_s, spent.compute_usd - spent.wasted_usd
             yield pool, "wasted", spent.wasted_core_s, spent.wasted_usd
             yield pool, "egress", 0.0, spent.egress_usd
             yield pool, "requests", 0.0, spent.request_usd
+    for pool, whole in pools_spent(run).items():
+        yield pool, "idle", whole.other_core_s, whole.other_usd
 
 
 # --- by dataset ---------------------------------------------------------------------------------
 
 
-def _datasets(run: Run) -> Iterator[DatasetCost]:
+def datasets_of(run: Run) -> Iterator[DatasetCost]:
     """Yield what each output cost, once all are visible: before that, their sizes are not known.
 
-    What waited belongs to none of them.
+    With its stages' part of what nodes cost besides, so that all outputs together are the run.
     """
     if not run.sinks or len(run.published) < len(run.sinks):
         return
-    fed = _fed(run)
+    fed, pools = _fed(run), pools_spent(run)
     for sink, url in enumerate(run.sinks):
         core_s, usd = 0.0, []
-        for index, pools in run.ledger.items():
+        for index, some in run.ledger.items():
             if index == IDLE or sink not in fed[index]:
                 continue
             share = _share(run, fed[index], sink)
-            for spent in pools.values():
-                core_s += share * spent.core_s
-                usd.append(None if spent.usd is None else share * spent.usd)
+            for pool, spent in some.items():
+                whole = pools[pool]
+                part = spent.core_s / whole.core_s if whole.core_s else 0.0
+                own = whole.usd_of(spent.core_s, spent.compute_usd)
+                own += spent.egress_usd + spent.request_usd
+                core_s += share * (spent.core_s + part * whole.other_core_s)
+                usd.append(share * (own + part * whole.other_usd) if whole.is_priced else None)
         yield DatasetCost(url, core_s, summed(iter(usd)))
 
 

@@ -28,6 +28,7 @@ ENDS: Final[dict[type, str]] = {
     AttemptFailed: "failed",
     AttemptLost: "lost",
 }
+AMOUNTS: Final = tuple(name for name in Spent.__struct_fields__ if name != "is_priced")
 Ended = AttemptFinished | AttemptFailed | AttemptLost
 
 
@@ -137,6 +138,31 @@ def attempts_of(events: Iterable[Event], run_id: RunId, task: TaskId) -> list[At
     return found
 
 
+class TaskCost(msgspec.Struct, frozen=True):
+    """What the attempts of one task were charged, by pool."""
+
+    pools: dict[str, Spent]
+
+
+def tasks_of(events: Iterable[Event], run_id: RunId) -> dict[int, TaskCost]:
+    """Return what each task of a run was charged for its attempts."""
+    found: dict[int, TaskCost] = {}
+    for step in _steps(events, run_id, every=True):
+        fact, run = step.event.fact, step.run
+        if step.spent is None or not isinstance(fact, Ended):
+            continue
+        now = run.ledger.get(run.tasks[fact.task].stage, {}).get(fact.pool)
+        if now is None:
+            continue
+        pools = found.setdefault(fact.task, TaskCost({})).pools
+        known = pools.setdefault(fact.pool, Spent())
+        for name in AMOUNTS:
+            more = getattr(now, name) - getattr(step.spent, name)
+            setattr(known, name, getattr(known, name) + more)
+        known.is_priced = now.is_priced
+    return found
+
+
 def class_of(run: Run, flow: Flow, task: TaskId) -> ClassPlacement | None:
     """Return the class that a task is in by the placement of now; None: it goes anywhere."""
     number = flow.routes.class_of(task)
@@ -164,8 +190,13 @@ class _Step:
     spent: Spent | None
 
 
-def _steps(events: Iterable[Event], run_id: RunId, task: TaskId | None = None) -> Iterator[_Step]:
-    """Yield a run as it was after each of its events; `spent` of reports about the task alone."""
+def _steps(
+    events: Iterable[Event], run_id: RunId, task: TaskId | None = None, *, every: bool = False
+) -> Iterator[_Step]:
+    """Yield a run as it was after each of its events.
+
+    With `spent` of reports about the task alone, or about `every` one.
+    """
     machine = Machine()
     for event in events:
         fact = event.fact
@@ -174,7 +205,7 @@ def _steps(events: Iterable[Event], run_id: RunId, task: TaskId | None = None) -
         before = machine.runs.get(run_id)
         committed = before.committed if before is not None else 0
         spent = None
-        if before is not None and isinstance(fact, Ended) and fact.task == task:
+        if before is not None and isinstance(fact, Ended) and (every or fact.task == task):
             spent = _spent(before, fact)
         machine.fold(event)
         run = machine.runs.get(run_id)

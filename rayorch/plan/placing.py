@@ -49,7 +49,8 @@ HORIZON_S: Final = 86_400.0
 class Task:
     """What is to be placed: a run's plan, and what it is to keep to.
 
-    `done` are tasks that are committed already, `notes` what is to be told of how it was asked.
+    `done` are tasks that are committed already, `notes` what is to be told of how it was asked,
+    `prices` what the ledger charges: that of the pools as they were described.
     """
 
     run: RunId
@@ -60,6 +61,7 @@ class Task:
     objective: Objective | None
     notes: tuple[str, ...] = ()
     done: Sequence[int] = ()
+    prices: tuple[PoolPrice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,7 @@ class Standing:
     ran: frozenset[str] = frozenset()
     out: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    prices: tuple[PoolPrice, ...] = ()
     is_searched: bool = False  # by the solver: before that, it is what greedy gave
 
 
@@ -125,6 +128,7 @@ def first(task: Task, now_s: float, revision: int = 1) -> tuple[Standing, placem
         done=done,
         placed={},
         notes=(*task.notes, *notes),
+        prices=task.prices or prices_of(task.pools),
     )
     return replace(standing, placed=_placed(standing)), plan
 
@@ -203,7 +207,7 @@ def wire(
         classes=tuple(standing.placed[cls.name] for cls in standing.classes),
         class_of=standing.class_of,
         runners=_runners(standing),
-        prices=prices_of(standing.pools),
+        prices=standing.prices,
         forecast=_forecast(standing, plan.forecast),
         method=plan.method,
         reasons=(*reasons, *standing.notes),
@@ -233,6 +237,7 @@ def _placed(standing: Standing) -> dict[str, ClassPlacement]:
             pools=pools,
             expected_s=expected_s,
             cv=cls.cv,
+            source=cls.source,
         )
     return found
 
@@ -259,7 +264,10 @@ def _runners(standing: Standing) -> tuple[RunnersWanted, ...]:
 
 
 def prices_of(pools: PoolsSpec) -> tuple[PoolPrice, ...]:
-    """Return what a core of each pool costs, and what it costs to bring data there."""
+    """Return what a core of each pool costs, and what it costs to bring data there.
+
+    How machines are billed is told where somebody said it, and not what a plan assumes.
+    """
     return tuple(
         PoolPrice(
             pool=pool.name,
@@ -267,6 +275,15 @@ def prices_of(pools: PoolsSpec) -> tuple[PoolPrice, ...]:
             egress_usd_gb=pools.egress_usd_gb.get(pools.source, {}).get(pool.location, 0.0),
             get_usd=pools.get_usd,
             put_usd=pools.put_usd,
+            location=pool.location,
+            source=pools.source,
+            egress=tuple(
+                (place, row[pool.location])
+                for place, row in pools.egress_usd_gb.items()
+                if place != pools.source and row.get(pool.location)
+            ),
+            bill_s=pool.bill_s if "bill_s" in pool.model_fields_set else 0.0,
+            min_bill_s=pool.min_bill_s if "min_bill_s" in pool.model_fields_set else 0.0,
         )
         for pool in pools.pools
     )

@@ -5,6 +5,8 @@ from typing import Annotated, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from connectors.errors import BadUrlError
+from connectors.url import parse_url
 from placement import Network, Pool, Spot
 from rayorch.errors import PoolsError
 from rayorch.plan.labels import LOCAL
@@ -12,6 +14,7 @@ from rayorch.spec.fields import Bytes, Name
 
 GB: Final = 1e9
 POOLS_MAX: Final = 1_000
+LOCATIONS_MAX: Final = 1_000
 NODES_MAX: Final = 1_000_000
 UNKNOWN_BYTES: Final = 1 << 50
 """The memory of machines that nobody described: their executor refuses what they cannot hold."""
@@ -40,6 +43,19 @@ Billing = Annotated[Number, Field(ge=RATIO_MIN, le=YEAR_S)]
 Gpus = Annotated[Number, Field(ge=0.0, le=1e4)]
 Memory = Annotated[Bytes, Field(le=UNKNOWN_BYTES)]
 PerHour = Annotated[Number, Field(ge=0.0, le=3600.0)]
+
+
+def _root(value: object) -> object:
+    """Return a URL as stores spell theirs, so that one begins with the other."""
+    if not isinstance(value, str):
+        raise ValueError("must be a URL")  # noqa: TRY004 - as above.
+    try:
+        return parse_url(value).url.rstrip("/")
+    except BadUrlError as error:
+        raise ValueError(str(error)) from None
+
+
+Root = Annotated[str, BeforeValidator(_root)]
 
 
 class Given(BaseModel):
@@ -85,11 +101,13 @@ class PoolSpec(Given):
 class PoolsSpec(Given):
     """All pools, and what it costs to move and to ask for data.
 
-    `data_location` is where sources lie; without it, where the first pool is.
+    `data_location` is where sources lie; without it, where the first pool is. `locations` says
+    otherwise for what begins with a URL; the longest one counts.
     """
 
     pools: Annotated[list[PoolSpec], Field(min_length=1, max_length=POOLS_MAX)]
     data_location: str | None = None
+    locations: dict[Root, Name] = Field(default_factory=dict, max_length=LOCATIONS_MAX)
     egress_usd_gb: dict[str, dict[str, Usd]] = Field(default_factory=dict)
     wan_gbps: Ratio = 10.0
     get_usd: Usd = 0.0
@@ -118,6 +136,11 @@ class PoolsSpec(Given):
     def source(self) -> str:
         """Where the data lies."""
         return self.pools[0].location if self.data_location is None else self.data_location
+
+    def location_of(self, url: str) -> str:
+        """Return where the data under a URL lies."""
+        found = [root for root in self.locations if url == root or url.startswith(f"{root}/")]
+        return self.locations[max(found, key=len)] if found else self.source
 
     def network(self) -> Network:
         """Return what moving data costs, as placement knows it."""

@@ -15,9 +15,10 @@ import numpy as np
 import placement
 from placement import InfeasibleError, Pool, Problem, TaskClass, bounds_of, tables_of
 from rayorch.errors import PoolsError
-from rayorch.home import decode_split
+from rayorch.home import StagePlan, decode_split
 from rayorch.plan.estimate import GB, Estimate, Floats, History, estimate_of
 from rayorch.plan.history import work_of
+from rayorch.plan.locating import sources_of
 from rayorch.plan.planner import Plan, PlannedStage
 from rayorch.plan.pools import PoolSpec, PoolsSpec, no_price, pool_of
 from rayorch.spec.objective import Budget, Deadline, Objective, Weighted
@@ -43,6 +44,7 @@ class _Task:
     size_bytes: int
     mean_s: float
     gets: int
+    source: str
 
 
 def problem_of(
@@ -68,13 +70,13 @@ def classified(
     estimates = [estimate_of(_renamed(each, pools), speeds) for each in histories]
     stages = list(zip(plan.stages, estimates, strict=True))
     tasks = [
-        _tasks(stage.splits, each)
+        _tasks(stage, each, pools)
         for stage, each in zip(plan.run_plan.stages, estimates, strict=True)
     ]
     classes: list[TaskClass] = []
     numbers: list[int] = []
     for (stage, estimate), some in zip(stages, tasks, strict=True):
-        made, of_task = _classes(stage, estimate, some, pools)
+        made, of_task = _classes(stage, estimate, some)
         numbers += [len(classes) + number for number in of_task]
         classes += made
     means_gb = {
@@ -102,26 +104,31 @@ def _renamed(history: History, pools: PoolsSpec) -> History:
     return history
 
 
-def _tasks(splits: Sequence[bytes], estimate: Estimate) -> list[_Task]:
+def _tasks(stage: StagePlan, estimate: Estimate, pools: PoolsSpec) -> list[_Task]:
     found = []
-    for data in splits:
+    for data, source in zip(stage.splits, sources_of(stage, pools), strict=True):
         split = decode_split(data)
         mean_s = estimate.mean_s(work_of(split))
-        found.append(_Task(split.size_bytes, mean_s, len(split.parts)))
+        found.append(_Task(split.size_bytes, mean_s, len(split.parts), source))
     return found
 
 
 def _classes(
-    stage: PlannedStage, estimate: Estimate, tasks: list[_Task], pools: PoolsSpec
+    stage: PlannedStage, estimate: Estimate, tasks: list[_Task]
 ) -> tuple[list[TaskClass], list[int]]:
-    """Return a stage's classes, and the place in them of each task's own."""
+    """Return a stage's classes, and the place in them of each task's own.
+
+    Tasks of a class take about as long, and their input lies in one place.
+    """
     # What reads an exchange has no tasks before that was measured: it is placed then.
     if not tasks:
         return [], []
     seconds = np.maximum([task.mean_s for task in tasks], WORK_S_MIN)
     sizes = np.array([task.size_bytes for task in tasks])
     gets = np.array([task.gets for task in tasks], dtype=float)
-    of_bucket = _buckets(seconds)
+    places = sorted({task.source for task in tasks})
+    of_place = np.array([places.index(task.source) for task in tasks])
+    of_bucket = of_place * BUCKETS_MAX + _buckets(seconds)
     made = []
     buckets, of_task = np.unique(of_bucket, return_inverse=True)
     for number, bucket in enumerate(buckets, 1):
@@ -141,7 +148,7 @@ def _classes(
                 mem_gb=max(stage.memory_bytes, memory_bytes) / GB,
                 labels=stage.labels,
                 in_gb=in_gb,
-                source=pools.source,
+                source=places[int(bucket) // BUCKETS_MAX],
                 out_gb=in_gb * estimate.ratio.mean,
                 gets=float(gets[own].mean()),
                 puts=float(len(stage.sinks)),

@@ -33,12 +33,21 @@ class Unplaced:
     done: Sequence[int] = ()
 
 
-def unplaced(work: Unplaced, slots: int, prices: Sequence[PoolPrice]) -> PlacementReady:
-    """Return the placement that sends all tasks anywhere: a class for each stage.
+def unplaced(
+    work: Unplaced,
+    slots: int,
+    prices: Sequence[PoolPrice],
+    sources: Sequence[Sequence[str]] = (),
+) -> PlacementReady:
+    """Return the placement that sends all tasks anywhere: a class for each stage and place.
 
-    The forecast is of the estimates alone, all slots at work, with no time to start.
+    `sources` has where the input of each task lies, stage by stage. The forecast is of the
+    estimates alone, all slots at work, with no time to start.
     """
-    expected, counts = work.expected, work.plan.task_counts
+    expected = work.expected
+    places = sources or [("",) * count for count in work.plan.task_counts]
+    named = [(n, place) for n, some in enumerate(places) for place in sorted(set(some)) or [""]]
+    number_of = {each: number for number, each in enumerate(named)}
     cores_s = sum(stage.seconds for stage in expected.stages)
     tasks = sum(stage.tasks for stage in expected.stages)
     p50_s = cores_s / max(1, min(slots, tasks))
@@ -48,11 +57,8 @@ def unplaced(work: Unplaced, slots: int, prices: Sequence[PoolPrice]) -> Placeme
     return PlacementReady(
         run=work.run,
         revision=1,
-        classes=tuple(
-            ClassPlacement(name=stage.name, stage=number, tasks=stage.tasks, cv=stage.cv)
-            for number, stage in enumerate(expected.stages)
-        ),
-        class_of=pack_classes([n for n, count in enumerate(counts) for _ in range(count)]),
+        classes=tuple(_class(expected, stage, place, places[stage]) for stage, place in named),
+        class_of=pack_classes([number_of[n, p] for n, some in enumerate(places) for p in some]),
         prices=tuple(prices),
         forecast=Forecast(
             usd=None if usd_core_h is None else usd_core_h * core_hours,
@@ -61,4 +67,17 @@ def unplaced(work: Unplaced, slots: int, prices: Sequence[PoolPrice]) -> Placeme
             p95_s=p50_s * math.exp(NORMAL_95 * math.sqrt(math.log1p(cv**2))),
         ),
         method=METHOD,
+    )
+
+
+def _class(expected: Expected, number: int, place: str, places: Sequence[str]) -> ClassPlacement:
+    stage = expected.stages[number]
+    count = places.count(place)
+    return ClassPlacement(
+        # What reads one place, or nothing that is known yet, is the whole stage.
+        name=stage.name if count in {0, len(places)} else f"{stage.name}/{place}",
+        stage=number,
+        tasks=count or stage.tasks,
+        cv=stage.cv,
+        source=place,
     )

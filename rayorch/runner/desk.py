@@ -18,6 +18,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from connectors.range_cache import CacheCounts
 from connectors.splits import Split
 from rayorch.core.commands import Lease
 from rayorch.ids import Epoch, RunId, TaskId
@@ -42,6 +43,7 @@ class Ticket:
 
     __slots__ = (
         "batches",
+        "cached",
         "cpu_s",
         "cut",
         "error",
@@ -62,6 +64,7 @@ class Ticket:
         self.key = key_of(lease)
         self.lease = lease
         self.split = split
+        self.cached = CacheCounts()  # what came of the cache, and what had to be fetched
         self.inline = inline  # the worker reads it by itself
         self.is_ahead = False  # the reader has begun, the worker has not
         self.wanted = True  # False: revoked or ended, do not read on

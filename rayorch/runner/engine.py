@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 import pyarrow as pa
 
+from connectors.range_cache import CacheCounts, RangeCache
 from rayorch.clock import Clock
 from rayorch.core.commands import Lease
 from rayorch.core.facts import AttemptFailed, AttemptFinished, Fact
@@ -32,6 +33,7 @@ from rayorch.runner.errors import AttemptError, AttemptHaltedError
 from rayorch.runner.pieces import grouped, joined, pieces_of
 from rayorch.runner.programs import LoadedStage, Programs
 from rayorch.runner.reporter import Reporter, ReportSettings
+from rayorch.settings import Cache
 
 BATCHES_AHEAD: Final = 2
 """So many batches may be read ahead: one is computed with meanwhile, one more evens out."""
@@ -44,6 +46,7 @@ class RunnerSettings:
     memory_bytes: int
     cores: float = 1.0
     pool: str = ""
+    cache: Cache | None = None
     report: ReportSettings = field(default_factory=ReportSettings)
 
 
@@ -67,7 +70,9 @@ class RunnerEngine:
         self._is_logged = log is not None
         self._halted = threading.Event()
         self._let_go: set[LeaseKey] = set()  # started, and of no use any more
-        self._programs = Programs(home, settings.memory_bytes)
+        cache = settings.cache
+        self._cache = None if cache is None else RangeCache(cache.folder, cache.bytes_max)
+        self._programs = Programs(home, settings.memory_bytes, self._cache)
         self._desk = Desk(BATCHES_AHEAD * batch_bytes_of(settings.memory_bytes))
         self._reporter = Reporter(runner, offer, log, clock, settings.report)
         self._threads = [
@@ -215,6 +220,8 @@ class RunnerEngine:
             end_capture()
         if ticket.rest:
             output = _cut(output, ticket)
+        if ticket.cached.hits:
+            output = _from_cache(output, ticket.cached)
         return AttemptFinished(
             lease.run, lease.task, lease.attempt, lease.epoch, self.runner, output, self._pool
         )
@@ -231,7 +238,7 @@ class RunnerEngine:
 
     def _inline(self, ticket: Ticket, loaded: LoadedStage, spent: Spent) -> Iterator[pa.Table]:
         batch_bytes = batch_bytes_of(loaded.limits.memory_bytes, ticket.lease.shrink)
-        yield from _until_cut(ticket, _pieces_read(ticket, loaded, batch_bytes))
+        yield from _until_cut(ticket, _pieces_read(ticket, loaded, batch_bytes, self._cache))
         spent.read_s = spent.wait_s
 
     def _handed_over(self, ticket: Ticket, spent: Spent) -> Iterator[pa.Table]:
@@ -259,7 +266,7 @@ class RunnerEngine:
                 self._desk.leave_inline(ticket)
                 return
             batch_bytes = batch_bytes_of(loaded.limits.memory_bytes, ticket.lease.shrink)
-            batches = _pieces_read(ticket, loaded, batch_bytes)
+            batches = _pieces_read(ticket, loaded, batch_bytes, self._cache)
             while True:
                 if not self._desk.wait_for_room(ticket, batch_bytes):
                     # An error, so that half a split can never pass for a whole one.
@@ -280,14 +287,20 @@ class RunnerEngine:
         self._desk.end_reading(ticket)
 
 
-def _pieces_read(ticket: Ticket, loaded: LoadedStage, batch_bytes: int) -> Iterator[Batch]:
+def _pieces_read(
+    ticket: Ticket, loaded: LoadedStage, batch_bytes: int, cache: RangeCache | None
+) -> Iterator[Batch]:
     """Read a split piece by piece; each table comes with the number of its piece."""
+    before = None if cache is None else cache.counts
     # What an operator makes of an exchange cannot be cut: it has all of its rows or none.
     whole = loaded.stage.exchange is not None
     ticket.pieces = (ticket.split,) if whole else pieces_of(ticket.split)
     for number, piece in enumerate(ticket.pieces):
         for table in loaded.reader.batches(piece, batch_bytes):
             yield number, table
+        if cache is not None and before is not None:
+            # A runner reads one remote split at a time: what is counted meanwhile is of this one.
+            ticket.cached = cache.counts.since(before)
 
 
 def _until_cut(ticket: Ticket, batches: Iterator[Batch]) -> Iterator[pa.Table]:
@@ -304,6 +317,17 @@ def _until_cut(ticket: Ticket, batches: Iterator[Batch]) -> Iterator[pa.Table]:
         done = number
         yield table
         del table
+
+
+def _from_cache(output: AttemptOutput, counts: CacheCounts) -> AttemptOutput:
+    """Return the record of an attempt that did not have to fetch all that it read."""
+    return msgspec.structs.replace(
+        output,
+        moved_bytes=max(0, output.moved_bytes - counts.hit_bytes),
+        gets=output.gets if counts.misses else 0,
+        cached_bytes=counts.hit_bytes,
+        cached_gets=counts.hits,
+    )
 
 
 def _cut(output: AttemptOutput, ticket: Ticket) -> AttemptOutput:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from connectors.range_cache import RangeCache
 from connectors.schema import load_schema
 from connectors.sink import Sink, open_sink
 from connectors.source import open_reader
@@ -70,9 +71,12 @@ class LoadedProgram:
         memory_bytes: int,
         home: Home,
         run: RunId,
+        *,
+        cache: RangeCache | None = None,
     ) -> None:
         self._home = home
         self._run = run
+        self._cache = cache
         self._program = program
         self._discoveries = discoveries
         self._memory_bytes = memory_bytes
@@ -111,7 +115,7 @@ class LoadedProgram:
             exchange = self._program.exchanges[stage.exchange]
             return ExchangeReader(self._home, self._run, exchange, limits)
         columns = stage.columns_of(load_schema(discovery.schema_ipc))
-        return open_reader(stage.files, discovery, columns, stage.predicate)
+        return open_reader(stage.files, discovery, columns, stage.predicate, self._cache)
 
     def _sink(self, index: int) -> Sink:
         # Several stages may write to one sink: it is opened once.
@@ -136,9 +140,10 @@ def branches_of(stage: StageProgram) -> dict[StepId | None, Branches]:
 class Programs:
     """The programs of the runs that this runner works for; used by all its threads."""
 
-    def __init__(self, home: Home, memory_bytes: int) -> None:
+    def __init__(self, home: Home, memory_bytes: int, cache: RangeCache | None = None) -> None:
         self._home = home
         self._memory_bytes = memory_bytes
+        self._cache = cache
         self._lock = threading.Lock()
         self._loaded: OrderedDict[tuple[RunId, str], LoadedProgram] = OrderedDict()
 
@@ -166,7 +171,9 @@ class Programs:
         code = load_program(self._home.get_program(run, version))
         plan = self._home.get_plan(run)
         discoveries = tuple(stage.discovery for stage in plan.stages)
-        program = LoadedProgram(code, discoveries, self._memory_bytes, self._home, run)
+        program = LoadedProgram(
+            code, discoveries, self._memory_bytes, self._home, run, cache=self._cache
+        )
         self._loaded[run, version] = program
         while len(self._loaded) > PROGRAMS_MAX:
             self._loaded.popitem(last=False)

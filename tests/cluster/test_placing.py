@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from rayorch import client
+from rayorch.core.accounts import NANO, whole
 from rayorch.core.facts import AttemptFinished, PlacementReady
 from rayorch.ids import RunId
 from rayorch.plan.pool_files import parse_pools
+from rayorch.reading import read_machine
 from tests.cluster.drill import FILES, Drill
 from tests.cluster.functions import waits_for
 from tests.cluster.raylets import Raylet, wait_for_pool
@@ -88,3 +90,25 @@ def test_tasks_go_to_the_pool_of_the_plan_and_to_another_when_it_is_gone(
     kept = drill.at.home.get_json(run, f"placement-{later[-1].revision}")
     assert "pool cheap is gone" in kept["reasons"]
     assert [use["pool"] for use in kept["stages"][0]["chosen"]] == ["dear"]
+    check_bill(drill, run)
+
+
+def check_bill(drill: Drill, run: RunId) -> None:
+    """Each machine is metered while it is there, and what is paid is what they cost."""
+    machine = read_machine(drill.at.home, drill.clock)
+    accounts, paid = machine.accounts, machine.runs[run].paid
+    assert accounts.billed.keys() >= {"cheap", "dear"}
+    for pool, billed in accounts.billed.items():
+        nobodys = whole(accounts.unassigned.get(pool, {}))
+        for account in accounts.nodes.values():
+            if account.pool == pool:
+                nobodys.add(account.early)
+        runs = [whole(each.paid.get(pool, {})) for each in machine.runs.values()]
+        total = sum(each.nano_usd for each in runs) + nobodys.nano_usd
+        assert total == billed.nano_usd
+    # The node that was killed is closed; at a dollar an hour for each core, three cores cost three.
+    assert "cheap" not in {account.pool for account in accounts.nodes.values()}
+    cheap = whole(paid["cheap"])
+    assert cheap.nano_usd == pytest.approx(cheap.core_s / 3600.0 * NANO, rel=1e-6)
+    work_s = sum(pools["cheap"].core_s for pools in machine.runs[run].ledger.values())
+    assert cheap.core_s >= work_s

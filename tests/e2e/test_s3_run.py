@@ -124,6 +124,28 @@ def test_a_run_reads_and_writes_s3(lake: Lake, form: str) -> None:
     lake.check()
 
 
+def test_a_second_run_reads_from_the_nodes_disk(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same input: nothing of it comes from the store again, and the bill says so."""
+    monkeypatch.setenv("RAYORCH_CACHE_DIR", str(lake.folder / "cache"))
+    seen = []
+    for _ in range(2):
+        control, run = begun(lake, lake.pipeline("parquet"))
+        try:
+            seen.append(followed(control, lake, run))
+        finally:
+            control.close()
+    first, second = (view.cost for view in seen)
+
+    assert first is not None
+    assert second is not None
+    (cold,), (warm,) = first.work, second.work
+    assert (cold.cached_bytes, warm.moved_bytes) == (0, 0)
+    assert warm.cached_bytes == cold.moved_bytes > 0
+    assert ro.read(lake.out).to_table().num_rows >= FILES * ROWS
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_killed_run_is_resumed_from_the_journal_on_s3(lake: Lake, form: str) -> None:
     """1. Some tasks commit, the others wait. 2. SIGKILL. 3. `resume` does the others, once."""

@@ -237,7 +237,7 @@ def test_the_next_host_meets_the_runners_that_live_and_what_they_hold(rig: Rig) 
     rig.succeed()
 
     if not rig.outlives:
-        assert rig.host.facts == []
+        assert rig.host.of(RunnerJoined) == []
         return
     assert rig.joined(1) == [runner]
     held = rig.host.of(RunnerJoined)[0].held

@@ -35,8 +35,8 @@ from rayorch.core.facts import (
     Ticked,
 )
 from rayorch.core.limit_facts import PolicyApplied, RunAdmitted, RunBlocked, UnitsFreed, UnitsTaken
-from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost
-from rayorch.core.placed import ClassPlacement, pack_classes
+from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost, NodesMetered
+from rayorch.core.placed import ClassPlacement, NodeWindow, pack_classes
 from rayorch.core.policy import Limit, Policy
 from rayorch.core.task import (
     OutputLost,
@@ -139,6 +139,26 @@ def draining(node: str = NODE, pool: str = "local") -> NodeDraining:
     return NodeDraining(NodeId(node), pool, "spot notice", until_s=120.0)
 
 
+def metered(
+    pool: str, node_s: float, usd_h: float | None = None, node: str = "node", run: RunId = RUN
+) -> NodesMetered:
+    """A node of one core that was up for some seconds, all of them for one run, and then went."""
+    return NodesMetered(
+        (
+            NodeWindow(
+                node=NodeId(node),
+                pool=pool,
+                cores=1.0,
+                from_s=0.0,
+                to_s=node_s,
+                usd_h=usd_h,
+                used=((run, node_s),),
+                closed=True,
+            ),
+        )
+    )
+
+
 def gone(runner: str = RUNNER, kind: FailureKind = "lost") -> RunnerLost:
     return RunnerLost(runner=RunnerId(runner), kind=kind, reason="it went away")
 
@@ -223,6 +243,7 @@ def fact(kind: type[Fact]) -> Fact:
         RunBlocked: RunBlocked(run=RUN, cause="quota", error=ErrorInfo(message="spent")),
         UnitsTaken: UnitsTaken(RUNNER, (("orders-db", 1),)),
         UnitsFreed: UnitsFreed(RUNNER),
+        NodesMetered: metered("local", 1.0),
         PlanFailed: PlanFailed(run=RUN, error=ErrorInfo(message="no such file")),
         RunStopRequested: RunStopRequested(run=RUN),
         RunCancelRequested: RunCancelRequested(run=RUN),

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from rayorch.settings import Metadata, load_metadata, load_settings
+import pytest
+
+from rayorch.settings import CACHE_BYTES, Cache, Metadata, load_cache, load_metadata, load_settings
 from tests.rayorch.refusals import refusal
 
 
@@ -51,3 +53,21 @@ def test_the_clouds_own_variables_say_where_to_ask_for_notices() -> None:
         aws_url="http://127.0.0.1:1", gcp_url="http://127.0.0.1:2"
     )
     assert load_metadata({**environ, "AWS_EC2_METADATA_DISABLED": "true"}).aws_url == ""
+
+
+def test_a_cache_is_asked_for_by_its_folder_or_its_size() -> None:
+    usual = f"{Path.home()}/.cache/rayorch/ranges"
+
+    assert load_cache({}) is None
+    assert load_cache({"RAYORCH_CACHE_DIR": "/disk"}) == Cache(
+        folder="/disk", bytes_max=CACHE_BYTES
+    )
+    assert load_cache({"RAYORCH_CACHE_BYTES": "1000"}) == Cache(folder=usual, bytes_max=1000)
+    assert load_cache({"RAYORCH_CACHE_DIR": "/disk", "RAYORCH_CACHE_BYTES": "0"}) is None
+
+
+@pytest.mark.parametrize("text", ["lots", "-1", "20 GiB"])
+def test_a_cache_of_no_size_is_refused(text: str) -> None:
+    assert refusal(lambda: load_cache({"RAYORCH_CACHE_BYTES": text})) == (
+        f"a number of bytes is needed, or 0 for no cache. RAYORCH_CACHE_BYTES={text}"
+    )

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from connectors.splits import Discovery, FilePart, Split
 from rayorch.clock import ManualClock
-from rayorch.core.facts import Fact, PlacementFailed, PoolIdled, SinkPublished, is_durable
+from rayorch.core.facts import Fact, PlacementFailed, SinkPublished, is_durable
 from rayorch.core.machine import Machine
 from rayorch.core.placed import ClassPlacement, Forecast, PoolPrice, pack_classes
 from rayorch.core.values import ErrorInfo, StageShape
@@ -85,7 +85,7 @@ def _plain(decision: Decision) -> dict[str, Any]:
 
 
 def _driven(*, prices: bool) -> Driver:
-    driver = Driver()
+    driver = Driver(metered=False)
     driver.at_s = BEGUN_S
     driver.lead()
     usd = (0.484, 1.008) if prices else (None, None)
@@ -104,7 +104,8 @@ def _driven(*, prices: bool) -> Driver:
     driver.tick(10.0)
     for task, pool, seconds in ((0, BIG, 16.0), (2, SPOT, 25.0), (3, BIG, 15.0)):
         _finished(driver, task, pool, seconds, attempt=int(task == 0))
-    driver.feed(PoolIdled(make.RUN, BIG, 90.0))
+    # What a cluster would have metered: of both pools some time more than the attempts took.
+    driver.feed(make.metered(SPOT, 154.0, usd[0], "n1"), make.metered(BIG, 195.0, usd[1], "n2"))
     driver.at_s += 27.0
     for sink in (0, 1):
         how = f'rayorch.read("{FIELDS["sinks"][sink]}").to_table()'

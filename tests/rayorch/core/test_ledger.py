@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from rayorch.core.commands import Record
 from rayorch.core.facts import PoolIdled
-from rayorch.core.ledger import IDLE, spent_usd
+from rayorch.core.ledger import IDLE, pools_spent, spent_usd
 from rayorch.core.placed import PoolPrice, Spent
 from tests.rayorch import make
 from tests.rayorch.driver import Driver
@@ -102,17 +101,13 @@ def test_a_second_attempt_that_comes_too_late_is_waste() -> None:
     driver.assert_replays()
 
 
-def test_runners_that_wait_for_a_run_are_charged_to_it() -> None:
+def test_what_runners_waited_is_read_of_journals_of_before_nodes_were_metered() -> None:
     driver = priced()
-    driver.feed(make.joined("fast-2", pool="fast"))
-    leases = driver.queue("fast-1")
-    driver.feed(*(finished(lease) for lease in leases[:1]))
-    for _ in range(5):
-        driver.tick(1.0)
-    commands = driver.feed(*(finished(lease) for lease in leases[1:]))
-    (idle,) = [e.fact for e in commands if isinstance(e, Record)]
-    assert isinstance(idle, PoolIdled)
-    # One runner of four cores waited five seconds.
-    assert idle.core_s == pytest.approx(20.0)
+    driver.feed(finished(driver.queue("fast-1")[0]))
+    driver.feed(PoolIdled(make.RUN, "fast", 20.0))
+
+    pool = pools_spent(driver.run)["fast"]
     assert driver.run.ledger[IDLE]["fast"].wasted_usd == pytest.approx(20.0 * 3.6 / HOUR_S)
+    assert (pool.core_s, pool.other_core_s) == (10.0, 20.0)
+    assert pool.usd + pool.other_usd == pytest.approx(30.0 * 3.6 / HOUR_S)
     driver.assert_replays()

@@ -22,6 +22,7 @@ from rayorch.core.facts import (
     SinkPublished,
 )
 from rayorch.core.machine import Machine
+from rayorch.core.node_facts import NodesMetered
 from rayorch.core.run import RunState
 from rayorch.core.values import AttemptOutput, Held
 from rayorch.errors import FencedError, UnknownRunError
@@ -62,12 +63,13 @@ def test_no_command_rests_on_an_event_that_is_not_stored() -> None:
         rig.submit(tasks=1)
         rig.watch.wait_state(RunState.SUCCEEDED)
 
-    kinds = [type(event.fact) for event in rig.journaled()]
+    # Readings of meters come when they are due: nothing waits for them.
+    kinds = [k for e in rig.journaled() if (k := type(e.fact)) is not NodesMetered]
     assert kinds[:3] == [Led, RunSubmitted, PlacementReady]
     assert kinds[3:6] == [PlanReady, AttemptFinished, SinkPublished]
     # As each of these, but the first, was being stored: what had gone out to runners and readers.
     # The plan asks for runners; one that joined was sent the lease; the commit publishes.
-    assert seen[:4] == [(0, False), (0, False), (2, False), (2, True)]
+    assert list(dict.fromkeys(seen))[:3] == [(0, False), (2, False), (2, True)]
 
 
 def test_who_offers_is_answered_only_when_it_is_stored() -> None:

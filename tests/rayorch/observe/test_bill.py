@@ -161,9 +161,8 @@ def test_estimate_waste_idle_and_outputs_are_told_apart() -> None:
     assert list(bill_lines(cost, has_deadline=False)) == [
         ("estimate", "1.20 USD"),
         ("", "ends after 60.0 s usually, 90.0 s in 95 % of runs"),
-        ("", "of whole nodes, from first to last; the bill has work and waiting"),
         ("wasted", "0.20 core hours of attempts that came to nothing, 0.10 USD"),
-        ("idle", "0.50 core hours of runners that waited for the run, 0.25 USD"),
+        ("idle", "0.50 core hours of nodes that started and waited for the run, 0.25 USD"),
         ("outputs", "1.25 USD, 2.00 core hours for s3://lake/out"),
         ("", "unknown, 0.01 core hours for s3://lake/b"),
     ]

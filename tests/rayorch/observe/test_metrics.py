@@ -12,7 +12,6 @@ from rayorch.core.facts import (
     Led,
     PlacementFailed,
     PlacementReady,
-    PoolIdled,
     PublishFailed,
     RunCancelRequested,
     RunResumed,
@@ -23,6 +22,7 @@ from rayorch.core.placed import PoolPrice
 from rayorch.core.values import ErrorInfo, StepSeconds
 from rayorch.ids import EventId, RunId
 from rayorch.observe.metrics import PIPELINES_MAX, REFRESH_S, STAGES_MAX, Metrics
+from tests.rayorch import make
 from tests.rayorch.observe.make import (
     RUN,
     World,
@@ -327,7 +327,7 @@ def test_what_runs_are_charged_is_counted_by_pool_and_kind(metrics: Metrics) -> 
     output = replace(done.output, moved_bytes=500_000_000)
     world.apply(replace(done, pool="spot", output=output))
     world.apply(replace(lost(1), pool="spot", duration_s=3.0), started(2))
-    world.apply(PoolIdled(RUN, "spot", 4.0))
+    world.apply(make.metered("spot", 9.0, usd_h=3600.0, run=RUN))
     refresh(world)
 
     assert charged(metrics, "rayorch_core_seconds_total") == pytest.approx(
