@@ -1,0 +1,185 @@
+"""Known mistakes of protocols like ours, to be made on purpose: the simulation must find each."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import pytest
+from msgspec.structs import replace
+
+from connectors.errors import ObjectMissingError, StoreUnavailableError, StoreUnsureError
+from rayorch.clock import SteadyClock
+from rayorch.core import attempts, settling, task
+from rayorch.core.book import Book
+from rayorch.core.commands import Command, KillRunner, Lease
+from rayorch.core.facts import AttemptFinished, Event, Fact, Ticked, is_durable
+from rayorch.core.machine import Machine
+from rayorch.core.run import Run
+from rayorch.core.task import TRANSITIONS, Row, Task, TaskState
+from rayorch.journal.log import LOG, SNAP, Journal, segment_key
+from rayorch.journal.segment import decode_segment
+from rayorch.sim.cluster import SimCluster
+from rayorch.sim.control import SimControl
+from rayorch.sim.runner import SimRunner
+
+Patch = pytest.MonkeyPatch
+Mistake = Callable[[Patch], None]
+
+
+def executes_before_it_journals(patch: Patch) -> None:
+    """What is asked of the world rests on events that a restart forgets."""
+
+    def apply(self: SimControl, facts: Sequence[Fact]) -> None:
+        news = [self.machine.admitted(fact) for fact in facts]
+        while news:
+            events = self._stamped(news)
+            news = self._handled(events)
+            durable = [event for event in events if is_durable(event.fact)]
+            if durable:
+                self._append(durable)
+        if news := self._handled(self._stamped([Ticked()])):
+            self._apply(news)
+
+    patch.setattr(SimControl, "_apply", apply)
+
+
+def begins_leases_of_an_older_epoch(patch: Patch) -> None:
+    """A runner does not look whether who speaks still leads."""
+
+    def enqueue(self: SimRunner, leases: tuple[Lease, ...]) -> None:
+        if self.alive:
+            self.queue.extend(leases)
+            self._next()
+
+    patch.setattr(SimRunner, "enqueue", enqueue)
+
+
+def takes_an_unknown_create_for_done(patch: Patch) -> None:
+    """A create whose outcome is unknown is taken for a success."""
+
+    def create(self: Journal, n: int, data: bytes) -> bool:
+        try:
+            return self._store.put_if_absent(segment_key(n), data) == "won"
+        except (StoreUnsureError, StoreUnavailableError):
+            return True
+
+    patch.setattr(Journal, "_create", create)
+
+
+def takes_a_taken_number_for_its_own(patch: Patch) -> None:
+    """A number that is taken is not compared with what was to be written there."""
+    patch.setattr(Journal, "_create", _always_won)
+
+
+def _always_won(self: Journal, n: int, data: bytes) -> bool:
+    self._patiently(segment_key(n), lambda: self._store.put_if_absent(segment_key(n), data))
+    return True
+
+
+def does_not_look_whether_it_slept(patch: Patch) -> None:
+    """No post-check: a number that was used and collected is won again."""
+    patch.setattr(Journal, "_check", lambda self, n: None)
+    patch.setattr(Journal, "check_lead", lambda self: None)
+
+
+def collects_before_it_is_covered(patch: Patch) -> None:
+    """Segments are deleted whose snapshot has not been written."""
+
+    def collect(self: Journal) -> int:
+        doomed = [info.key for info in self._store.list(LOG)][:-3]
+        self._store.delete(doomed)
+        return len(doomed)
+
+    patch.setattr(Journal, "collect", collect)
+
+
+def starts_from_a_snapshot_of_the_future(patch: Patch) -> None:
+    """A snapshot says that it covers one segment more than it does."""
+    real = Journal._restore
+
+    def restore(self: Journal, take: Callable[..., None]) -> None:
+        real(self, take)
+        try:
+            key = segment_key(self._next)
+            segment = decode_segment(key, self._next, self._store.get(key))
+        except ObjectMissingError:
+            return
+        if self._next > 1 and segment.header.kind == "data":
+            self._prev, self._next = segment.checksum, self._next + 1
+
+    patch.setattr(Journal, "_restore", restore)
+
+
+def lets_the_last_report_win(patch: Patch) -> None:
+    """A later report of a task takes the place of the one that was committed."""
+    pair = (TaskState.COMMITTED, AttemptFinished)
+    patch.setitem(TRANSITIONS, pair, Row(frozenset({TaskState.COMMITTED}), task._commit))  # type: ignore[arg-type]
+
+
+def uses_an_attempts_number_twice(patch: Patch) -> None:
+    """The next attempt is numbered after the one that committed, not after the last one given."""
+
+    def next_attempt(self: Book, run: Run, of: Task) -> int:
+        del self, run
+        return of.attempt + 1
+
+    patch.setattr(Book, "_next_attempt", next_attempt)
+
+
+def publishes_under_a_new_name_each_time(patch: Patch) -> None:
+    """A publication that is asked for again is another one."""
+    real = settling._publish
+
+    def publish(run: Run, flow: object, cause: int, at_s: float) -> list[Command]:
+        run.generation = int(cause)
+        return list(real(run, flow, cause, at_s))  # type: ignore[arg-type]
+
+    patch.setattr(settling, "_publish", publish)
+
+
+def believes_whoever_speaks_of_a_lease(patch: Patch) -> None:
+    """A failure counts whether or not its runner still holds the lease."""
+    patch.setattr(Machine, "admits", lambda self, fact: True)
+
+
+def never_kills_what_hangs(patch: Patch) -> None:
+    """A runner whose attempt is past its time-out is let be."""
+    real = SimCluster.execute
+
+    def execute(self: SimCluster, command: Command) -> None:
+        if not isinstance(command, KillRunner):
+            real(self, command)
+
+    patch.setattr(SimCluster, "execute", execute)
+
+
+def tells_the_time_of_its_machine(patch: Patch) -> None:
+    """Events have the time of day of whatever machine the control actor is on."""
+    patch.setattr(SteadyClock, "go_on_from", lambda self, at_s: None)
+
+
+def adopts_nothing(patch: Patch) -> None:
+    """What a runner holds when it is met again is given to others, and it is not told."""
+
+    def adoptable(*args: object) -> bool:
+        del args
+        return False
+
+    patch.setattr(attempts, "_adoptable", adoptable)
+
+
+MISTAKES: Final[tuple[Mistake, ...]] = (
+    executes_before_it_journals,
+    begins_leases_of_an_older_epoch,
+    takes_an_unknown_create_for_done,
+    takes_a_taken_number_for_its_own,
+    does_not_look_whether_it_slept,
+    collects_before_it_is_covered,
+    starts_from_a_snapshot_of_the_future,
+    lets_the_last_report_win,
+    uses_an_attempts_number_twice,
+    publishes_under_a_new_name_each_time,
+    believes_whoever_speaks_of_a_lease,
+    never_kills_what_hangs,
+    tells_the_time_of_its_machine,
+    adopts_nothing,
+)
