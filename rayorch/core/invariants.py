@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 CORES_OFF: Final = 1e-6
 """By which sums of cores may be off, and no more."""
 WATCHED_A_EVENT: Final = 30
-"""Tasks and leases that a `Watch` looks at for each event, on average."""
+WATCHED_OF_MANY: Final = 3
+"""Tasks and leases that a `Watch` looks at for each event, on average, of few and of many."""
+MANY: Final = 2_000
 
 _UNPUBLISHED = UNPLANNED | {RunState.RUNNING, RunState.DRAINING}
 _PUBLISHED = frozenset({RunState.PUBLISHING, RunState.SUCCEEDED})
@@ -63,8 +65,9 @@ class Watch:
 
     def saw(self, event: Event) -> None:
         """Look after an event was applied. Raises: InvariantError."""
-        self._credit += WATCHED_A_EVENT
-        if self._credit >= self._size():
+        size = self._size()
+        self._credit += WATCHED_A_EVENT if size < MANY else WATCHED_OF_MANY
+        if self._credit >= size:
             self._credit = 0
             check(self._machine)
             return

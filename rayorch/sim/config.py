@@ -6,6 +6,8 @@ from typing import Final, Literal
 from rayorch.core.values import FailureKind
 
 GIB: Final = 1 << 30
+FAILING: Final = 0.05
+"""Of the machines and the attempts of a simulation of a size."""
 
 Fate = FailureKind | Literal["finishes", "hangs", "kills"]
 """How an attempt ends."""
@@ -82,6 +84,7 @@ class SimConfig:
     task_sigma: float = 0.8
     timeout_s: float = 15.0
     network_s: float = 0.01
+    turn_s: float = 0.01  # the longest from the first fact that waits for a turn to the turn
     silence_s: float = 3.0  # of a runner until its leases are given away
     snapshot_segments: int = 25
     faults: SimFaults = SimFaults()
@@ -89,14 +92,13 @@ class SimConfig:
 
 
 def sized(nodes: int, tasks: int) -> SimConfig:
-    """Return a simulation of a size: a runner a node, half of them slower and taken back in turn.
+    """Return a simulation of a size: a runner a node, half of them slower.
 
-    Faults come as often to each machine as they do by default to each of a handful.
+    One in twenty of the machines dies or falls silent meanwhile, and one in twenty attempts fails.
     """
     spot = nodes // 2
     pools = (SimPool(runners=nodes - spot), SimPool(name="spot", runners=spot, speed=0.7))
     usual = SimConfig()
-    few = sum(pool.runners for pool in usual.pools)
     until_s = max(usual.faults.until_s, tasks * usual.task_s / nodes)
     return SimConfig(
         pools=tuple(pool for pool in pools if pool.runners),
@@ -106,10 +108,11 @@ def sized(nodes: int, tasks: int) -> SimConfig:
         exchanged=1.0,
         database_units=0,
         snapshot_segments=2_000,
+        turn_s=0.1,  # a control actor that is busy takes in more at once
         faults=SimFaults(
             until_s=until_s,
-            every_s=usual.faults.every_s * few / nodes,
-            # These befall the whole: as often as in a small one, whose time is short.
+            every_s=until_s / max(1.0, FAILING * nodes),
+            # What befalls the whole is for the small ones, of which there are many.
             control_crash=0,
             control_usurped=0,
             cluster_death=0,
@@ -117,8 +120,15 @@ def sized(nodes: int, tasks: int) -> SimConfig:
             link_cut=0,
             person=0,
             store_full=0.0,
+            store_slow=0.0,
             crash_in_turn=0.0,
             long_sleep=0.0,
+            attempt_fails=FAILING,
+            attempt_kills=0.0,
+            poisoned=0.0,
+            broken=0.0,
+            attempt_hangs=0.0,
+            exchange_lost=1e-3,
         ),
     )
 

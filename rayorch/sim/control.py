@@ -49,8 +49,6 @@ CHECK_TICKS: Final = 20
 FIRST_FINAL: Final = 2
 PHANTOM: Final = "phantom"
 """A pool that plans count on and that never comes."""
-TURN_S: Final = 0.01
-"""A turn begins at most so long after the first fact that waits for it."""
 
 
 class CrashedError(Exception):
@@ -96,7 +94,7 @@ class SimControl:
         self._inbox.append((facts, heard))
         if not self._turn_due:
             self._turn_due = True
-            delay_s = self._world.luck.uniform(0.0, TURN_S)
+            delay_s = self._world.luck.uniform(0.0, self._world.config.turn_s)
             self._world.agenda.after(delay_s, partial(self._world.guard, self, self._turn))
 
     @property

@@ -1,5 +1,7 @@
 """Simulated exchange files: who wrote what, which plan names it, and what is gone."""
 
+from typing import NamedTuple
+
 from rayorch.core.run import Run
 from rayorch.core.values import ExchangeResult, WrittenBy
 from rayorch.errors import InvariantError
@@ -8,13 +10,20 @@ from rayorch.ids import Epoch, RunId, TaskId
 Writers = tuple[WrittenBy, ...]
 
 
+class Sources(NamedTuple):
+    """The files that a stage reads: as they are listed, and to look one up."""
+
+    listed: Writers = ()
+    known: frozenset[WrittenBy] = frozenset()
+
+
 class SimExchange:
     """The exchange files of all runs, by the attempt that wrote them."""
 
     def __init__(self) -> None:
         self._plans: dict[tuple[RunId, int, int], Writers] = {}
-        self._newest: dict[tuple[RunId, int], Writers] = {}
-        self._gone: set[tuple[RunId, WrittenBy]] = set()
+        self._newest: dict[tuple[RunId, int], Sources] = {}
+        self._gone: dict[RunId, set[WrittenBy]] = {}
 
     @staticmethod
     def written(writer: WrittenBy) -> tuple[ExchangeResult, ...]:
@@ -29,23 +38,26 @@ class SimExchange:
         if [writer.task for writer in found] != wanted:
             raise InvariantError("a stage is cut from each task before it once", f"{found}")
         plan = self._plans.setdefault((run.id, stage, revision), tuple(found))
-        self._newest[run.id, stage] = plan
+        self._newest[run.id, stage] = Sources(plan, frozenset(plan))
 
-    def sources(self, run: RunId, stage: int) -> Writers:
+    def sources(self, run: RunId, stage: int) -> Sources:
         """Return the files that an attempt of a stage reads, as it is planned now."""
-        return self._newest.get((run, stage), ())
+        return self._newest.get((run, stage), Sources())
 
-    def missing(self, run: RunId, sources: Writers) -> Writers:
+    def missing(self, run: RunId, sources: Sources) -> Writers:
         """Return those of the files that cannot be read."""
-        return tuple(each for each in sources if (run, each) in self._gone)
+        gone = self._gone.get(run)
+        if not gone:
+            return ()
+        return tuple(sorted(gone & sources.known, key=lambda writer: writer.task))
 
     def lose(self, run: RunId, writer: WrittenBy) -> None:
         """Lose or corrupt a file."""
-        self._gone.add((run, writer))
+        self._gone.setdefault(run, set()).add(writer)
 
     def collect(self, run: RunId, stage: int) -> None:
         """Delete what a stage has read."""
-        for writer in self.sources(run, stage):
+        for writer in self.sources(run, stage).listed:
             self.lose(run, writer)
 
 

@@ -31,6 +31,7 @@ class Oracle:
     def __init__(self) -> None:
         self.begun: set[Token] = set()
         self.staged: set[Token] = set()
+        self.staged_s: dict[Token, float] = {}  # what it took to make them
         self.commits: dict[tuple[RunId, TaskId], Token] = {}
         self.tables: dict[tuple[RunId, int], tuple[int, frozenset[str]]] = {}
         self.swept: set[RunId] = set()
@@ -43,10 +44,16 @@ class Oracle:
             raise InvariantError("an attempt's name is used once", str(token))
         self.begun.add(token)
 
-    def stage(self, token: Token) -> None:
+    def stage(self, token: Token, duration_s: float) -> None:
         """Note that an attempt has written its files."""
         self.staged.add(token)
+        self.staged_s[token] = duration_s
         self.orphans += token[0] in self.swept
+
+    @property
+    def useful_s(self) -> float:
+        """Seconds of the attempts that were the first to commit their tasks."""
+        return sum(self.staged_s.get(token, 0.0) for token in self.commits.values())
 
     def committed(self, machine: Machine, fact: AttemptFinished) -> None:
         """Compare a task after a report with the commit that the world has seen first."""

@@ -11,7 +11,7 @@ from rayorch.core.values import ExchangeResult
 from rayorch.ids import Epoch, RunId, RunnerId
 from rayorch.sim.agenda import Agenda, MachineClock
 from rayorch.sim.config import Fate, SimConfig, SimFaults, SimPool
-from rayorch.sim.exchange import SimExchange, Writers
+from rayorch.sim.exchange import SimExchange, Sources, Writers
 from rayorch.sim.oracle import Oracle, Token
 from rayorch.sim.store import FlakyStore
 
@@ -120,7 +120,7 @@ class WorldPort(Protocol):
         """The runs whose last stage reads what the others wrote."""
         ...
 
-    def lost_of(self, lease: Lease, sources: Writers) -> Writers:
+    def lost_of(self, lease: Lease, sources: Sources) -> Writers:
         """Return the files that an attempt finds missing."""
         ...
 
@@ -170,6 +170,10 @@ class WorldPort(Protocol):
 
     def stage(self, token: Token, duration_s: float) -> None:
         """Note that an attempt has written its files."""
+        ...
+
+    def worked(self, duration_s: float) -> None:
+        """Note what a runner did, whatever came of it."""
         ...
 
     def guard(self, control: ControlPort, act: Callable[[], None]) -> None:

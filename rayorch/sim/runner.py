@@ -1,7 +1,5 @@
 """A simulated runner: works its queue first in, first out, and dies or falls silent when told."""
 
-from typing import TYPE_CHECKING
-
 from rayorch.core.commands import Lease
 from rayorch.core.facts import (
     AttemptFailed,
@@ -14,11 +12,9 @@ from rayorch.core.facts import (
 from rayorch.core.values import AttemptOutput, ErrorInfo, Held, SinkResult, StepSeconds
 from rayorch.ids import Epoch, NodeId, RunId, RunnerId, TaskId
 from rayorch.sim.config import Fate, SimPool
+from rayorch.sim.exchange import Sources
 from rayorch.sim.oracle import token_of
 from rayorch.sim.ports import WorldPort
-
-if TYPE_CHECKING:
-    from rayorch.sim.exchange import Writers
 
 About = tuple[RunId, TaskId, int, Epoch, RunnerId]
 
@@ -33,13 +29,14 @@ class SimRunner:
         self.node = node
         self.queue: list[Lease] = []
         self.running: Lease | None = None
+        self._begun_s = 0.0
         self.alive = True
         self.newest = 0  # the epoch of the newest leader that it has met
         self.disowned = False  # declared lost while it was silent
         self.silent_until_s = 0.0
         self.stopped_until_s = 0.0
         self._cut = False  # the running attempt was asked to be cut, and can be
-        self._sources: Writers = ()  # exchange files that the running attempt reads
+        self._sources = Sources()  # exchange files that the running attempt reads
         self.unheard: list[Fact] = []  # reports that no control actor has made durable
 
     @property
@@ -80,7 +77,7 @@ class SimRunner:
             self._report(*(LeaseReturned(*self._about(lease)) for lease in back))
         running = self.running
         if self.alive and halt and running is not None and token_of(running) in tokens:
-            self.running = None
+            self._stop()
             self._report(LeaseReturned(*self._about(running)))
             self._next()
 
@@ -93,7 +90,7 @@ class SimRunner:
         """Be gone, with everything that was not reported."""
         self.alive = False
         self.queue.clear()
-        self.running = None
+        self._stop()
 
     def heard(self, facts: tuple[Fact, ...]) -> None:
         """Forget reports that are durable."""
@@ -102,6 +99,7 @@ class SimRunner:
     def _next(self) -> None:
         if self.running is None and self.queue:
             lease = self.running = self.queue.pop(0)
+            self._begun_s = self._world.agenda.now_s()
             self._cut = False
             self._world.begin(token_of(lease))
             self._report(AttemptStarted(*self._about(lease)))
@@ -110,6 +108,12 @@ class SimRunner:
             self._sources = self._world.exchange.sources(lease.run, lease.stage)
             if fate != "hangs":
                 self._world.agenda.after(duration_s, lambda: self._end(lease, fate, duration_s))
+
+    def _stop(self) -> None:
+        """Work on nothing any more."""
+        if self.running is not None:
+            self._world.worked(self._world.agenda.now_s() - self._begun_s)
+            self.running = None
 
     def _end(self, lease: Lease, fate: Fate, duration_s: float) -> None:
         """Come to the end of an attempt, unless it died meanwhile; a silent one ends it later."""
@@ -122,14 +126,15 @@ class SimRunner:
         if fate == "kills":
             self._world.cluster.crash(self.id)
             return
-        self.running = None
+        took_s = self._world.agenda.now_s() - self._begun_s
+        self._stop()
         lost = self._world.lost_of(lease, self._sources)
         if lost:
             error = ErrorInfo(message="simulated: an exchange file is lost")
             self._report(AttemptFailed(*self._about(lease), "upstream", error, lost=lost))
         elif fate == "finishes":
-            self._world.stage(token_of(lease), duration_s)
-            output = self._output(lease, duration_s)
+            self._world.stage(token_of(lease), took_s)
+            output = self._output(lease, took_s)
             self._report(AttemptFinished(*self._about(lease), output))
         elif fate != "hangs":
             error = ErrorInfo(message=f"simulated: {fate}")

@@ -33,7 +33,8 @@ class Outcome(msgspec.Struct, frozen=True):
     virtual_s: float
     succeeded: int  # runs
     committed: int  # tasks
-    work_s: float  # of attempts that came to their end, wasted ones included
+    work_s: float  # of all attempts, those that came to nothing included
+    useful_s: float  # of those that committed
     events: int
     epoch: int
     orphans: int  # attempts that staged after their run had been swept
@@ -74,6 +75,7 @@ def simulate(
         succeeded=world.succeeded(),
         committed=sum(run.committed for run in runs),
         work_s=round(world.work_s, 3),
+        useful_s=round(world.oracle.useful_s, 3),
         events=world.events,
         epoch=world.leader.journal.epoch,
         orphans=world.oracle.orphans,

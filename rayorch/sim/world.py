@@ -19,7 +19,7 @@ from rayorch.sim.agenda import Agenda, MachineClock
 from rayorch.sim.cluster import SimCluster
 from rayorch.sim.config import Fate, SimConfig, SimFaults, SimPool
 from rayorch.sim.control import CrashedError, SimControl
-from rayorch.sim.exchange import SimExchange, Writers
+from rayorch.sim.exchange import SimExchange, Sources, Writers
 from rayorch.sim.oracle import Oracle, Token
 from rayorch.sim.ports import ControlPort
 from rayorch.sim.store import FlakyStore, Hazard, Mishap
@@ -136,10 +136,10 @@ class World:
     def _shift_s(self) -> float:
         return self.luck.choice((-1.0, 1.0)) * self.luck.expovariate(1.0 / LONG_S)
 
-    def lost_of(self, lease: Lease, sources: Writers) -> Writers:
+    def lost_of(self, lease: Lease, sources: Sources) -> Writers:
         """Return the files that an attempt finds missing; luck may lose one now."""
-        if sources and self.happens(self.faults.exchange_lost):
-            self.exchange.lose(lease.run, self.luck.choice(sources))
+        if sources.listed and self.happens(self.faults.exchange_lost):
+            self.exchange.lose(lease.run, self.luck.choice(sources.listed))
         return self.exchange.missing(lease.run, sources)
 
     def parts_of(self, lease: Lease) -> tuple[ExchangeResult, ...]:
@@ -160,8 +160,11 @@ class World:
 
     def stage(self, token: Token, duration_s: float) -> None:
         """Note that an attempt has written its files."""
+        self.oracle.stage(token, duration_s)
+
+    def worked(self, duration_s: float) -> None:
+        """Note what a runner did, whatever came of it."""
         self.work_s += duration_s
-        self.oracle.stage(token)
 
     @staticmethod
     def sink_of(stage: int) -> int:

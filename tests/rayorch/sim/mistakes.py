@@ -4,18 +4,17 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import pytest
-from msgspec.structs import replace
 
 from connectors.errors import ObjectMissingError, StoreUnavailableError, StoreUnsureError
 from rayorch.clock import SteadyClock
 from rayorch.core import attempts, settling, task
 from rayorch.core.book import Book
 from rayorch.core.commands import Command, KillRunner, Lease
-from rayorch.core.facts import AttemptFinished, Event, Fact, Ticked, is_durable
+from rayorch.core.facts import AttemptFinished, Fact, Ticked, is_durable
 from rayorch.core.machine import Machine
 from rayorch.core.run import Run
 from rayorch.core.task import TRANSITIONS, Row, Task, TaskState
-from rayorch.journal.log import LOG, SNAP, Journal, segment_key
+from rayorch.journal.log import LOG, Journal, segment_key
 from rayorch.journal.segment import decode_segment
 from rayorch.sim.cluster import SimCluster
 from rayorch.sim.control import SimControl
