@@ -128,13 +128,19 @@ class SimCluster:
         runner = self.runners[runner_id]
         late_s = max(0.0, runner.silent_until_s - self._world.agenda.now_s())
         delay_s = late_s + self._world.latency_s()
-        self._world.agenda.after(delay_s, partial(self._offer, facts, partial(runner.heard, facts)))
+        heard = partial(runner.heard, facts)
+        # Some are on their way to a leader that is superseded meanwhile. It hears them when it
+        # wakes; the next one hears them from the runner, when they meet.
+        to = self._world.leader if self._world.coin(0.3) else None
+        self._world.agenda.after(delay_s, partial(self._offer, facts, heard, to))
         if self._world.happens(self._world.faults.report_doubled):
             again_s = self._world.luck.uniform(0.0, 20.0)
             self._world.agenda.after(again_s, partial(self._offer, facts))
 
-    def _offer(self, facts: tuple[Fact, ...], heard: Heard | None = None) -> None:
-        self._world.leader.offer(facts, heard)
+    def _offer(
+        self, facts: tuple[Fact, ...], heard: Heard | None = None, to: ControlPort | None = None
+    ) -> None:
+        (to or self._world.leader).offer(facts, heard)
 
     def _introduce(self, runner: SimRunner, control: ControlPort) -> None:
         """Say who it is, and again what nobody has made durable, in either order."""

@@ -11,12 +11,12 @@ from rayorch.core import attempts, settling, task
 from rayorch.core.book import Book
 from rayorch.core.commands import Command, KillRunner, Lease
 from rayorch.core.facts import AttemptFinished, Fact, Ticked, is_durable
-from rayorch.core.machine import Machine
 from rayorch.core.run import Run
 from rayorch.core.task import TRANSITIONS, Row, Task, TaskState
 from rayorch.journal.log import LOG, Journal, segment_key
 from rayorch.journal.segment import decode_segment
 from rayorch.sim.cluster import SimCluster
+from rayorch.sim.config import SimConfig, SimFaults
 from rayorch.sim.control import SimControl
 from rayorch.sim.runner import SimRunner
 
@@ -74,12 +74,6 @@ def _always_won(self: Journal, n: int, data: bytes) -> bool:
     return True
 
 
-def does_not_look_whether_it_slept(patch: Patch) -> None:
-    """No post-check: a number that was used and collected is won again."""
-    patch.setattr(Journal, "_check", lambda self, n: None)
-    patch.setattr(Journal, "check_lead", lambda self: None)
-
-
 def collects_before_it_is_covered(patch: Patch) -> None:
     """Segments are deleted whose snapshot has not been written."""
 
@@ -111,7 +105,7 @@ def starts_from_a_snapshot_of_the_future(patch: Patch) -> None:
 def lets_the_last_report_win(patch: Patch) -> None:
     """A later report of a task takes the place of the one that was committed."""
     pair = (TaskState.COMMITTED, AttemptFinished)
-    patch.setitem(TRANSITIONS, pair, Row(frozenset({TaskState.COMMITTED}), task._commit))  # type: ignore[arg-type]
+    patch.setitem(TRANSITIONS, pair, Row(frozenset({TaskState.COMMITTED}), task._commit))
 
 
 def uses_an_attempts_number_twice(patch: Patch) -> None:
@@ -133,11 +127,6 @@ def publishes_under_a_new_name_each_time(patch: Patch) -> None:
         return list(real(run, flow, cause, at_s))  # type: ignore[arg-type]
 
     patch.setattr(settling, "_publish", publish)
-
-
-def believes_whoever_speaks_of_a_lease(patch: Patch) -> None:
-    """A failure counts whether or not its runner still holds the lease."""
-    patch.setattr(Machine, "admits", lambda self, fact: True)
 
 
 def never_kills_what_hangs(patch: Patch) -> None:
@@ -168,17 +157,31 @@ def adopts_nothing(patch: Patch) -> None:
 
 MISTAKES: Final[tuple[Mistake, ...]] = (
     executes_before_it_journals,
-    begins_leases_of_an_older_epoch,
     takes_an_unknown_create_for_done,
     takes_a_taken_number_for_its_own,
-    does_not_look_whether_it_slept,
-    collects_before_it_is_covered,
     starts_from_a_snapshot_of_the_future,
     lets_the_last_report_win,
-    uses_an_attempts_number_twice,
     publishes_under_a_new_name_each_time,
-    believes_whoever_speaks_of_a_lease,
     never_kills_what_hangs,
     tells_the_time_of_its_machine,
+)
+RARE: Final[tuple[Mistake, ...]] = (
+    begins_leases_of_an_older_epoch,
+    uses_an_attempts_number_twice,
+    collects_before_it_is_covered,
     adopts_nothing,
 )
+"""What takes dozens or hundreds of seeds to be found."""
+
+WHERE: Final[dict[Mistake, SimConfig]] = {
+    takes_a_taken_number_for_its_own: SimConfig(
+        faults=SimFaults(control_usurped=20, every_s=1.5),
+    ),
+    uses_an_attempts_number_twice: SimConfig(
+        exchanged=1.0,
+        runs=1,
+        tasks_max=8,
+        faults=SimFaults(until_s=60.0, every_s=1.5, link_cut=20, exchange_lost=0.3),
+    ),
+}
+"""The trouble in which some of them show sooner. All are found in the usual trouble, too."""

@@ -3,7 +3,7 @@
 import pytest
 
 from rayorch.sim.simulate import simulate
-from tests.rayorch.sim.mistakes import MISTAKES, Mistake
+from tests.rayorch.sim.mistakes import MISTAKES, RARE, WHERE, Mistake
 
 pytestmark = pytest.mark.sim
 
@@ -11,13 +11,31 @@ SEEDS_MAX = 2_000
 """A mistake that takes more seeds than this to be found is as good as hidden."""
 
 
-@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: str(mistake.__name__))
+def name_of(mistake: Mistake) -> str:
+    return str(mistake.__name__)
+
+
+def is_found(mistake: Mistake) -> bool:
+    for seed in range(SEEDS_MAX):
+        outcome = simulate(seed, WHERE.get(mistake))
+        if outcome.violations or not outcome.finished:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=name_of)
 def test_a_known_mistake_is_found(mistake: Mistake, monkeypatch: pytest.MonkeyPatch) -> None:
     mistake(monkeypatch)
 
-    assert any(is_found(seed) for seed in range(SEEDS_MAX))
+    assert is_found(mistake)
 
 
-def is_found(seed: int) -> bool:
-    outcome = simulate(seed)
-    return bool(outcome.violations) or not outcome.finished
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("mistake", RARE, ids=name_of)
+def test_a_mistake_that_rarely_shows_is_found(
+    mistake: Mistake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mistake(monkeypatch)
+
+    assert is_found(mistake)
