@@ -113,6 +113,7 @@ def test_the_operators_of_the_table_are_those_that_there_are() -> None:
     assert set(named) == offered - others
 
 
+@pytest.mark.timeout(400)
 def test_the_commands_do_what_they_are_shown_for(lake: Path) -> None:
     """Each in turn, on one home. What is over cannot be resumed, and that is said."""
     shown = [command[1:] for command in commands() if command[0] == "rayorch"]

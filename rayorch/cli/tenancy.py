@@ -19,6 +19,7 @@ from rayorch.observe.figures import bytes_text, usd_text
 from rayorch.observe.tenants import TenantsView, tenants_of
 from rayorch.plan.yaml_files import loaded, text_of
 from rayorch.spec.tenants import TenantsSpec
+from rayorch.tenancy import policy_of
 
 ANSWER_S_MAX: Final = 10.0
 LOOK_S: Final = 0.2
@@ -33,7 +34,7 @@ def tenants(options: Options) -> int:
             typed = f"rayorch tenants {options.action} {options.file}".rstrip()
             raise OptionError("use `rayorch tenants apply FILE`, or no argument", "typed:", typed)
         spec = TenantsSpec.load(loaded(text_of(options.file), options.file), options.file)
-        _apply(at, reader, spec.policy())
+        _apply(at, reader, policy_of(spec))
     view = tenants_of(reader.look(), at.clock.now_s())
     if options.as_json:
         print_document(msgspec.to_builtins(view))

@@ -4,9 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from rayorch.core.policy import RUNS_MAX, Limit, Policy, TenantPolicy
 from rayorch.errors import SpecError
-from rayorch.ids import TenantId
 from rayorch.spec.fields import Bytes, Name, SpecModel, shown
 
 Count = Annotated[int, Field(ge=1, strict=True)]
@@ -20,19 +18,7 @@ class TenantSpec(SpecModel):
     memory: Bytes | None = None
     usd: Annotated[float, Field(ge=0.0)] | None = None
     usd_per: Literal["day", "month"] = "month"
-    runs: Count = RUNS_MAX
-
-    def policy(self, name: str) -> TenantPolicy:
-        """Return it as the core knows it."""
-        return TenantPolicy(
-            name=TenantId(name),
-            weight=self.weight,
-            slots=self.slots or 0,
-            memory_bytes=self.memory or 0,
-            usd=self.usd,
-            usd_per=self.usd_per,
-            runs=self.runs,
-        )
+    runs: Count | None = None
 
 
 class TenantsSpec(SpecModel):
@@ -53,11 +39,3 @@ class TenantsSpec(SpecModel):
             return cls.of("", "", fields)
         except SpecError as error:
             raise error.located("", "", file) from None
-
-    def policy(self) -> Policy:
-        """Return it as the core knows it."""
-        return Policy(
-            tenants=tuple(spec.policy(name) for name, spec in sorted(self.tenants.items())),
-            limits=tuple(Limit(name, units) for name, units in sorted(self.limits.items())),
-            others=self.others.policy(""),
-        )
