@@ -54,8 +54,11 @@ _SHARE: Final = 0.25
 _STARTS_HEARD: Final = 4
 
 
-def choose(search: Search, found: list[Scored]) -> tuple[Scored, Forecast]:
-    """Choose on fresh luck among all that was found; search on more luck while time remains."""
+def choose(search: Search, found: list[Scored]) -> tuple[Scored, Sample]:
+    """Choose on fresh luck among all that was found; search on more luck while time remains.
+
+    Gives what the chosen one comes to on luck that took no part in this either.
+    """
     jury = _Jury(search)
     search.goal = replace(search.goal, reserve=max(_RESERVE_WIDE, search.goal.reserve))
     pool = {s.layout: s for s in found}
@@ -83,9 +86,9 @@ def choose(search: Search, found: list[Scored]) -> tuple[Scored, Forecast]:
         jury.hear(_ranked(search, pool))
     jury.rescue(pool)
     jury.hear_starts()
-    forecast = forecast_on_fresh_luck(search, jury.best.layout)
-    search.candidates = jury.compared(forecast)
-    return jury.best, forecast
+    sample = on_fresh_luck(search, jury.best.layout)
+    search.candidates = jury.compared(forecast_of(search.problem, search.tables, sample))
+    return jury.best, sample
 
 
 def _ranked(search: Search, pool: dict[Layout, Scored]) -> list[Scored]:
@@ -219,10 +222,9 @@ def widened(problem: Problem, layout: Layout, factor: float) -> Layout:
     return replace(layout, fleets=within_depth(problem, fleets))
 
 
-def forecast_on_fresh_luck(search: Search, layout: Layout) -> Forecast:
-    """Forecast a layout on scenarios that took no part in choosing it."""
-    sample = Confirmation(search, search.seed + 2).whole_sample(layout)
-    return forecast_of(search.problem, search.tables, sample)
+def on_fresh_luck(search: Search, layout: Layout) -> Sample:
+    """Simulate a layout on scenarios that took no part in choosing it."""
+    return Confirmation(search, search.seed + 2).whole_sample(layout)
 
 
 def _overrun_s(goal: Goal, sample: Sample) -> float:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from placement.bounds import bounds_of
 from placement.budget import Budget, Clock
-from placement.confirm import choose, forecast_of, forecast_on_fresh_luck
+from placement.coarse import carried, factor_for, smaller
+from placement.confirm import choose, forecast_of, on_fresh_luck
 from placement.errors import InvalidPlanError, PlacementError
 from placement.evaluate import Evaluator, Scored
 from placement.greedy import layout_of, parts_in_order, within_depth, work_s
@@ -26,7 +28,7 @@ from placement.risk import Goal
 from placement.scenarios import draw, mean_scenario
 from placement.search import Search, note
 from placement.simulate import ClassSimulator
-from placement.solve import plan_of
+from placement.solve import COARSE_SHARE, SIZE_WORTH, enlarged, plan_of
 from placement.starts import held_fleets, is_served, starts
 from placement.tables import Tables, tables_of
 
@@ -130,14 +132,39 @@ def replan(
     """
     budget = Budget(time_limit_s, clock)
     tables = tables_of(after)
-    carried = carried_over(before, layout, after, tables)
-    size = _affordable(after, tables, carried, budget)
-    safe, seen = _guarded(after, tables, carried, max(size, _GUARD_SIZE_MIN), seed, budget)
+    layout = carried_over(before, layout, after, tables)
+    factor = factor_for(after, time_limit_s)
+    coarse, small = None, layout
+    if factor > 1.0:
+        coarse, small = carried(smaller(after, tables, factor), layout)
+    if coarse is not None and time_limit_s > 0 and coarse.is_worth_it(small):
+        coarse = coarse.with_room(small, budget)
+        part = Budget(COARSE_SHARE * budget.left_s, clock)
+        found, sample = _replanned(coarse.small, tables_of(coarse.small), small, part, seed)
+        budget.charge(part.used_s)
+        plan = enlarged(coarse, found, sample, budget)
+    else:
+        plan, _ = _replanned(after, tables, layout, budget, seed)
+    check_layout(after, tables, plan.layout)
+    _check_kept(after, plan.layout)
+    return plan if plan.event else replace(plan, bound_usd=_bound_usd(after, tables))
+
+
+def _bound_usd(problem: Problem, tables: Tables) -> float:
+    return problem.spent_usd + bounds_of(problem, tables).usd
+
+
+def _replanned(
+    after: Problem, tables: Tables, layout: Layout, budget: Budget, seed: int
+) -> tuple[Plan, Sample]:
+    """The best plan that the time allows, whatever happens: at least the guarded one."""
+    size = _affordable(after, tables, layout, budget)
+    safe, seen = _guarded(after, tables, layout, max(size, _GUARD_SIZE_MIN), seed, budget)
     try:
         return _searched(after, tables, safe, budget, size, seed)
     except _CRASHES as err:
         forecast = forecast_of(after, tables, seen)
-        return Plan(
+        plan = Plan(
             layout=safe,
             forecast=forecast,
             bound_usd=after.spent_usd,
@@ -148,11 +175,12 @@ def replan(
             shortfall=shortfall_of(after, forecast),
             event=f"{type(err).__name__}: {err}",
         )
+        return plan, seen
 
 
 def _searched(
     after: Problem, tables: Tables, safe: Layout, budget: Budget, size: int, seed: int
-) -> Plan:
+) -> tuple[Plan, Sample]:
     """The best plan that the time allows; the safe one unless another is better on fresh luck."""
     end_s = after.objective.at_s if isinstance(after.objective, Deadline) else after.now_s + 3600.0
     search = Search(
@@ -169,17 +197,20 @@ def _searched(
     note(search, "carried over", first)
     found = _improved(search, first)
     if budget.left_s > _CHOICE * _CONFIRMED * search.evaluator.seconds_each:
-        chosen, forecast = choose(search, found)
+        chosen, sample = choose(search, found)
     else:
         chosen = min(found, key=lambda s: s.score)
-        forecast = forecast_on_fresh_luck(search, chosen.layout)
-    if isinstance(after.objective, Deadline) and forecast.hit < after.objective.confidence:
-        other = forecast_on_fresh_luck(search, safe)
-        if other.hit > forecast.hit:
-            chosen, forecast = first, other
+        sample = on_fresh_luck(search, chosen.layout)
+    objective = after.objective
+    if isinstance(objective, Deadline):
+        late = sample.miss_share(objective.at_s)
+        if late > 1.0 - objective.confidence:
+            other = on_fresh_luck(search, safe)
+            if other.miss_share(objective.at_s) < late:
+                chosen, sample = first, other
     check_layout(after, tables, chosen.layout)
     _check_kept(after, chosen.layout)
-    return plan_of(search, chosen, forecast)
+    return plan_of(search, chosen, sample, bound_usd=0.0), sample
 
 
 def _affordable(problem: Problem, tables: Tables, layout: Layout, budget: Budget) -> int:
@@ -188,12 +219,12 @@ def _affordable(problem: Problem, tables: Tables, layout: Layout, budget: Budget
     simulator.run(layout)
     budget.charge(simulator.work_s)
     room = budget.limit_s / _EVALUATIONS - simulator.base_s
-    size = int(room / max(simulator.each_s, 1e-9))
+    size = int(max(room, SIZE_WORTH * simulator.base_s) / max(simulator.each_s, 1e-9))
     return min(max(size, _SEARCH_SIZE_MIN), _SEARCH_SIZE)
 
 
-def _improved(search: Search, carried: Scored) -> list[Scored]:
-    found = [carried]
+def _improved(search: Search, first: Scored) -> list[Scored]:
+    found = [first]
     # Other starts take some evaluations each: worth it only while time for the search remains.
     if search.budget.left_s > _STARTS * search.evaluator.seconds_each * search.evaluator.size:
         found += starts(search)
