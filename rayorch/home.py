@@ -41,11 +41,23 @@ IDENTITY: Final = "home.json"
 UNSURE_TRIES_MAX: Final = 5
 
 
+KnownSplits = tuple[list[bytes], dict[int, tuple[bytes, ...]]]
+
+
 class StagePlan(msgspec.Struct, frozen=True):
     """One stage's source as it was found, and its splits, each encoded for the wire."""
 
     discovery: Discovery
     splits: tuple[bytes, ...]
+    # Of a stage whose tasks depend on what other stages are measured to make: those stages, and
+    # its splits, which are tasks of its own or are read where its rows are joined.
+    waits: tuple[int, ...] = ()
+    later: tuple[bytes, ...] = ()
+
+    @property
+    def works(self) -> tuple[bytes, ...]:
+        """What is to be read, now or later."""
+        return self.splits or self.later
 
 
 class RunPlan(msgspec.Struct, frozen=True):
@@ -57,6 +69,11 @@ class RunPlan(msgspec.Struct, frozen=True):
     def task_counts(self) -> tuple[int, ...]:
         """Tasks of each stage."""
         return tuple(len(stage.splits) for stage in self.stages)
+
+    @property
+    def waits(self) -> dict[int, tuple[int, ...]]:
+        """Stages that are divided when others have been measured."""
+        return {index: stage.waits for index, stage in enumerate(self.stages) if stage.waits}
 
     @property
     def size_bytes(self) -> int:
@@ -71,6 +88,11 @@ class RunPlan(msgspec.Struct, frozen=True):
     def split_of(self) -> list[bytes]:
         """Return the split of each task, by task id."""
         return [split for stage in self.stages for split in stage.splits]
+
+    def known_splits(self) -> KnownSplits:
+        """Return the split of each task, and those of stages that wait, by stage."""
+        later = {index: stage.later for index, stage in enumerate(self.stages) if stage.later}
+        return self.split_of(), later
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

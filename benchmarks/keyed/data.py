@@ -23,6 +23,7 @@ HOT_ITEM: Final = 1_234_567
 DEVICES: Final = 10_000
 CATEGORIES: Final = 1_000
 DAYS: Final = 30
+REGIONS: Final = 50
 HALF: Final = "half"
 """The name of the skew where one key has half of the rows and the others are uniform."""
 
@@ -120,6 +121,13 @@ def states_table(shape: Shape, index: int) -> pa.Table:
     )
 
 
+def devices_table(shape: Shape, index: int) -> pa.Table:
+    """Return one file of devices, each once, and the region that it is in."""
+    first, rows = index * shape.rows_per_file, shape.rows_per_file
+    device = np.arange(first, first + rows, dtype=np.int32)
+    return pa.table({"device": device, "region": device.astype(np.int64) % REGIONS})
+
+
 FACT: Final = Shape(name="fact", files=64, rows_per_file=156_250, seed=21, table=fact_table)
 FACT_LARGE: Final = replace(FACT, name="fact-large", files=128)
 FACT_15: Final = replace(FACT, name="fact-1.5", table=fact_table_15)
@@ -127,6 +135,8 @@ FACT_20: Final = replace(FACT, name="fact-2.0", table=fact_table_20)
 FACT_HALF: Final = replace(FACT, name="fact-half", table=fact_table_half)
 ITEM: Final = Shape(name="items", files=16, rows_per_file=125_000, seed=22, table=items_table)
 STATE: Final = Shape(name="states", files=8, rows_per_file=125_000, seed=23, table=states_table)
+
+DEVICE: Final = Shape(name="devices", files=1, rows_per_file=DEVICES, seed=24, table=devices_table)
 
 
 def shrunk(shape: Shape, times: int, files: int) -> Shape:

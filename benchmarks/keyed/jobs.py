@@ -34,6 +34,11 @@ KEYED: Final = {
         "select input.*, category, cost from input join other using (item)",
         COLUMNS,
     ),
+    "star": Keyed(
+        """select region, sum(price) as total, count(*) as rows
+           from input join other using (device) group by region""",
+        ("device", "price"),
+    ),
     "sort": Keyed("select * from input order by key", COLUMNS, order="key"),
     "asof": Keyed(
         """select input.id, input.device, input.ts, input.price, other.at, other.level

@@ -46,6 +46,10 @@ def keyed_pipeline(made: ro.Pipeline, job: Job) -> None:
             )
         case "join-wide":
             done = fact.join("joined", made.read("items", job.other), on="item")
+        case "star":
+            done = fact.join("joined", made.read("devices", job.other), on="device").aggregate(
+                "sums", by="region", total=("price", "sum"), rows=("*", "count")
+            )
         case "sort":
             done = fact.sort("sorted", "key")
         case "asof":

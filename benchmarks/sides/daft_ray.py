@@ -60,6 +60,9 @@ def keyed(job: Job, source: str, other: str, target: str) -> None:
             done = joined.agg(*sums, col("id").count().alias("rows"))
         case "join-wide":
             done = fact.join(right, on="item")
+        case "star":
+            joined = fact.join(right, on="device").groupby("region")
+            done = joined.agg(price.sum().alias("total"), col("id").count().alias("rows"))
         case "sort":
             done = fact.sort("key")
         case _:

@@ -25,6 +25,9 @@ def lazy(kind: str, source: str, other: str) -> pl.LazyFrame:
             return fact.join(right, on="item").group_by("category").agg(*sums, rows=pl.len())
         case "join-wide":
             return fact.join(right, on="item")
+        case "star":
+            joined = fact.join(right, on="device")
+            return joined.group_by("region").agg(price.sum().alias("total"), rows=pl.len())
         case "sort":
             return fact.sort("key")
         case "asof":

@@ -7,7 +7,7 @@ from typing import Final
 
 from benchmarks.data import Shape, made
 from benchmarks.figures import Check, ratio, summary
-from benchmarks.keyed.data import FACT, FACT_15, FACT_20, FACT_HALF, ITEM, STATE, shrunk
+from benchmarks.keyed.data import DEVICE, FACT, FACT_15, FACT_20, FACT_HALF, ITEM, STATE, shrunk
 from benchmarks.keyed.jobs import KEYED
 from benchmarks.results import Results, told, walls
 from benchmarks.session import Session, Work, alternate, own, peer_sides
@@ -38,6 +38,7 @@ LIMITS: Final = {
     ),
     "join": Limits(other=ITEM, walls={"ray-data": 0.05, "daft": 0.6, "duckdb": 3.0}),
     "join-wide": Limits(other=ITEM, walls={"ray-data": 0.12, "daft": 0.7, "duckdb": 2.0}),
+    "star": Limits(other=DEVICE, walls={"daft": 0.6, "duckdb": 3.0}),
     "sort": Limits(other=None, walls={"ray-data": 0.16, "daft": 0.7, "polars": 2.0}),
     "asof": Limits(other=STATE, walls={"duckdb": 3.0}),
 }

@@ -87,7 +87,7 @@ def _plan(at: Connection, run: Run) -> RunPlan | None:
 
 def _stage_lines(run: Run, plan: RunPlan | None) -> Lines:
     for index, stage in enumerate(plan.stages if plan else ()):
-        if run.stages[index].after:
+        if run.stages[index].after or stage.waits:
             yield from cut_lines(run, index)
         else:
             yield run.stages[index].name, _why(stage)
@@ -121,8 +121,10 @@ def _stage_documents(run: Run, plan: RunPlan | None) -> list[dict[str, Any]]:
             "roots": list(stage.discovery.roots),
             "files": len(stage.discovery.files),
             "size_bytes": stage.discovery.size_bytes,
-            "tasks": run.task_counts[index] if run.task_counts else len(stage.splits),
-            "why": "\n".join(run.notes.get(index, ())) if shape.after else _why(stage),
+            "tasks": run.task_counts[index] if run.task_counts else len(stage.works),
+            "why": "\n".join(run.notes.get(index, ()))
+            if shape.after or stage.waits
+            else _why(stage),
         }
         for index, (shape, stage) in enumerate(
             zip(run.stages, plan.stages if plan else (), strict=False)

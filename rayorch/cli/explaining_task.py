@@ -169,7 +169,7 @@ def _task_input(
     number = task - run.first_tasks.get(stage, TaskId(sum(run.task_counts[:stage])))
     if not run.stages[stage].after:
         discovery = plan.stages[stage].discovery
-        split = decode_split(plan.stages[stage].splits[number])
+        split = decode_split(plan.stages[stage].works[number])
         read |= {"split": msgspec.to_builtins(split), "roots": list(discovery.roots)}
         return _input_lines(discovery, split), read
     divided = find_plan(at.home, run, stage)

@@ -61,12 +61,16 @@ class RunSubmitted(Wire, frozen=True):
 
 
 class PlanReady(Wire, frozen=True):
-    """The planner cut the sources into splits: tasks per stage, in stage order."""
+    """The planner cut the sources into splits: tasks per stage, in stage order.
+
+    `waits`: stages that read sources and have no tasks before these others have been measured.
+    """
 
     run: RunId
     task_counts: tuple[int, ...]
     size_bytes: int = 0
     files: int = 0
+    waits: dict[int, tuple[int, ...]] = msgspec.field(default_factory=dict)
 
 
 class StagePlanned(Wire, frozen=True):

@@ -61,7 +61,8 @@ def plan_ready(book: Book, fact: PlanReady, event: Event) -> Iterable[Command]:
     ]
     firsts = accumulate(fact.task_counts, initial=0)
     run.first_tasks = {s: TaskId(f) for s, f in enumerate(firsts) if s < len(run.stages)}
-    run.unplanned = [stage for stage, shape in enumerate(run.stages) if shape.after]
+    run.waits = dict(fact.waits)
+    run.unplanned = [stage for stage in range(len(run.stages)) if run.before(stage)]
     book.refill(run)
     if run.state in UNPLANNED:
         book.enter(run, RunState.RUNNING, event)

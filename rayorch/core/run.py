@@ -330,6 +330,7 @@ class Run(msgspec.Struct, forbid_unknown_fields=True):
     placement_failures: int = 0
     unplanned: list[int] = []  # stages that are to be planned, or planned again
     revisions: dict[int, int] = {}  # stage -> how often it was planned
+    waits: dict[int, tuple[int, ...]] = {}  # stage of files -> those to be measured before it
     first_tasks: dict[int, TaskId] = {}  # stage -> its first task; the others follow
     parts: dict[int, tuple[ExchangeResult, ...]] = {}  # task -> exchange files that it committed
     splits: dict[TaskId, bytes] = {}  # of tasks that were cut, and of those that have the rest
@@ -349,6 +350,10 @@ class Run(msgspec.Struct, forbid_unknown_fields=True):
     def is_complete(self) -> bool:
         """Whether every stage is planned and every task committed."""
         return self.planned and not self.unplanned and self.committed == len(self.tasks)
+
+    def before(self, stage: int) -> tuple[int, ...]:
+        """Return the stages that must be complete before a stage is planned."""
+        return self.waits.get(stage) or self.stages[stage].after
 
     def revision_of(self, stage: int) -> int:
         """Return how often a stage was planned."""

@@ -1,6 +1,7 @@
 """Stages that read what other stages wrote: planned when it is measured, revoked when it is lost.
 
     all tasks before it committed ── PlanStage ──> StagePlanned: its tasks are made, or made again
+    (also of a stage of files that waits, once; of no tasks, when its readers read the files)
     a task cannot read an exchange file ── the task that wrote it is ready again; the reader waits
 
 A stage is *open* once it is planned and nothing that it reads has been lost since. Tasks of a
@@ -41,6 +42,8 @@ def stage_planned(book: Book, fact: StagePlanned, event: Event) -> Iterable[Comm
         for task_id in flow.aside.pop(fact.stage, ()):
             book.offer(run, run.tasks[task_id])
     if run.state is RunState.RUNNING:
+        if not fact.tasks:
+            yield from advance(run, flow, event.id)  # No task's end will lead further.
         yield from ensure_runners(run, flow, event.id, event.at_s)
         if run.placement is not None and run.placement.is_reviewed and not flow.solving:
             yield placing.solve(book, run, event.id, event.at_s)
@@ -50,7 +53,7 @@ def advance(run: Run, flow: Flow, cause: EventId) -> Iterable[Command]:
     """Plan the stages whose input is complete, and collect the files that nobody reads any more."""
     for stage in run.unplanned:
         if stage not in flow.planning and all(
-            is_complete(run, flow, each) for each in run.stages[stage].after
+            is_complete(run, flow, each) for each in run.before(stage)
         ):
             flow.planning.add(stage)
             yield PlanStage(cause, run.id, stage, run.revision_of(stage) + 1)

@@ -35,7 +35,7 @@ from rayorch.exchange.index import ExchangeIndex
 from rayorch.exchange.parts import ExchangePart, carried_schema, dump_part, load_part
 from rayorch.exchange.planner import ExchangePlan, plan_exchange
 from rayorch.exchange.reader import open_side
-from rayorch.exchange.sizing import PlanLimits, Reason, may_broadcast
+from rayorch.exchange.sizing import PlanLimits, Reason
 from rayorch.exchange.splits import ReduceSplit, dump_split, load_split
 from rayorch.exchange.together import TogetherReader
 from rayorch.exchange.writer import ExchangeWriter, codec_for
@@ -61,7 +61,6 @@ __all__ = [
     "dump_split",
     "load_part",
     "load_split",
-    "may_broadcast",
     "open_side",
     "plan_exchange",
 ]

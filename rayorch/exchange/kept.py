@@ -1,6 +1,6 @@
 """What is kept of a stage that reads an exchange: how it is divided, and where its bytes are.
 
-runs/<run>/stage-<n>.msgpack              the division: `ReducePlan`
+runs/<run>/stage-<n>.msgpack              the division: `ReducePlan`; `WaitedPlan`, if it waited
 runs/<run>/stage-<n>-<revision>.msgpack   where the bytes are: `ReduceInput`
 """
 
@@ -17,6 +17,27 @@ BUCKETS: Final = 1024
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
+class Direct(msgspec.Struct, frozen=True):
+    """A side whose files the tasks read by themselves: it goes through no exchange."""
+
+    side: int
+    stage: int
+    splits: tuple[tuple[bytes, ...], ...]  # by task
+
+
+class WaitedPlan(msgspec.Struct, frozen=True):
+    """What became of a stage that waited until the other side of its join was measured.
+
+    direct: None when it fills the exchange as others do. notes: why.
+    """
+
+    direct: Direct | None
+    schema: bytes  # of its rows, as an exchange would carry them
+    rows: int  # as far as is known
+    raw_bytes: int  # estimated
+    notes: tuple[str, ...]
+
+
 class ReducePlan(msgspec.Struct, frozen=True):
     """How a stage is divided, and what its tasks were measured to read."""
 
@@ -28,6 +49,7 @@ class ReducePlan(msgspec.Struct, frozen=True):
     rows_schema: bytes = b""  # of the rows whose partial states the files hold
     notes: tuple[str, ...] = ()
     task_bytes: tuple[int, ...] = ()
+    direct: Direct | None = None
 
     def split(self, number: int) -> ReduceSplit:
         """Return what one task reads."""
@@ -45,6 +67,17 @@ def keep_plan(home: Home, run: RunId, stage: int, plan: ReducePlan) -> ReducePla
     """Keep how a stage is divided, unless it is; return what holds. Raises: StoreError."""
     kept = home.put_stage(run, stage, _ENCODER.encode(plan))
     return msgspec.msgpack.decode(kept, type=ReducePlan)
+
+
+def keep_waited(home: Home, run: RunId, stage: int, plan: WaitedPlan) -> WaitedPlan:
+    """Keep what became of a stage that waited, unless it is; return what holds."""
+    kept = home.put_stage(run, stage, _ENCODER.encode(plan))
+    return msgspec.msgpack.decode(kept, type=WaitedPlan)
+
+
+def load_waited(home: Home, run: RunId, stage: int) -> WaitedPlan:
+    """Return what became of a stage that waited. Raises: ObjectMissingError."""
+    return msgspec.msgpack.decode(home.get_stage(run, stage), type=WaitedPlan)
 
 
 def keep_input(home: Home, run: RunId, stage: int, revision: int, found: ReduceInput) -> None:

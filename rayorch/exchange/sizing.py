@@ -10,13 +10,11 @@ import numpy as np
 from rayorch.exchange.index import SideIndex
 from rayorch.exchange.splits import Take
 from rayorch.relational import (
-    AsofCode,
     HashKeys,
     JoinCode,
     OperatorCode,
     RepartitionCode,
     keying_of,
-    sides_of,
 )
 
 TARGET_BYTES: Final = 128 << 20
@@ -28,7 +26,7 @@ REQUESTS_MAX: Final = 200_000
 MEMORY_TIMES: Final = 4
 """A kernel needs several times its input: hash tables, the result, the input itself."""
 REPLICATED_SHARE_MAX: Final = 0.2
-_MIB: Final = 1 << 20
+MIB: Final = 1 << 20
 
 
 class PlanLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,21 +81,26 @@ def side_rows(side: SideIndex) -> int:
     return sum(part.rows for part in side.parts)
 
 
+def target_bytes(limits: PlanLimits) -> int:
+    """Return what a task should have to do with at most."""
+    return min(limits.target_bytes, max(limits.memory_bytes // MEMORY_TIMES, 1))
+
+
 def task_count(
     code: OperatorCode, sides: Sequence[SideIndex], limits: PlanLimits, reasons: list[Reason]
 ) -> int:
     """Return how many tasks of equal size there should be, at least one."""
     total = sum(side_bytes(side) for side in sides)
     parts = sum(len(side.parts) for side in sides)
-    numbers: dict[str, float] = {"mib": round(total / _MIB, 3), "parts": parts}
+    numbers: dict[str, float] = {"mib": round(total / MIB, 3), "parts": parts}
     if isinstance(code, RepartitionCode) and code.parts is not None:
         reasons.append(Reason(f"{code.parts} tasks", "the author asked for as many parts", numbers))
         return max(code.parts, 1)
-    target = min(limits.target_bytes, max(limits.memory_bytes // MEMORY_TIMES, 1))
+    target = target_bytes(limits)
     if isinstance(code, RepartitionCode) and code.size_bytes is not None:
         target = max(code.size_bytes, 1)
         count = max(1, round(total / target))
-        numbers["target_mib"] = round(target / _MIB, 3)
+        numbers["target_mib"] = round(target / MIB, 3)
         reasons.append(Reason(f"{count} tasks", "the author asked for parts of this size", numbers))
         return count
     if keying_of(code) == HashKeys(()):
@@ -109,7 +112,7 @@ def task_count(
     if count > limits.slots:
         # Whole rounds: or the last one leaves slots idle.
         count = -(-count // limits.slots) * limits.slots
-    numbers |= {"target_mib": round(target / _MIB, 3), "slots": limits.slots}
+    numbers |= {"target_mib": round(target / MIB, 3), "slots": limits.slots}
     why = "so many fit in memory and keep the slots busy"
     affordable = max(limits.requests_max // max(parts, 1), by_size, 1)
     if count > affordable:
@@ -130,7 +133,7 @@ def broadcast_choice(
     sizes = [side_bytes(side) for side in sides]
     small = int(np.argmin(sizes))
     allowed = {"inner": (0, 1), "right": (0,), "full": ()}.get(code.how, (1,))
-    numbers = {"small_mib": sizes[small] / _MIB, "large_mib": sizes[1 - small] / _MIB}
+    numbers = {"small_mib": sizes[small] / MIB, "large_mib": sizes[1 - small] / MIB}
     numbers = {name: round(value, 3) for name, value in numbers.items()}
     if tasks == 1 or small not in allowed:
         return None
@@ -138,23 +141,11 @@ def broadcast_choice(
     fits = sizes[small] * MEMORY_TIMES <= limits.memory_bytes
     name = ("left", "right")[small]
     if not fits or replicated > REPLICATED_SHARE_MAX * sizes[1 - small]:
-        numbers["replicated_mib"] = round(replicated / _MIB, 3)
+        numbers["replicated_mib"] = round(replicated / MIB, 3)
         reasons.append(Reason(f"{name} not broadcast", "copies cost more than they save", numbers))
         return None
     reasons.append(Reason(f"{name} broadcast", "it is small: the other is cut anywhere", numbers))
     return small
-
-
-def may_broadcast(code: OperatorCode, small_bytes: int, large_bytes: int, slots: int) -> bool:
-    """Say whether the right side is so small that the left needs no exchange at all.
-
-    To be asked when the right side is measured and the left one has not begun.
-    """
-    if sides_of(code) == 1 or (isinstance(code, JoinCode) and code.how in {"right", "full"}):
-        return False
-    if isinstance(code, AsofCode) and not code.left_by:
-        return True
-    return small_bytes * slots <= REPLICATED_SHARE_MAX * large_bytes
 
 
 def worst_over_mean(tasks: Sequence[DrawnTask]) -> float:

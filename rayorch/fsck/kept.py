@@ -12,7 +12,7 @@ from connectors.errors import ObjectMissingError
 from rayorch.core.run import ENDED, Run
 from rayorch.core.task import TaskState
 from rayorch.exchange.index import Run as Rows
-from rayorch.exchange.kept import load_input, load_plan
+from rayorch.exchange.kept import load_input, load_plan, load_waited
 from rayorch.exchange.parts import ExchangePart, load_part
 from rayorch.fsck.findings import Finding
 from rayorch.home import EXCHANGE, IDENTITY, RUNS, Home
@@ -47,6 +47,9 @@ def _unreadable(home: Home, run: Run) -> Iterator[tuple[str, str]]:
         reads.append((f"{folder}plan.msgpack", partial(home.get_plan, run.id)))
     for stage, revision in run.revisions.items():
         key = f"{folder}stage-{stage}"
+        if stage in run.waits:
+            reads.append((f"{key}.msgpack", partial(load_waited, home, run.id, stage)))
+            continue
         reads.append((f"{key}.msgpack", partial(load_plan, home, run.id, stage)))
         at = f"{key}-{revision}.msgpack"
         reads.append((at, partial(load_input, home, run.id, stage, revision)))

@@ -36,7 +36,6 @@ from rayorch.core.facts import (
     RunFailed,
     RunSwept,
     SinkPublished,
-    StagePlanned,
 )
 from rayorch.core.placed import PoolPrice
 from rayorch.core.run import Run
@@ -45,6 +44,7 @@ from rayorch.core.values import ExchangeResult, WrittenBy
 from rayorch.errors import OutputsDisagreeError, RayorchError
 from rayorch.failpoints import failpoint
 from rayorch.home import Home
+from rayorch.host.dividing import Written, plan_with_waits, planned_stage
 from rayorch.host.executor import Room
 from rayorch.host.failing import error_info
 from rayorch.ids import RunId
@@ -107,8 +107,9 @@ class Effects:
             case SolvePlacement():
                 self._start_look(command, run)
             case PlanStage():
-                written = _written(run, run.stages[command.stage].after)
-                self._submit(run.id, self._plan_stage, command, run.version, written)
+                written = _written(run, run.before(command.stage))
+                waits = frozenset(run.waits)
+                self._submit(run.id, self._plan_stage, command, run.version, written, waits)
             case CollectExchange(stage=stage):
                 self._submit(run.id, self._collect, run.id, stage)
             case CompareSchemas():
@@ -166,8 +167,11 @@ class Effects:
     def _plan(self, run: RunId, version: str, submitted_s: float) -> Iterable[Fact]:
         try:
             program = self._program(run, version)
-            plan = make_plan(program, self._room.slots)
-            kept = self._home.put_plan(run, plan.run_plan)
+            made = make_plan(program, self._room.slots).run_plan
+            # Tasks that are not known yet cannot be placed: with a choice of pools, none waits.
+            if self._is_without_choice(run):
+                made = plan_with_waits(program, made, self._room.slots)
+            kept = self._home.put_plan(run, made)
             histories = load_histories(self._home, program)
             expected = expected_of(histories, kept)
             put_expected(self._home, run, expected)
@@ -182,27 +186,21 @@ class Effects:
         # The placement first: the first runners that are asked for are of its pools.
         yield from placed
         yield PlanReady(
-            run=run, task_counts=kept.task_counts, size_bytes=kept.size_bytes, files=kept.files
+            run=run,
+            task_counts=kept.task_counts,
+            size_bytes=kept.size_bytes,
+            files=kept.files,
+            waits=kept.waits,
         )
+
+    def _is_without_choice(self, run: RunId) -> bool:
+        return self._home.get_asked(run) is None and len(self._room.pools) <= 1
 
     def _plan_stage(
-        self, command: PlanStage, version: str, written: Sequence[tuple[WrittenBy, ExchangeResult]]
+        self, command: PlanStage, version: str, written: Written, waits: frozenset[int]
     ) -> Iterable[Fact]:
-        # Arrays and keys take a moment to import: only who exchanges pays.
-        from rayorch.exchange import PlanLimits  # noqa: PLC0415
-        from rayorch.plan.exchanging import cut_stage  # noqa: PLC0415
-
-        run, stage, revision = command.run, command.stage, command.revision
-        program = self._program(run, version)
-        found = program.stages[stage]
-        assert found.exchange is not None
-        mine = [each for each in written if each[1].exchange == found.exchange]
-        limits = PlanLimits(
-            slots=self._room.slots, memory_bytes=found.resources.memory_bytes, merges_first=False
-        )
-        plan = cut_stage(self._home, run, program.exchanges[found.exchange], revision, mine, limits)
-        failpoint("host.after_plan_stage")
-        yield StagePlanned(run, stage, revision, len(plan.splits), sum(plan.task_bytes), plan.notes)
+        program = self._program(command.run, version)
+        yield planned_stage(self._home, program, command, written, waits, self._room.slots)
 
     def _collect(self, run: RunId, stage: int) -> Iterable[Fact]:
         try:
@@ -215,7 +213,7 @@ class Effects:
     def _placed(self, work: Unplaced) -> tuple[Fact, ...]:
         """Return the first placement. Raises: PoolsError, PlacementError."""
         asked, there = self._home.get_asked(work.run), self._room.pools
-        if asked is None and len(there) <= 1:
+        if self._is_without_choice(work.run):
             return (unplaced(work, self._room.slots, tuple(PoolPrice(pool) for pool in there)),)
         placer = self._placer_made()
         facts = placer.first(work, asked or {}, there)

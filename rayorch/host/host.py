@@ -17,7 +17,6 @@ from typing import Final, Protocol, runtime_checkable
 import msgspec
 
 from connectors.errors import ConnectorError
-from connectors.splits import Split
 from rayorch.clock import Clock, SteadyClock
 from rayorch.core.commands import (
     CollectExchange,
@@ -56,7 +55,8 @@ from rayorch.errors import (
     UnknownRunError,
 )
 from rayorch.failpoints import failpoint
-from rayorch.home import Home, encode_split
+from rayorch.home import Home, KnownSplits
+from rayorch.host.dividing import split_of
 from rayorch.host.effects import Effects
 from rayorch.host.executor import Executor
 from rayorch.host.failing import error_info
@@ -126,7 +126,7 @@ class ControlHost:
         self._signed_s = 0.0
         self._idle_since_s = 0.0
         self._chores_due_s = 0.0
-        self._splits: dict[RunId, list[bytes]] = {}
+        self._splits: dict[RunId, KnownSplits] = {}
         self._next_id = 1
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -208,19 +208,9 @@ class ControlHost:
 
     def split_of(self, run: RunId, task: TaskId) -> bytes:
         """Return the encoded split of a task. Raises: StoreError, when the plan cannot be read."""
-        own = self._machine.runs[run].splits.get(task)
-        if own is not None:
-            return own
-        splits = self._splits.get(run)
-        if splits is None:
-            splits = self._splits[run] = self._home.get_plan(run).split_of()
-        if task < len(splits):
-            return splits[task]
-        # A task of a stage that was divided when what it reads had been measured.
-        found = self._machine.runs[run]
-        stage = found.tasks[task].stage
-        number = task - found.first_tasks[stage]
-        return encode_split(Split(lo=found.revision_of(stage), hi=number))
+        if run not in self._splits:
+            self._splits[run] = self._home.get_plan(run).known_splits()
+        return split_of(self._machine.runs[run], task, self._splits[run])
 
     def _loop(self) -> None:
         try:

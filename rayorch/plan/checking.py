@@ -43,13 +43,15 @@ def _side_schema(
         stage = program.stages[index]
         for edge in stage.exchanges:
             if (edge.exchange, edge.side) == (exchange.index, side) and stage.exchange is None:
-                schema = _made(stage, edge.step, load_schema(found[index].discovery.schema_ipc))
+                schema = made_columns(
+                    stage, edge.step, load_schema(found[index].discovery.schema_ipc)
+                )
                 if schema is not None:
                     return schema
     return None
 
 
-def _made(stage: StageProgram, step: StepId | None, files: pa.Schema) -> pa.Schema | None:
+def made_columns(stage: StageProgram, step: StepId | None, files: pa.Schema) -> pa.Schema | None:
     """Return the columns that a step makes of files; None when only running it can tell."""
     if step is None:
         names = stage.columns_of(files)
@@ -57,7 +59,7 @@ def _made(stage: StageProgram, step: StepId | None, files: pa.Schema) -> pa.Sche
     code = stage.steps[step].code
     if isinstance(code, MapCode):
         return code.schema
-    given = _made(stage, stage.steps[step].input, files)
+    given = made_columns(stage, stage.steps[step].input, files)
     match code:
         case FilterCode():
             return given

@@ -22,25 +22,30 @@ from rayorch.exchange import (
     load_part,
     plan_exchange,
 )
-from rayorch.exchange.kept import ReduceInput, ReducePlan, keep_input, keep_plan
+from rayorch.exchange.kept import ReduceInput, ReducePlan, WaitedPlan, keep_input, keep_plan
 from rayorch.exchange.splits import RowRange
 from rayorch.home import Home
 from rayorch.ids import RunId
 from rayorch.plan.errors import ExchangeChangedError, ExchangeTypesError, NoColumnsError
+from rayorch.plan.waiting import direct_plan
 from rayorch.program import ExchangeProgram
 
 Written = tuple[WrittenBy, ExchangeResult]
 
 
-def cut_stage(
+def cut_stage(  # noqa: PLR0913 - what is divided, by what, and how.
     home: Home,
     run: RunId,
     exchange: ExchangeProgram,
     revision: int,
     written: Sequence[Written],
     limits: PlanLimits,
+    *,
+    waited: WaitedPlan | None = None,
 ) -> ReducePlan:
     """Divide a stage by what was measured, or find the bytes of a divided one anew; keep both.
+
+    waited: what became of the side that waited for the other to be measured, if one did.
 
     Raises: StoreError; NoColumnsError, ExchangeTypesError, KeysApartError, ExchangeChangedError.
     """
@@ -49,7 +54,7 @@ def cut_stage(
     for writer, result in written:
         sides[result.side].append(load_part(result.payload))
         writers[result.side].append(writer)
-    made = _divided(exchange, sides, limits)
+    made = _divided(exchange, sides, limits, waited)
     made = msgspec.structs.replace(
         made,
         rows_schema=_rows_schema(exchange, written),
@@ -83,8 +88,19 @@ def _merged_before(written: Sequence[Written]) -> Iterator[str]:
 
 
 def _divided(
-    exchange: ExchangeProgram, sides: Sequence[Sequence[ExchangePart]], limits: PlanLimits
+    exchange: ExchangeProgram,
+    sides: Sequence[Sequence[ExchangePart]],
+    limits: PlanLimits,
+    waited: WaitedPlan | None,
 ) -> ReducePlan:
+    if waited is not None and waited.direct is not None:
+        small = 1 - waited.direct.side
+        schema = _schema(exchange, sides[small], small)
+        large = pa.ipc.read_schema(pa.py_buffer(waited.schema))
+        check_sides(exchange.name, exchange.code, [large, schema] if small else [schema, large])
+        layouts = [tuple(_layout(part) for part in parts) for parts in sides]
+        made = direct_plan(waited, sides[small], schema)
+        return msgspec.structs.replace(made, layouts=tuple(layouts))
     schemas = [_schema(exchange, parts, side) for side, parts in enumerate(sides)]
     check_sides(exchange.name, exchange.code, schemas)
     plan = plan_exchange(exchange.code, sides, limits)

@@ -130,7 +130,7 @@ def expected_of(histories: Sequence[History], plan: RunPlan) -> Expected:
     stages = []
     for history, stage in zip(histories, plan.stages, strict=True):
         estimate = estimate_of(history)
-        works = works_of(stage.splits)
+        works = works_of(stage.works)
         stages.append(
             ExpectedStage(
                 name=history.stage,

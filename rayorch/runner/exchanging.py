@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from connectors.splits import Split
+from connectors.splits import Reader, Split
 from connectors.store import Store
 from rayorch.core.commands import Lease
 from rayorch.core.values import ErrorInfo, ExchangeResult, WrittenBy
@@ -30,11 +30,26 @@ from rayorch.exchange import (
     codec_for,
     dump_part,
 )
-from rayorch.exchange.kept import BUCKETS, ReduceInput, ReducePlan, load_input, load_plan
-from rayorch.home import Home, exchange_key
+from rayorch.exchange.kept import (
+    BUCKETS,
+    Direct,
+    ReduceInput,
+    ReducePlan,
+    load_input,
+    load_plan,
+)
+from rayorch.exchange.parts import carried
+from rayorch.home import Home, decode_split, exchange_key
 from rayorch.ids import Epoch, RunId, TaskId
 from rayorch.operators import Kernel, Partial, open_kernel, open_partial
-from rayorch.program import ExchangeEdge, ExchangeProgram, MapCode, Step, StepId
+from rayorch.program import (
+    ExchangeEdge,
+    ExchangeProgram,
+    MapCode,
+    StageProgram,
+    Step,
+    StepId,
+)
 from rayorch.relational import (
     AggregateCode,
     GroupMapCode,
@@ -147,8 +162,14 @@ class ExchangeReader:
     """Reads a stage's tasks from an exchange: what the operator makes of what they take of it."""
 
     def __init__(
-        self, home: Home, run: RunId, exchange: ExchangeProgram, limits: CodeLimits
+        self,
+        home: Home,
+        run: RunId,
+        exchange: ExchangeProgram,
+        limits: CodeLimits,
+        files_of: Callable[[int], tuple[StageProgram, Reader]],
     ) -> None:
+        self._files_of = files_of
         self._home = home
         self._run = run
         self._exchange = exchange
@@ -181,7 +202,8 @@ class ExchangeReader:
             kernel_bytes //= shrunk
         for number in range(passes):
             sides = [
-                self._side(split, side, number, passes) for side in range(self._exchange.sides)
+                self._side(split, side, (number, passes), batch_bytes)
+                for side in range(self._exchange.sides)
             ]
             yield from self._kernel(code, kernel_bytes).run(sides)
 
@@ -200,16 +222,21 @@ class ExchangeReader:
         )
 
     def _side(
-        self, split: Split, side: int, number: int, passes: int
+        self, split: Split, side: int, part: tuple[int, int], batch_bytes: int
     ) -> Callable[[], Iterator[pa.Table]]:
         plan = self._known_plan()
+        number, passes = part
         found, reader = self._known_input(split.lo)
         wanted = _loaded(plan.schemas[side])
         keys = self._keys(side, wanted)
 
         def tables() -> Iterator[pa.Table]:
             try:
-                for table in reader.open_side(split.hi, side):
+                for table in (
+                    reader.open_side(split.hi, side)
+                    if plan.direct is None or plan.direct.side != side
+                    else self._rows_of_files(plan.direct, split.hi, wanted, batch_bytes)
+                ):
                     own = table if passes == 1 else _part(table, keys, number, passes)
                     yield own if own.schema.equals(wanted) else _as(own, wanted)
             except ExchangeLostError as error:
@@ -217,6 +244,22 @@ class ExchangeReader:
                 raise AttemptError("upstream", _lost_info(error, self._exchange), lost) from error
 
         return tables
+
+    def _rows_of_files(
+        self, direct: Direct, number: int, wanted: pa.Schema, batch_bytes: int
+    ) -> Iterator[pa.Table]:
+        """Yield rows of the side that goes through no exchange, as its own tasks would send them.
+
+        Raises: AttemptError, of a function; ConnectorError.
+        """
+        stage, reader = self._files_of(direct.stage)
+        steps = [StepRun(step, self._limits) for step in stage.steps]
+        for data in direct.splits[number]:
+            for read in reader.batches(decode_split(data), batch_bytes):
+                table = read
+                for step in steps:
+                    table = step.apply(table)
+                yield carried(table, wanted)
 
     def _keys(self, side: int, schema: pa.Schema) -> HashKeys:
         """Return the columns by which a side's rows are of one key."""

@@ -113,9 +113,15 @@ class LoadedProgram:
             from rayorch.runner.exchanging import ExchangeReader  # noqa: PLC0415
 
             exchange = self._program.exchanges[stage.exchange]
-            return ExchangeReader(self._home, self._run, exchange, limits)
+            return ExchangeReader(self._home, self._run, exchange, limits, self._files_of)
         columns = stage.columns_of(load_schema(discovery.schema_ipc))
         return open_reader(stage.files, discovery, columns, stage.predicate, self._cache)
+
+    def _files_of(self, index: int) -> tuple[StageProgram, Reader]:
+        """Return a stage of files that another reads in its place."""
+        stage = self._program.stages[index]
+        assert stage.exchange is None
+        return stage, self._reader(stage, self._discoveries[index], CodeLimits())
 
     def _sink(self, index: int) -> Sink:
         # Several stages may write to one sink: it is opened once.

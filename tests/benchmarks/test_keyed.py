@@ -8,6 +8,7 @@ import pytest
 from benchmarks.data import Shape, made
 from benchmarks.jobs import Job
 from benchmarks.keyed.data import (
+    DEVICE,
     FACT,
     FACT_20,
     FACT_HALF,
@@ -34,6 +35,8 @@ def job_of(kind: str, folder: Path) -> Job:
         return str(made(shrunk(shape, 2_000, 2), folder))
 
     other = small(OTHER[kind]) if kind in OTHER else ""
+    if kind == "star":
+        other = str(made(DEVICE, folder))  # All of them: facts are of any device.
     return Job(kind, small(FACT), str(folder / "out"), other=other)
 
 

@@ -26,6 +26,7 @@ from rayorch.home import Home, open_home
 from rayorch.ids import new_nonce
 from rayorch.journal.log import Journal
 from rayorch.observe.view import RunView
+from rayorch.plan import waiting
 from rayorch.settings import Settings
 
 Build = Callable[..., Mapping[str, Dataset]]
@@ -41,6 +42,7 @@ class Division:
     task_bytes: int = sizing.TASK_BYTES_MIN  # the least that a reduce task is made for
     heavy_rows: int = layout.HEAVY_ROWS_MIN
     copies: float = sizing.REPLICATED_SHARE_MAX  # so much may be sent twice, to broadcast a side
+    direct: float = 0.0  # the same, to read the other side's files where they are joined
 
 
 WHOLE = Division()
@@ -49,6 +51,7 @@ DIVISIONS = (
     Division(splits=3, slots=2),
     Division(splits=4, slots=3, task_bytes=256, heavy_rows=4, copies=0.0),
     Division(splits=2, slots=4, task_bytes=64, heavy_rows=2, copies=99.0),
+    Division(splits=4, slots=3, task_bytes=64, direct=99.0),
 )
 
 
@@ -118,6 +121,8 @@ def divided(division: Division) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sizing, "TASK_BYTES_MIN", division.task_bytes)
         patch.setattr(sizing, "REPLICATED_SHARE_MAX", division.copies)
+        patch.setattr(waiting, "LARGE_BYTES_MIN", 0)
+        patch.setattr(waiting, "COPIES_MAX", division.direct)
         patch.setattr(layout, "HEAVY_ROWS_MIN", division.heavy_rows)
         patch.setattr(hash_plan, "HOT_SHARE", 0.1)
         yield

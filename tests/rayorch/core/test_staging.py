@@ -213,3 +213,52 @@ def test_an_attempt_that_was_overtaken_keeps_its_number_for_itself() -> None:
 
     assert driver.task(0).state in {S.LEASED, S.RUNNING}
     assert driver.task(0).attempt == 2
+
+
+WAITING = (
+    StageShape(name="events", sinks=()),
+    StageShape(name="names", sinks=()),
+    StageShape(name="joined", sinks=(0,), after=(0, 1)),
+)
+
+
+def waiting() -> Driver:
+    """A run whose first stage has no tasks before the second one is measured."""
+    driver = Driver()
+    driver.lead()
+    plan = replace(make.planned(0, 1, 0), waits={0: (1,)})
+    driver.feed(make.submitted(stages=WAITING), plan, make.joined())
+    driver.tick()
+    return driver
+
+
+def test_a_stage_of_files_waits_until_the_other_side_is_measured() -> None:
+    driver = waiting()
+    (small,) = driver.queue()
+    assert driver.task(small.task).stage == 1
+
+    asked = some(driver.feed(mapped(small)), PlanStage)
+
+    assert [(each.stage, each.revision) for each in asked] == [(0, 1)]
+
+
+def test_a_stage_that_waited_may_have_no_tasks_and_its_reader_is_planned_at_once() -> None:
+    driver = waiting()
+    driver.feed(*(mapped(lease) for lease in driver.queue()))
+
+    asked = only(driver.feed(StagePlanned(make.RUN, 0, 1, 0, notes=("read there",))), PlanStage)
+
+    assert (asked.stage, asked.revision) == (2, 1)
+
+
+def test_a_stage_that_waited_may_have_tasks_as_others_do() -> None:
+    driver = waiting()
+    driver.feed(*(mapped(lease) for lease in driver.queue()))
+
+    commands = driver.feed(StagePlanned(make.RUN, 0, 1, 2))
+    driver.tick()
+
+    assert not some(commands, PlanStage)
+    assert [driver.task(lease.task).stage for lease in driver.queue()] == [0, 0]
+    asked = only(driver.feed(*(mapped(lease) for lease in driver.queue())), PlanStage)
+    assert asked.stage == 2

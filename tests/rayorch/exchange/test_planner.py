@@ -19,7 +19,6 @@ from rayorch.exchange import (
     ExchangePlan,
     PlanLimits,
     dump_part,
-    may_broadcast,
     plan_exchange,
 )
 from rayorch.exchange.packing import groups_of, neighbour_ranges, poured
@@ -179,16 +178,6 @@ def test_a_part_stays_small(tmp_path: Path) -> None:
     for order in (SORT, DedupeCode(by=("k",))):
         ((part,),) = written(open_store(str(tmp_path)), order, [[texts]], memory_bytes=1 << 30)
         assert len(dump_part(part)) < 16_384
-
-
-def test_a_side_is_broadcast_by_its_size() -> None:
-    left_only = JoinCode(how="right", left_on=("k",), right_on=("k",))
-
-    assert may_broadcast(JOIN, 1000, 1_000_000, 4)
-    assert not may_broadcast(JOIN, 100_000, 1_000_000, 4)
-    assert not may_broadcast(left_only, 1, 1_000_000, 4)
-    assert not may_broadcast(AGGREGATE, 1, 1_000_000, 4)
-    assert may_broadcast(AsofCode(left_on="k", right_on="k"), 1_000_000, 1, 4)
 
 
 @pytest.mark.parametrize("seed", range(40))
