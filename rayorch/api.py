@@ -357,12 +357,13 @@ def _union(draft: Draft, output: str, inputs: tuple[Dataset | str, ...]) -> Data
     return Dataset(draft, draft.add_transform(draft.part(UnionSpec, output, inputs=names), None))
 
 
-def run(
+def run(  # noqa: PLR0913 - each is what a user may say.
     pipeline: Pipeline,
     *,
     home: str | None = None,
     executor: str | None = None,
     pools: str | None = None,
+    autoscale: bool = False,
     tenant: str | None = None,
     priority: int | None = None,
 ) -> RunReport:
@@ -370,15 +371,22 @@ def run(
 
     Uses the Ray cluster that RAY_ADDRESS or `rayorch up` names, else starts an embedded Ray. With
     `pools`, a file of machines and their prices, each task goes where it is cheapest for the
-    pipeline's objective. `tenant` and `priority` take the place of the pipeline's.
-
+    pipeline's objective; with `autoscale`, those that are not there are asked of the autoscaler.
+    `tenant` and `priority` take the place of the pipeline's.
     Raises: SpecError, PoolsError, RunFailedError.
     """
     # Ray, the journal and the stores come with it: only a run should pay for their import.
     from rayorch.client import run as run_pipeline  # noqa: PLC0415
 
     standing = pipeline.spec().changed(tenant, priority)
-    return run_pipeline(pipeline, home=home, executor=executor, pools=pools, standing=standing)
+    return run_pipeline(
+        pipeline,
+        home=home,
+        executor=executor,
+        pools=pools,
+        autoscale=autoscale,
+        standing=standing,
+    )
 
 
 def read(url: str, format: str | None = None, **options: Option) -> ds.Dataset:  # noqa: A002

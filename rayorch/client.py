@@ -178,18 +178,21 @@ def submit_run(
 
 
 def asked_of(
-    objective: "Objective | None", pools: "str | PoolsSpec | None" = None
+    objective: "Objective | None",
+    pools: "str | PoolsSpec | None" = None,
+    *,
+    autoscale: bool = False,
 ) -> "Asked | None":
     """Return what a run is to keep to: pools, of a file or as they are, and an objective.
 
     Raises: PoolsError.
     """
-    if objective is None and pools is None:
+    if objective is None and pools is None and not autoscale:
         return None
     # What describes pools takes placement and YAML to import: who asks for nothing does without.
     from rayorch.plan.asking import asked_for  # noqa: PLC0415
 
-    return asked_for(objective, pools)
+    return asked_for(objective, pools, autoscale=autoscale)
 
 
 def run_id(pipeline: str, clock: Clock, nonce: Callable[[], str]) -> RunId:
@@ -319,12 +322,13 @@ class RunReport(msgspec.Struct, frozen=True):
         return {self.view.sinks[done.sink]: done.how_to_read for done in self.view.published}
 
 
-def run(
+def run(  # noqa: PLR0913 - each is what a user may say.
     pipeline: Compilable,
     *,
     home: str | None = None,
     executor: str | None = None,
     pools: "str | PoolsSpec | None" = None,
+    autoscale: bool = False,
     display: Display | Literal["auto"] | None = "auto",
     standing: Standing | None = None,
 ) -> RunReport:
@@ -333,7 +337,7 @@ def run(
     Raises: SpecError; PoolsError; RunFailedError, when it did not succeed.
     """
     # What is wrong with it is said before anything starts.
-    asked = asked_of(pipeline.spec().objective, pools)
+    asked = asked_of(pipeline.spec().objective, pools, autoscale=autoscale)
     if display == "auto":
         # Rich takes 0.1 s to import: only who looks on pays.
         from rayorch.observe.display import auto_display  # noqa: PLC0415

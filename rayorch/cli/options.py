@@ -36,6 +36,7 @@ class Options:
     budget: float | None = None
     pools: str | None = None
     prices: str | None = None
+    autoscale: bool = False
     emulate: str | None = None
     emulate_nodes: str | None = None
     by: str | None = None
@@ -59,7 +60,7 @@ class Options:
     def is_placing(self) -> bool:
         """Whether an option asks where a plan would best run."""
         given = (self.deadline, self.budget, self.pools, self.prices, self.plot, self.emulate)
-        return any(each is not None for each in given)
+        return self.autoscale or any(each is not None for each in given)
 
     @property
     def file_typed(self) -> str:

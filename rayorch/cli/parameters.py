@@ -51,6 +51,12 @@ POOLS: Final = click.Option(
     help="Machines that may be used: a file of pools or a cluster.yaml, as `ray up` takes it; "
     "else those that are there.",
 )
+AUTOSCALE: Final = click.Option(
+    ["--autoscale"],
+    is_flag=True,
+    help="Ask the cluster's autoscaler for machines of --pools that are not there, as the plan "
+    "needs them, and let go of them when it does not.",
+)
 PRICES: Final = click.Option(
     ["--prices"],
     metavar="FILE",
@@ -67,6 +73,8 @@ EMULATE_NODES: Final = click.Option(
     metavar="POOL=N,...",
     help="How many nodes of which pools are emulated; else the min_workers of the file.",
 )
+WHERE: Final = (POOLS, PRICES, AUTOSCALE, EMULATE, EMULATE_NODES, DEADLINE, BUDGET)
+"""Where a run is to go, and what it is to keep to."""
 TENANT: Final = click.Option(
     ["--tenant"],
     metavar="NAME",

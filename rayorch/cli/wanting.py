@@ -65,7 +65,20 @@ def asked_anew(options: Options, before: Asked) -> Asked:
     objective, budget_usd = _objective(options, before.objective, pools)
     if options.deadline is None and options.budget is None:
         budget_usd = before.budget_usd
-    return Asked(pools=pools, file=file, objective=objective, budget_usd=budget_usd)
+    autoscale = options.autoscale or before.autoscale
+    if autoscale and pools is None:
+        problem = "machines can be asked for of pools that are described: --pools cluster.yaml"
+        raise OptionError(problem, "--autoscale", "")
+    if options.autoscale and options.emulate is not None:
+        problem = "emulated nodes are as many as they are; leave one of the two out"
+        raise OptionError(problem, "--autoscale", "--emulate")
+    return Asked(
+        pools=pools,
+        file=file,
+        objective=objective,
+        budget_usd=budget_usd,
+        autoscale=autoscale,
+    )
 
 
 def pools_of(options: Options) -> PoolsSpec | None:

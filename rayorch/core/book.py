@@ -85,6 +85,8 @@ class Book:
         self.zombies: dict[RunnerId, frozenset[RunId]] = {}
         self.nodes: dict[NodeId, NodeJoined] = {}
         self.draining: dict[NodeId, NodeDraining] = {}
+        self.elastic: set[str] = set()  # pools of which machines have been asked for
+        self.surplus_due_s = 0.0
         self.leaving: dict[RunnerId, RunnerSlot] = {}  # on nodes that are being taken away
         self.now_s = 0.0
         self.accounts = Accounts()
@@ -318,6 +320,7 @@ class Book:
         after.held, after.solving = before.held, before.solving
         after.given = before.given
         after.on = before.on
+        after.asked = before.asked  # Or nobody would know that it is to be let go of.
         after.served_s = self.now_s
         self.quota_due_s = 0.0  # It is looked at before it is given anything.
         self.enlist(run)

@@ -7,7 +7,7 @@ next host asks for it again (`Machine.outstanding`).
 import msgspec
 
 from rayorch.core.facts import Fact
-from rayorch.core.placed import Observed
+from rayorch.core.placed import NodesWanted, Observed
 from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId
 
 
@@ -72,6 +72,16 @@ class EnsureRunners(Command, frozen=True):
     memory_bytes: int
     count_max: int
     pool: str = ""
+
+
+class AskNodes(Command, frozen=True):
+    """Have these machines for the run, instead of those that were asked for it before.
+
+    Nothing says that they are needed no more: none, when the run is over.
+    """
+
+    run: RunId
+    nodes: tuple[NodesWanted, ...]
 
 
 class SendLeases(Command, frozen=True):

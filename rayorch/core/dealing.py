@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
-from rayorch.core import leasing, limiting
+from rayorch.core import elastic, leasing, limiting
 from rayorch.core.book import Book
 from rayorch.core.commands import Command, Lease, SendLeases
 from rayorch.core.facts import Event
@@ -288,7 +288,9 @@ def _note_stranded(book: Book, flow: Flow, at_s: float) -> None:
     numbers = {n for _, *queues in flow.lanes for queue in queues for n in queue.classes()}
     for number in numbers:
         pools = flow.routes.pools_of(number)
-        if not pools or not pools.isdisjoint(book.cluster.living):
+        # Of machines that were asked for and do not come, the plan is made anew without them.
+        comes = elastic.is_coming(flow, pools)
+        if not pools or comes or not pools.isdisjoint(book.cluster.living):
             flow.unserved.pop(number, None)
         elif at_s - flow.unserved.setdefault(number, at_s) > STRANDED_S:
             found.append(number)

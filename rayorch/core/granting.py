@@ -7,7 +7,7 @@ may take more (`Book.idle`, `Book.hungry`), kind by kind, and at the heaps of wh
 import heapq
 from collections.abc import Iterable
 
-from rayorch.core import limiting, metering, nodes, placing, settling, straggling
+from rayorch.core import elastic, limiting, metering, nodes, placing, settling, straggling
 from rayorch.core.book import Book
 from rayorch.core.commands import Command
 from rayorch.core.dealing import Dealer
@@ -36,6 +36,7 @@ def tick(book: Book, _fact: Ticked, event: Event) -> Iterable[Command]:
     yield from dealer.make_way()
     yield from dealer.steal()
     yield from limiting.free_unused(book, event)
+    yield from elastic.ask_nodes(book, event)
     # Last, so that a runner that went from one lease to the next was never free.
     yield from metering.tick(book, tuple(run.id for run in active), event)
 

@@ -37,11 +37,23 @@ class ClassPlacement(
 class RunnersWanted(
     msgspec.Struct, frozen=True, omit_defaults=True, gc=False, forbid_unknown_fields=True
 ):
-    """From `at_s` on, so many runners of a pool are wanted for the run."""
+    """From `at_s` on, so many runners of a pool are wanted for the run.
+
+    `nodes` are the machines that they fill, where more of them can be had by asking; else 0.
+    """
 
     pool: str
     at_s: float
     count: int
+    nodes: int = 0
+
+
+class NodesWanted(msgspec.Struct, frozen=True, gc=False):
+    """So many machines of a pool, each with so many cores for runners."""
+
+    pool: str
+    count: int
+    cores: float
 
 
 class PoolPrice(

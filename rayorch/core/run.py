@@ -41,7 +41,7 @@ from rayorch.core.facts import (
     StagePlanned,
 )
 from rayorch.core.limit_facts import RunAdmitted, RunBlocked
-from rayorch.core.placed import Charged, LinkSpent, Paid, Spent
+from rayorch.core.placed import Charged, LinkSpent, NodesWanted, Paid, Spent
 from rayorch.core.policy import Policy
 from rayorch.core.queues import ReadyQueue, Routes
 from rayorch.core.task import Task, TaskState
@@ -161,6 +161,7 @@ class Flow:
 
     __slots__ = (
         "aside",
+        "asked",
         "barren",
         "collected",
         "cores",
@@ -242,6 +243,7 @@ class Flow:
         self.solving = False
         self.review_due_s = 0.0
         self.wanted: dict[str, int] = {}
+        self.asked: tuple[NodesWanted, ...] = ()  # of the autoscaler
         self.seen: dict[int, tuple[int, float]] = {}  # class -> attempts, measured / expected
         self.unserved: dict[int, float] = {}  # class -> since when no runner of its pools lives
 

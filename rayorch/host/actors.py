@@ -31,7 +31,7 @@ def runner_actor(plain: type, runner: RunnerId, cores: float, selector: Mapping[
     )
 
 
-def control_actor(plain: type, name: str) -> Any:  # noqa: ANN401 - untyped in Ray.
+def control_actor(plain: type, name: str, calls_max: int = CONTROL_CALLS_MAX) -> Any:  # noqa: ANN401 - untyped in Ray.
     """Return what starts the control actor by `.remote(...)`, or finds it if it lives.
 
     Ray restarts it wherever it can, empty: what it knows is in the journal.
@@ -43,6 +43,14 @@ def control_actor(plain: type, name: str) -> Any:  # noqa: ANN401 - untyped in R
         num_cpus=0,
         max_restarts=-1,
         max_task_retries=0,
-        max_concurrency=CONTROL_CALLS_MAX,
+        max_concurrency=calls_max,
         enable_task_events=False,
     )
+
+
+def capacity_actor(plain: type, name: str) -> Any:  # noqa: ANN401 - untyped in Ray.
+    """Return what starts the desk of a cluster's homes by `.remote()`, or finds it if it lives.
+
+    What it knows, they say again.
+    """
+    return control_actor(plain, name, calls_max=1)

@@ -41,7 +41,7 @@ from rayorch.core.placed import PoolPrice
 from rayorch.core.run import Run
 from rayorch.core.task import TaskState
 from rayorch.core.values import ExchangeResult, WrittenBy
-from rayorch.errors import OutputsDisagreeError, RayorchError
+from rayorch.errors import OutputsDisagreeError, PoolsError, RayorchError
 from rayorch.failpoints import failpoint
 from rayorch.home import Home
 from rayorch.host.dividing import Written, plan_with_waits, planned_stage
@@ -167,10 +167,11 @@ class Effects:
     def _plan(self, run: RunId, version: str, submitted_s: float) -> Iterable[Fact]:
         try:
             program = self._program(run, version)
-            made = make_plan(program, self._room.slots).run_plan
+            slots = self._slots(run)
+            made = make_plan(program, slots).run_plan
             # Tasks that are not known yet cannot be placed: with a choice of pools, none waits.
             if self._is_without_choice(run):
-                made = plan_with_waits(program, made, self._room.slots)
+                made = plan_with_waits(program, made, slots)
             kept = self._home.put_plan(run, made)
             histories = load_histories(self._home, program)
             expected = expected_of(histories, kept)
@@ -199,8 +200,25 @@ class Effects:
     def _plan_stage(
         self, command: PlanStage, version: str, written: Written, waits: frozenset[int]
     ) -> Iterable[Fact]:
-        program = self._program(command.run, version)
-        yield planned_stage(self._home, program, command, written, waits, self._room.slots)
+        program, slots = self._program(command.run, version), self._slots(command.run)
+        yield planned_stage(self._home, program, command, written, waits, slots)
+
+    def _slots(self, run: RunId) -> int:
+        """Return what a run's input is cut for: the machines that are there, or that may come.
+
+        Raises: PoolsError, when machines are to be asked for where there are none to be had.
+        """
+        document = self._home.get_asked(run)
+        if document is None or not document.get("autoscale"):
+            return self._room.slots
+        # Who asks for nothing does without what describes pools.
+        from rayorch.plan.asking import Asked  # noqa: PLC0415
+
+        asked, why = Asked.model_validate(document), self._room.why_fixed()
+        if why:
+            problem = f"no machines can be asked for: {why}"
+            raise PoolsError(problem, asked.file, "autoscale", "true")
+        return max(self._room.slots, asked.slots_to_come)
 
     def _collect(self, run: RunId, stage: int) -> Iterable[Fact]:
         try:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from rayorch.core.commands import (
+    AskNodes,
     CutTask,
     EnsureRunners,
     FindRunners,
@@ -20,7 +21,9 @@ from rayorch.core.facts import Fact
 from rayorch.host.inbox import Ticket
 from rayorch.ids import RunId, TaskId
 
-RunnerCommand = EnsureRunners | SendLeases | RevokeLeases | CutTask | KillRunner | FindRunners
+RunnerCommand = (
+    EnsureRunners | AskNodes | SendLeases | RevokeLeases | CutTask | KillRunner | FindRunners
+)
 
 
 class HostPort(Protocol):
@@ -46,6 +49,13 @@ class Room(Protocol):
     @property
     def pools(self) -> Mapping[str, int]:
         """How many runners of one core fit in each pool that has a machine now. Any thread."""
+        ...
+
+    def why_fixed(self) -> str:
+        """Return why no machines can be had beside those that are there; "": they can.
+
+        Any thread.
+        """
         ...
 
 

@@ -22,15 +22,10 @@ from rayorch.core.commands import (
     CollectExchange,
     Command,
     CompareSchemas,
-    CutTask,
-    EnsureRunners,
-    FindRunners,
-    KillRunner,
     MakePlan,
     PlanStage,
     PublishSink,
     Record,
-    RevokeLeases,
     SendLeases,
     SolvePlacement,
     SweepRun,
@@ -58,7 +53,7 @@ from rayorch.failpoints import failpoint
 from rayorch.home import Home, KnownSplits
 from rayorch.host.dividing import split_of
 from rayorch.host.effects import Effects
-from rayorch.host.executor import Executor
+from rayorch.host.executor import Executor, RunnerCommand
 from rayorch.host.failing import error_info
 from rayorch.host.inbox import Inbox, Ticket
 from rayorch.host.leader import SIGN_S, Leader, check_free, sign, unsign
@@ -364,10 +359,9 @@ class ControlHost:
                     self._effects.start(command, self._run(command.run))
                 case SendLeases():
                     recorded.extend(self._send(command))
-                case EnsureRunners() | RevokeLeases() | CutTask() | KillRunner() | FindRunners():
-                    self._executor.start(command)
                 case _:
-                    raise AssertionError(command)
+                    assert isinstance(command, RunnerCommand), command
+                    self._executor.start(command)
         return recorded
 
     def _send(self, command: SendLeases) -> list[Fact]:

@@ -14,6 +14,7 @@ from typing import Final
 
 from rayorch.clock import Clock
 from rayorch.core.commands import (
+    AskNodes,
     CutTask,
     EnsureRunners,
     FindRunners,
@@ -85,6 +86,10 @@ class InProcessExecutor:
         """How many runners of one core fit in each pool."""
         return self._pools
 
+    def why_fixed(self) -> str:
+        """Return why there are no other machines."""
+        return "this run is executed by threads of this process"
+
     def attach(self, host: HostPort) -> None:
         """Meet the host. Nothing lives here before it; each pool stands for a node."""
         self._host = host
@@ -93,11 +98,13 @@ class InProcessExecutor:
         if self._log is not None:
             self._tee = TeeLoan()
 
-    def start(self, command: RunnerCommand) -> None:
+    def start(self, command: RunnerCommand) -> None:  # noqa: C901 - one case a command.
         """Carry out a command."""
         match command:
             case EnsureRunners():
                 self._ensure(command)
+            case AskNodes():
+                pass  # There are no more than these threads, as `why_fixed` says.
             case SendLeases(runner=runner, leases=leases):
                 engine = self._engines.get(runner)
                 if engine is not None:

@@ -41,7 +41,7 @@ from rayorch.plan.placing import (
     unsearched,
     wire,
 )
-from rayorch.plan.pools import pools_there, usable_pools
+from rayorch.plan.pools import PoolsSpec, grows, nodes_of, pools_there, usable_pools
 from rayorch.plan.question import Question
 from rayorch.plan.seeing import look
 from rayorch.plan.unplaced import Unplaced, unplaced
@@ -79,7 +79,7 @@ def task_of(work: Unplaced, asked: Asked, there: Mapping[str, int]) -> Task:
     if asked.pools is None:
         pools, missing = pools_there(there, cores), _NONE
     else:
-        pools, missing = usable_pools(asked.pools, there, asked.file)
+        pools, missing = usable_pools(asked.pools, there, asked.file, autoscale=asked.autoscale)
     objective, notes = asked.objective_on(pools)
     return Task(
         run=work.run,
@@ -95,6 +95,7 @@ def task_of(work: Unplaced, asked: Asked, there: Mapping[str, int]) -> Task:
             for price in prices_of(pools if asked.pools is None else asked.pools)
             if price.pool in {pool.name for pool in pools.pools}
         ),
+        elastic=_elastic(pools, there) if asked.autoscale else None,
     )
 
 
@@ -103,8 +104,19 @@ def sources(task: Task) -> list[list[str]]:
     return [sources_of(stage, task.pools) for stage in task.plan.run_plan.stages]
 
 
+def _elastic(pools: PoolsSpec, there: Mapping[str, int]) -> dict[str, int]:
+    """Return how many machines there are of each pool of which more can be asked for."""
+    return {
+        pool.name: min(nodes_of(there.get(pool.name, 0), pool.vcpu), pool.max_nodes)
+        for pool in pools.pools
+        if grows(pool)
+    }
+
+
 def has_choice(task: Task, there: Mapping[str, int]) -> bool:
     """Say whether there is anything to decide: pools to use or leave, something to keep to."""
+    if task.elastic is not None:
+        return True
     names = {pool.name for pool in task.pools.pools}
     return len(names | set(there)) > 1 or isinstance(task.objective, Deadline | Budget)
 

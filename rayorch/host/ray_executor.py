@@ -12,6 +12,7 @@ import ray
 
 from rayorch.clock import Clock
 from rayorch.core.commands import (
+    AskNodes,
     CutTask,
     EnsureRunners,
     FindRunners,
@@ -23,6 +24,8 @@ from rayorch.core.facts import Fact, RunnerJoined, RunnerLost
 from rayorch.core.node_facts import NodeLost
 from rayorch.core.values import FailureKind
 from rayorch.host.actors import GUARD, ORDERS, runner_actor
+from rayorch.host.capacity import Capacity
+from rayorch.host.capacity_actor import RayDesk, why_fixed
 from rayorch.host.executor import HostPort, RunnerCommand
 from rayorch.host.nodes import Machines, NodeWatch
 from rayorch.host.ray_nodes import ray_machines
@@ -82,6 +85,7 @@ class RayExecutor:
         clock: Clock,
         new_nonce: Callable[[], str],
     ) -> None:
+        self._capacity = Capacity(RayDesk(control))
         self._home_url = home_url
         self._control = control
         self._prefix = prefix
@@ -101,6 +105,10 @@ class RayExecutor:
         """The cores of the nodes that live and stay, by their label `pool`."""
         return _cores(self._watch.refresh())
 
+    def why_fixed(self) -> str:
+        """Return why no machines can be asked of the cluster; "": they can."""
+        return why_fixed()
+
     def attach(self, host: HostPort) -> None:
         """Meet the host, and find the runners that an earlier control actor left."""
         self._host = host
@@ -110,11 +118,21 @@ class RayExecutor:
             if name.startswith(self._prefix):
                 self._find(RunnerId(name))
 
-    def start(self, command: RunnerCommand) -> None:  # noqa: C901 - one case a command.
+    def start(self, command: RunnerCommand) -> None:
         """Carry out a command; nothing here waits for a runner."""
         match command:
             case EnsureRunners():
                 self._ensure(command)
+            case AskNodes(run=run, nodes=nodes):
+                self._capacity.ask(run, nodes, self._clock.monotonic_s())
+            case FindRunners(runners=runners):
+                self._bury(runners)
+            case _:
+                self._order(command)
+
+    def _order(self, command: SendLeases | RevokeLeases | CutTask | KillRunner) -> None:
+        """Tell a runner, if it still is one of ours."""
+        match command:
             case SendLeases(runner=runner, leases=leases):
                 known = self._runners.get(runner)
                 if known is not None:
@@ -136,8 +154,6 @@ class RayExecutor:
                     # It lives until Ray has ended it: its guard tells.
                     self._lost(runner, "preempted", reason, silent=True)
                     ray.kill(known.handle, no_restart=True)
-            case FindRunners(runners=runners):
-                self._bury(runners)
 
     def _bury(self, runners: tuple[RunnerId, ...]) -> None:
         """Tell of runners that have ended: each is an actor with a name, which ends with it."""
@@ -155,7 +171,8 @@ class RayExecutor:
         return True
 
     def check(self, now_s: float) -> None:
-        """Give up runners that have been silent for too long."""
+        """Give up runners that have been silent for too long, and hold on to what is asked for."""
+        self._capacity.check(now_s)
         for runner, known in list(self._runners.items()):
             # One that has not joined waits for a place on the cluster, or its guard tells.
             if known.joined and now_s - known.heard_s > SILENT_S_MAX:
@@ -164,6 +181,7 @@ class RayExecutor:
 
     def release(self) -> None:
         """End all runners: their cores are wanted elsewhere, or have been idle for long."""
+        self._capacity.withdraw()
         for runner, known in list(self._runners.items()):
             self._lost(runner, "preempted", "no run needs it")
             ray.kill(known.handle, no_restart=True)
@@ -183,7 +201,10 @@ class RayExecutor:
         room = pools.get(command.pool, 0) if command.pool else sum(pools.values())
         fit = int(room // max(command.cores, 1.0))
         # Where nothing says which pool, the autoscaler may know of machines that are larger.
-        wanted = min(max(fit, not command.pool), command.count_max)
+        # Machines were asked for the sum of what all runs want: none is to wait for another's.
+        others = self._capacity.cores_of_others(command.run, command.pool)
+        count_max = command.count_max + int(others // max(command.cores, 1.0))
+        wanted = min(max(fit, not command.pool), count_max)
         own = [
             known
             for known in self._runners.values()

@@ -6,15 +6,24 @@ The client writes it before it submits the run, so that whoever leads, now or af
 by what was asked and not by a file that may have changed since.
 """
 
+from typing import Final
+
 from pydantic import BaseModel, ConfigDict
 
+from rayorch.errors import PoolsError
 from rayorch.plan.pool_files import read_pools
-from rayorch.plan.pools import PoolsSpec
+from rayorch.plan.pools import PoolsSpec, grows
 from rayorch.spec.objective import Budget, Objective
+
+SLOTS_MAX: Final = 64
+"""More than these, a plan may well use; but every task of too many costs a little."""
 
 
 class Asked(BaseModel):
-    """What a run is to keep to. `file` is where the pools were read, as it was typed."""
+    """What a run is to keep to. `file` is where the pools were read, as it was typed.
+
+    `autoscale` says that machines of those pools may be asked for, beside those that are there.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,11 +31,18 @@ class Asked(BaseModel):
     file: str = ""
     objective: Objective | None = None
     budget_usd: float | None = None
+    autoscale: bool = False
 
     @property
     def is_anything(self) -> bool:
         """Whether there is something to keep to."""
         return self.pools is not None or self.objective is not None
+
+    @property
+    def slots_to_come(self) -> int:
+        """How many slots a plan is cut for when machines may be asked for: enough for a choice."""
+        pools = self.pools.pools if self.pools is not None else []
+        return int(min(sum(pool.max_nodes * pool.vcpu for pool in pools if grows(pool)), SLOTS_MAX))
 
     def objective_on(self, pools: PoolsSpec) -> tuple[Objective | None, tuple[str, ...]]:
         """Return what can be asked of some pools, and what cannot."""
@@ -35,11 +51,17 @@ class Asked(BaseModel):
         return self.objective, ()
 
 
-def asked_for(objective: Objective | None, pools: str | PoolsSpec | None) -> Asked:
+def asked_for(
+    objective: Objective | None, pools: str | PoolsSpec | None, *, autoscale: bool = False
+) -> Asked:
     """Return what a run is to keep to, its pools read from a file if one is named.
 
-    Raises: PoolsError.
+    Raises: PoolsError, when machines may be asked for and none are described, too.
     """
+    if autoscale and pools is None:
+        problem = "machines can be asked for of pools that are described: name a file of them"
+        raise PoolsError(problem, "", "pools", "")
     if isinstance(pools, str):
-        return Asked(pools=read_pools(pools), file=pools, objective=objective)
-    return Asked(pools=pools, objective=objective)
+        read = read_pools(pools)
+        return Asked(pools=read, file=pools, objective=objective, autoscale=autoscale)
+    return Asked(pools=pools, objective=objective, autoscale=autoscale)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 import placement
-from placement import InfeasibleError, Layout, Problem, TaskClass, tables_of
+from placement import Held, InfeasibleError, Layout, Problem, TaskClass, tables_of
 from placement.confirm import forecast_of
 from placement.greedy import work_s
 from placement.plan import Forecast as PlanForecast
@@ -51,6 +51,8 @@ class Task:
 
     `done` are tasks that are committed already, `notes` what is to be told of how it was asked,
     `prices` what the ledger charges: that of the pools as they were described.
+    `elastic` has the machines that each pool has now, of those that more can be asked of; None:
+    there are no others than those that are there.
     """
 
     run: RunId
@@ -62,6 +64,15 @@ class Task:
     notes: tuple[str, ...] = ()
     done: Sequence[int] = ()
     prices: tuple[PoolPrice, ...] = ()
+    elastic: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """So many machines were there `since_s`, and more had been asked for."""
+
+    since_s: float
+    nodes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +81,9 @@ class Standing:
 
     `classes` are all classes of the run, as it was first cut: tasks are numbered by them. `done`
     counts, by class, what was committed when `problem` was made; `problem` holds the rest. `ran`
-    are the pools that had runners, `out` those that are left alone, and until when.
+    are the pools that had runners, `out` those that are left alone, and until when. `elastic` are
+    the pools that more machines can be asked of, `awaited` those that were and have not come, and
+    `stuck` the pools that are taken as they are until some time, because none came.
     """
 
     run: RunId
@@ -91,6 +104,9 @@ class Standing:
     out: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     prices: tuple[PoolPrice, ...] = ()
+    elastic: frozenset[str] = frozenset()
+    awaited: Mapping[str, Awaited] = field(default_factory=dict)
+    stuck: Mapping[str, float] = field(default_factory=dict)
     is_searched: bool = False  # by the solver: before that, it is what greedy gave
 
 
@@ -106,7 +122,13 @@ def first(task: Task, now_s: float, revision: int = 1) -> tuple[Standing, placem
         done[name] = done.get(name, 0) + 1
     at_s = max(0.0, now_s - task.submitted_s)
     begun, notes = kept_to(whole, at_s)
-    problem = placement.remaining(begun, placement.Observed(now_s=at_s, done=done)) or begun
+    held = tuple(
+        Held(pool=pool, count=count, up_s=at_s, ready_s=at_s)
+        for pool, count in (task.elastic or {}).items()
+        if count
+    )
+    seen = placement.Observed(now_s=at_s, done=done, held=held)
+    problem = placement.remaining(begun, seen) or begun
     try:
         plan = placement.solve(problem, time_limit_s=0.0)
     except InfeasibleError as error:
@@ -129,6 +151,7 @@ def first(task: Task, now_s: float, revision: int = 1) -> tuple[Standing, placem
         placed={},
         notes=(*task.notes, *notes),
         prices=task.prices or prices_of(task.pools),
+        elastic=frozenset(task.elastic or ()),
     )
     return replace(standing, placed=_placed(standing)), plan
 
@@ -243,7 +266,26 @@ def _placed(standing: Standing) -> dict[str, ClassPlacement]:
 
 
 def _runners(standing: Standing) -> tuple[RunnersWanted, ...]:
-    """Return when how many runners of each pool are wanted: more at each request, never fewer.
+    """Return when how many runners of each pool are wanted."""
+    per_node = {p.name: runners_a_node(p.vcpu, standing.cores) for p in standing.problem.pools}
+    return tuple(
+        RunnersWanted(
+            pool=pool,
+            at_s=standing.submitted_s + at_s,
+            count=nodes * per_node[pool],
+            nodes=nodes if pool in standing.elastic else 0,
+        )
+        for pool, at_s, nodes in _requests(standing)
+    )
+
+
+def asked_nodes(standing: Standing, now_s: float) -> dict[str, int]:
+    """Return how many machines of each pool a placement has asked for by now."""
+    return {pool: nodes for pool, at_s, nodes in _requests(standing) if at_s <= now_s}
+
+
+def _requests(standing: Standing) -> list[tuple[str, float, int]]:
+    """Return when how many machines of each pool are wanted: more at each request, never fewer.
 
     Nodes go when nothing is left for them, and that is seen as it happens, not planned.
     """
@@ -251,16 +293,14 @@ def _runners(standing: Standing) -> tuple[RunnersWanted, ...]:
     now_s = problem.now_s
     later = {fleet.at_s for fleet in layout.fleets if fleet.at_s is not None}
     times = [now_s, *sorted(at_s for at_s in later if at_s > now_s)]
-    vcpu = {pool.name: pool.vcpu for pool in problem.pools}
     known: dict[str, int] = {}
-    steps = []
+    requests = []
     for at_s in times:
         for pool, nodes in placement.nodes_wanted(problem, layout, at_s).items():
-            count = nodes * runners_a_node(vcpu[pool], standing.cores)
-            if count > known.get(pool, 0):
-                known[pool] = count
-                steps.append(RunnersWanted(pool, standing.submitted_s + at_s, count))
-    return tuple(steps)
+            if nodes > known.get(pool, 0):
+                known[pool] = nodes
+                requests.append((pool, at_s, nodes))
+    return requests
 
 
 def prices_of(pools: PoolsSpec) -> tuple[PoolPrice, ...]:

@@ -221,16 +221,30 @@ def pools_there(there: Mapping[str, int], cores_least: float = 1.0) -> PoolsSpec
     )
 
 
+def grows(pool: PoolSpec) -> bool:
+    """Say whether machines of a pool may be asked for. No transform asks for a GPU yet."""
+    return not pool.gpus
+
+
 def usable_pools(
-    pools: PoolsSpec, there: Mapping[str, int], file: str
+    pools: PoolsSpec, there: Mapping[str, int], file: str, *, autoscale: bool = False
 ) -> tuple[PoolsSpec, tuple[str, ...]]:
     """Return those pools of a file that an executor has, and the names of the others.
 
     Their machines run already: they take no start-up, no more can be had than there are, and
-    a run is charged what it uses of them, as the ledger does, and no least time.
-    Raises: PoolsError, naming both lists, when no pool of the file is there.
+    a run is charged what it uses of them, as the ledger does, and no least time. With `autoscale`,
+    a pool is as the file says, whether there are machines of it or not.
+    Raises: PoolsError, naming both lists, when no pool of the file can be used.
     """
-    own = [_as_there(pool, there[pool.name]) for pool in pools.pools if there.get(pool.name)]
+    own = []
+    for pool in pools.pools:
+        if autoscale and grows(pool):
+            own.append(pool)
+        elif there.get(pool.name):
+            own.append(_as_there(pool, there[pool.name]))
+    if not own and autoscale:
+        problem = "no pool can be asked for: all have GPUs, and no transform asks for one"
+        raise PoolsError(problem, file, "", "")
     if not own:
         named, found = (
             ", ".join(sorted(names)) for names in ({p.name for p in pools.pools}, there)
@@ -239,11 +253,17 @@ def usable_pools(
         raise PoolsError(problem, file, "", "")
     # Without it, data lies where the first pool is; that one may not be among those that are left.
     kept = pools.model_copy(update={"pools": own, "data_location": pools.source})
-    return kept, tuple(pool.name for pool in pools.pools if not there.get(pool.name))
+    used = {pool.name for pool in own}
+    return kept, tuple(pool.name for pool in pools.pools if pool.name not in used)
+
+
+def nodes_of(slots: int, vcpu: float) -> int:
+    """Return how many machines have so many one-core slots."""
+    return int(slots // vcpu)
 
 
 def _as_there(pool: PoolSpec, slots: int) -> PoolSpec:
-    nodes = int(slots // pool.vcpu)
+    nodes = nodes_of(slots, pool.vcpu)
     changes: dict[str, object] = {
         "provision_s": 0.0,
         "boot_s": 0.0,

@@ -11,10 +11,17 @@ from typing import Final
 import placement
 from placement import Held, Problem, Running
 from rayorch.core.placed import ClassSeen, Observed
-from rayorch.plan.placing import Standing, kept_to, runners_a_node
+from rayorch.plan.placing import Awaited, Standing, asked_nodes, kept_to, runners_a_node
+from rayorch.plan.pools import PoolSpec, nodes_of
 
 OUT_S: Final = 30.0
 """How long a pool that lost all of its runners is left alone."""
+STUCK_S: Final = 600.0
+"""How long nothing is asked of a pool that did not come; of spot its outage, if that is longer."""
+PATIENCE: Final = 2.0
+PATIENCE_S_MIN: Final = 30.0
+"""Times the start-up that a pool is said to take, and what comes on top: the autoscaler looks every
+few seconds, and a start-up is a mean."""
 START_S_MAX: Final = 60.0
 """Runners that were asked for less than this ago are on their way, and count as there."""
 
@@ -29,15 +36,21 @@ def look(
     """
     now_s = max(observed.at_s - observed.submitted_s, standing.problem.now_s)
     standing = _lost_noted(standing, observed, now_s)
-    limits = _limits(standing, there)
-    seen = _seen(standing, observed, now_s, limits)
-    standing = replace(standing, up_s={held.pool: held.up_s for held in seen.held})
+    nodes = _nodes_there(standing, there)
+    given_up = standing.stuck
+    standing, late = awaited(standing, nodes, now_s)
+    limits = _limits(standing, nodes)
+    seen = _seen(standing, observed, now_s, limits, nodes)
+    # Those that are there come before those that are to come.
+    up_s = {held.pool: held.up_s for held in reversed(seen.held)}
+    standing = replace(standing, up_s=up_s)
     before, notes = kept_to(standing.problem, now_s)
-    reasons = [
-        *notes,
-        *placement.reasons_to_replan(before, seen, standing.layout, promised=standing.hit),
-    ]
-    reasons += _came_and_went(standing, limits)
+    news = [*placement.reasons_to_replan(before, seen, standing.layout, promised=standing.hit)]
+    news += _came_and_went(standing, limits)
+    # What of a pool can be had again, or not any more, is neither back nor gone.
+    told = standing.stuck.keys() ^ given_up.keys()
+    again = [f"pool {pool} is asked again" for pool in sorted(given_up.keys() - standing.stuck)]
+    reasons = [*notes, *late, *again, *(each for each in news if not _is_of(each, told))]
     after = placement.remaining(before, seen)
     if after is None:
         return (), None, standing
@@ -56,19 +69,42 @@ def _lost_noted(standing: Standing, observed: Observed, now_s: float) -> Standin
     return replace(standing, out=out, ran=ran - set(out))
 
 
-def _limits(standing: Standing, there: Mapping[str, int]) -> dict[str, int]:
+def _nodes_there(standing: Standing, there: Mapping[str, int]) -> dict[str, int]:
     """Return how many machines each pool has now."""
+    return {
+        pool.name: min(nodes_of(there.get(pool.name, 0), pool.vcpu), pool.max_nodes)
+        for pool in standing.pools.pools
+    }
+
+
+def _limits(standing: Standing, there: Mapping[str, int]) -> dict[str, int]:
+    """Return how many machines each pool can have: those it has, or more where they can be had."""
     nodes = {
-        pool.name: min(_nodes(there.get(pool.name, 0), pool.vcpu), pool.max_nodes)
+        pool.name: pool.max_nodes
+        if pool.name in standing.elastic and pool.name not in standing.stuck
+        else there[pool.name]
         for pool in standing.pools.pools
     }
     left = {name: 0 if name in standing.out else count for name, count in nodes.items()}
-    # To leave all of them alone would be to wait.
-    return left if any(left.values()) else nodes
+    if any(left.values()):
+        return left
+    # To leave all of them alone would be to wait; where nothing comes of any, it is to wait.
+    return (
+        nodes
+        if any(nodes.values())
+        else {
+            pool.name: pool.max_nodes if pool.name in standing.elastic else 0
+            for pool in standing.pools.pools
+        }
+    )
 
 
 def _seen(
-    standing: Standing, observed: Observed, now_s: float, limits: Mapping[str, int]
+    standing: Standing,
+    observed: Observed,
+    now_s: float,
+    limits: Mapping[str, int],
+    there: Mapping[str, int],
 ) -> placement.Observed:
     """Say what the core saw in the words of placement: of the classes that the problem has."""
     left = {cls.name: cls.count for cls in standing.problem.classes}
@@ -80,7 +116,7 @@ def _seen(
     open_tasks = {each.name: left[each.name] - done[each.name] for each in known}
     timed = {each.name: each for each in known if each.timed and each.took > 0.0}
     down = [name for name, nodes in limits.items() if not nodes]
-    held = _held(standing, observed, now_s, limits)
+    held = _held(standing, observed, now_s, limits, there)
     return placement.Observed(
         now_s=now_s,
         done=done,
@@ -94,20 +130,36 @@ def _seen(
 
 
 def _held(
-    standing: Standing, observed: Observed, now_s: float, limits: Mapping[str, int]
+    standing: Standing,
+    observed: Observed,
+    now_s: float,
+    limits: Mapping[str, int],
+    there: Mapping[str, int],
 ) -> tuple[Held, ...]:
+    """Return the machines that work for the run, and those that were asked for and are to come."""
     runners = dict(observed.runners)
     coming: Mapping[str, int] = {}
     if now_s - standing.problem.now_s < START_S_MAX:
         coming = placement.nodes_wanted(standing.problem, standing.layout, now_s)
+    wanted = asked_nodes(standing, now_s) if standing.elastic else {}
     held = []
     for pool in standing.pools.pools:
         nodes = math.ceil(runners.get(pool.name, 0) / runners_a_node(pool.vcpu, standing.cores))
-        nodes = max(nodes, coming.get(pool.name, 0))
+        asked = wanted.get(pool.name, 0)
+        if pool.name in standing.elastic:
+            nodes = max(nodes, min(asked, there[pool.name]))
+        else:
+            nodes = max(nodes, coming.get(pool.name, 0))
         nodes = min(nodes, limits[pool.name])
         if nodes:
             up_s = standing.up_s.get(pool.name, now_s)
             held.append(Held(pool=pool.name, count=nodes, up_s=up_s, ready_s=now_s))
+        missing = min(asked, limits[pool.name]) - nodes
+        if missing > 0 and pool.name in standing.elastic:
+            since = standing.awaited.get(pool.name, Awaited(now_s, nodes)).since_s
+            up_s = max(now_s, since + pool.provision_s)
+            ready_s = up_s + pool.boot_s
+            held.append(Held(pool=pool.name, count=missing, up_s=up_s, ready_s=ready_s))
     return tuple(held)
 
 
@@ -146,5 +198,41 @@ def _came_and_went(standing: Standing, limits: Mapping[str, int]) -> list[str]:
     return found
 
 
-def _nodes(slots: int, vcpu: float) -> int:
-    return int(slots // vcpu)
+def awaited(
+    standing: Standing, there: Mapping[str, int], now_s: float
+) -> tuple[Standing, tuple[str, ...]]:
+    """Note which machines have been asked for and are not there, and of which none comes in time.
+
+    Such a pool is taken as it is for a while: the run is planned on others meanwhile.
+    """
+    if not standing.elastic:
+        return standing, ()
+    wanted = asked_nodes(standing, now_s)
+    stuck = {pool: until_s for pool, until_s in standing.stuck.items() if until_s > now_s}
+    waits, late = {}, []
+    for pool in standing.pools.pools:
+        name = pool.name
+        if name not in standing.elastic or name in stuck or wanted.get(name, 0) <= there[name]:
+            continue
+        before = standing.awaited.get(name)
+        if before is None or there[name] > before.nodes:
+            before = Awaited(now_s, there[name])
+        waited_s, patience_s = now_s - before.since_s, patience_of(pool)
+        if waited_s <= patience_s:
+            waits[name] = before
+            continue
+        stuck[name] = now_s + (STUCK_S if pool.spot is None else max(STUCK_S, pool.spot.outage_s))
+        late.append(
+            f"pool {name} cannot be had: {there[name]} of {wanted[name]} nodes are there, "
+            f"and none came in {waited_s:.0f} s (expected {pool.provision_s + pool.boot_s:.0f} s)"
+        )
+    return replace(standing, awaited=waits, stuck=stuck), tuple(late)
+
+
+def patience_of(pool: PoolSpec) -> float:
+    """Return how long to wait for a machine that was asked for before it is given up."""
+    return PATIENCE * (pool.provision_s + pool.boot_s) + PATIENCE_S_MIN
+
+
+def _is_of(news: str, pools: Collection[str]) -> bool:
+    return any(news.startswith(f"pool {pool} ") for pool in pools)

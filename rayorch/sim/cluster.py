@@ -5,6 +5,7 @@ from functools import partial
 from typing import Final
 
 from rayorch.core.commands import (
+    AskNodes,
     Command,
     CutTask,
     EnsureRunners,
@@ -42,13 +43,15 @@ class SimCluster:
 
     # --- what a control actor asks for -----------------------------------------------------------
 
-    def execute(self, command: Command) -> None:
+    def execute(self, command: Command) -> None:  # noqa: C901 - one case a command.
         """Begin to carry out a command about runners."""
         match command:
             case EnsureRunners():
                 for pool in self._world.config.pools:
                     if command.pool in {"", pool.name}:
                         self._ensure(pool, command)
+            case AskNodes():
+                pass  # Its machines are as many as they are.
             case SendLeases():
                 self._tell(command.runner, lambda runner: runner.enqueue(command.leases))
             case RevokeLeases():

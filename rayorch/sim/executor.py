@@ -9,6 +9,7 @@ from typing import Protocol
 
 from connectors.stores.memory import MemoryStore
 from rayorch.core.commands import (
+    AskNodes,
     CutTask,
     EnsureRunners,
     FindRunners,
@@ -51,6 +52,10 @@ class SimExecutor:
         """How many runners of one core fit in each pool."""
         return {pool.name: pool.runners * max(1, int(pool.cores)) for pool in self._pools}
 
+    def why_fixed(self) -> str:
+        """Return why there are no other machines."""
+        return "the simulated cluster is of a fixed size"
+
     def attach(self, host: Listener) -> None:
         """Meet the host; tell it of runners that live already."""
         ear = _Ear(self.world, host)
@@ -59,7 +64,13 @@ class SimExecutor:
 
     def start(
         self,
-        command: EnsureRunners | SendLeases | RevokeLeases | CutTask | KillRunner | FindRunners,
+        command: EnsureRunners
+        | AskNodes
+        | SendLeases
+        | RevokeLeases
+        | CutTask
+        | KillRunner
+        | FindRunners,
     ) -> None:
         """Begin to carry out a command."""
         self.world.cluster.execute(command)

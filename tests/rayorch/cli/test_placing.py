@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from rayorch.cli.options import Exit
 from tests.rayorch.cli.conftest import PIPELINE, Shell
 
 POOLS = """
@@ -168,3 +169,17 @@ def test_a_picture_is_drawn(shell: Shell, pools: str, name: str, begins: bytes) 
 
     assert said.code == 0
     assert (shell.folder / name).read_bytes().startswith(begins)
+
+
+def test_machines_can_only_be_asked_for_of_pools_that_are_described(shell: Shell) -> None:
+    said = shell("run", "nightly.py", "--autoscale")
+
+    assert said.code == Exit.USAGE
+    assert "pools that are described: --pools cluster.yaml" in said.err
+
+
+def test_there_are_no_more_threads_to_be_asked_for(shell: Shell, pools: str) -> None:
+    said = shell("run", "nightly.py", "--executor", "in-process", "--pools", pools, "--autoscale")
+
+    assert said.code != Exit.OK
+    assert "no machines can be asked for: this run is executed by threads" in said.err

@@ -16,6 +16,7 @@ from connectors.store import Created, Store
 from connectors.stores.memory import MemoryStore
 from rayorch.clock import Clock, SystemClock
 from rayorch.core.commands import (
+    AskNodes,
     CutTask,
     EnsureRunners,
     FindRunners,
@@ -91,6 +92,9 @@ class ScriptedExecutor:
         self._host: HostPort | None = None
         self._joined: set[RunnerId] = set()
 
+    def why_fixed(self) -> str:
+        return "what is scripted does not grow"
+
     def attach(self, host: HostPort) -> None:
         self._host = host
 
@@ -103,6 +107,8 @@ class ScriptedExecutor:
                 self.leases.extend(leases)
                 if self.ends_at_once:
                     self._offer([self.finished(lease) for lease in leases])
+            case AskNodes():
+                pass  # It does not grow.
             case CutTask():
                 pass  # What it runs cannot be cut.
             case RevokeLeases(runner=runner, leases=leases):
