@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rayorch.errors import RayorchError, SpecError
     from rayorch.params import param
     from rayorch.relational import SortKey
+    from rayorch.remote import attach, submit
     from rayorch.spec import Budget, Deadline, RetryPolicy, Weighted
 
 __all__ = [
@@ -22,9 +23,11 @@ __all__ = [
     "SortKey",
     "SpecError",
     "Weighted",
+    "attach",
     "param",
     "read",
     "run",
+    "submit",
 ]
 
 _HOLDERS = {
@@ -33,6 +36,7 @@ _HOLDERS = {
     "rayorch.errors": ("RayorchError", "SpecError"),
     "rayorch.params": ("param",),
     "rayorch.relational": ("SortKey",),
+    "rayorch.remote": ("attach", "submit"),
     "rayorch.spec": ("Budget", "Deadline", "RetryPolicy", "Weighted"),
 }
 

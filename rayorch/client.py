@@ -18,7 +18,7 @@ import msgspec
 from rayorch.clock import Clock, SystemClock
 from rayorch.compiling import Compilable, compile_program, pipeline_version, submission
 from rayorch.core.facts import Fact, RunResumed, RunStopRequested
-from rayorch.errors import ResumeError, RunFailedError
+from rayorch.errors import ResumeError, RunFailedError, UnknownRunError
 from rayorch.home import Home, open_home
 from rayorch.host.local import News, local_host
 from rayorch.host.ray_cluster import set_environment
@@ -30,11 +30,12 @@ from rayorch.program import Program, dump_program, load_program
 from rayorch.resuming import check_same_plan
 from rayorch.settings import Settings, load_settings
 from rayorch.spec import PipelineSpec, Standing
+from rayorch.submit_errors import SubmitError
+from rayorch.wanted import asked_of
 
 if TYPE_CHECKING:
     from rayorch.plan.asking import Asked
     from rayorch.plan.pools import PoolsSpec
-    from rayorch.spec.objective import Objective
 
 POLL_S: Final = 0.1
 SWEEP_S_MAX: Final = 3.0
@@ -127,18 +128,23 @@ def connection(home: str | None = None, executor: str | None = None) -> Connecti
     return Connection(open_home(settings.home), SystemClock(), settings)
 
 
-def open_control(at: Connection, *, slots: int | None = None, takeover: bool = False) -> Control:
-    """Find or start a control host.
+def open_control(
+    at: Connection, *, slots: int | None = None, takeover: bool = False, serves: bool = False
+) -> Control:
+    """Find or start a control host; one that `serves` outlives this process.
 
-    Raises: ClusterError, HomeBusyError, JournalDamagedError, StoreError.
+    Raises: ClusterError, HomeBusyError, JournalDamagedError, StoreError, SubmitError.
     """
     if at.settings.executor == "in-process":
+        if serves:
+            why = "a run in this process ends with it: it cannot be left alone"
+            raise SubmitError(why, "", "leave --executor and RAYORCH_EXECUTOR out: run it on Ray")
         return LocalControl(at.home, at.clock, slots or usable_cores(), takeover=takeover)
     # Ray reads its settings when it is imported, and it takes a second: only who uses it pays.
-    set_environment()
+    set_environment(at.settings.ray_address)
     from rayorch.host.ray_control import RayControl  # noqa: PLC0415
 
-    return RayControl(at.home.url, at.settings.ray_address, slots, takeover=takeover)
+    return RayControl(at.home.url, at.settings.ray_address, slots, takeover=takeover, serves=serves)
 
 
 def usable_cores() -> int:
@@ -156,18 +162,23 @@ def submit_run(
     *,
     asked: "Asked | None" = None,
     standing: Standing | None = None,
+    run: RunId | None = None,
     **origin: str,
 ) -> RunId:
     """Begin a run and return its id. `origin` (file, name) is kept for `resume`.
 
+    `run` is the id that it is to have: asked for twice, the second is refused.
     `asked` says which pools it may use and what it is to keep to, `standing` whose it is and how
     urgent; else the pipeline does.
-    Raises: SpecError, StoreError.
+    Raises: SpecError, SubmitError, StoreError.
     """
     spec = pipeline.spec()
     program = compile_program(pipeline)
     version = pipeline_version(spec, program)
-    run = run_id(spec.name, at.clock, new_nonce)
+    if run is None:
+        run = run_id(spec.name, at.clock, new_nonce)
+    else:
+        _check_new(at, control, run)
     _keep(at.home, run, spec, program, version, origin)
     if asked is None and spec.objective is not None:
         asked = asked_of(spec.objective)
@@ -177,22 +188,17 @@ def submit_run(
     return run
 
 
-def asked_of(
-    objective: "Objective | None",
-    pools: "str | PoolsSpec | None" = None,
-    *,
-    autoscale: bool = False,
-) -> "Asked | None":
-    """Return what a run is to keep to: pools, of a file or as they are, and an objective.
-
-    Raises: PoolsError.
-    """
-    if objective is None and pools is None and not autoscale:
-        return None
-    # What describes pools takes placement and YAML to import: who asks for nothing does without.
-    from rayorch.plan.asking import asked_for  # noqa: PLC0415
-
-    return asked_for(objective, pools, autoscale=autoscale)
+def _check_new(at: Connection, control: Control, run: RunId) -> None:
+    """Refuse an id that a run of the home has, before anything of that run is written over."""
+    try:
+        view = control.view(run)
+    except UnknownRunError:
+        return
+    raise SubmitError(
+        "this home has a run of this id already",
+        f"run={run}, state={view.state}, home={at.home.url}",
+        f"`rayorch show {run}` says more; for another run, leave --id out or choose another",
+    )
 
 
 def run_id(pipeline: str, clock: Clock, nonce: Callable[[], str]) -> RunId:

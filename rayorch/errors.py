@@ -19,6 +19,8 @@ RayorchError
 ├── OutputsDisagreeError       fix     tasks of one output made columns that do not go together
 └── InvariantError             report  what must always hold does not
 
+What stands between a run and the cluster that it is handed to is in `submit_errors.py`.
+
 Every class has a remedy, on which code branches; people read the text. All fields are positional
 and go to `super().__init__`, or an error would not survive the pickling that Ray does.
 """
@@ -270,16 +272,15 @@ class ClusterError(RayorchError):
 
     remedy: ClassVar[Remedy] = "fix"
 
-    def __init__(self, address: str, why: str) -> None:
-        super().__init__(address, why)
+    def __init__(self, address: str, why: str, fix: str = "") -> None:
+        super().__init__(address, why, fix)
         self.address = address
         self.why = why
+        self.fix = fix or "unset RAY_ADDRESS for an embedded Ray, or `rayorch up` to keep one warm"
 
     def __str__(self) -> str:
-        return (
-            f"no Ray cluster answers. address={self.address}\n  {self.why}\n"
-            "  unset RAY_ADDRESS for an embedded Ray, or `rayorch up` to keep one warm"
-        )
+        fix = "".join(f"\n  {line}" for line in self.fix.splitlines())
+        return f"no Ray cluster answers. address={self.address}\n  {self.why}{fix}"
 
 
 class HomeBusyError(RayorchError):
@@ -294,9 +295,15 @@ class HomeBusyError(RayorchError):
         self.run = run
 
     def __str__(self) -> str:
+        named = f"home={self.home}, leader={self.leader}"
+        if not self.run:
+            return (
+                f"another control actor leads this home and serves clients. {named}\n"
+                "  `rayorch submit` hands it a run; or use another --home, end it with "
+                "`rayorch down --home`, or take over with --takeover (it then stops)"
+            )
         return (
-            f"another control actor is at work on this home. home={self.home}, "
-            f"leader={self.leader}, run={self.run}\n"
+            f"another control actor is at work on this home. {named}, run={self.run}\n"
             "  wait for it, use another --home, or take over with --takeover (it then stops)"
         )
 

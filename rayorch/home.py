@@ -6,6 +6,7 @@ journal/mark.json        how far the log is known to go
 journal/aside/…          what a repair replaced
 estimates/<stage>.json   what was measured of a stage's attempts, by the content of the stage
 requests/<time>-<id>     what a client without a control actor at hand asks for
+refused/<time>-<id>      why that was no request, until its client has read it
 runs/<run>/spec.json       what the author wrote
 runs/<run>/program-<version>.pkl   the compiled pipeline that runners load
 runs/<run>/plan.msgpack    discoveries and splits, as the planner cut them
@@ -34,6 +35,7 @@ from rayorch.ids import RunId
 
 RUNS: Final = "runs/"
 REQUESTS: Final = "requests/"
+REFUSED: Final = "refused/"
 ESTIMATES: Final = "estimates/"
 EXCHANGE: Final = "exchange/"
 ASKED: Final = "pools"

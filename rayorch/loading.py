@@ -33,7 +33,7 @@ def load_pipeline(
     Raises: PipelineFileError, when the file cannot be loaded or holds no such pipeline; SpecError,
     when the pipeline in it is refused.
     """
-    path, name = _parted(path, name)
+    path, name = parted(path, name)
     file = _existing(path)
     with param_scope(params or {}) as scope:
         module = _executed(file)
@@ -42,7 +42,8 @@ def load_pipeline(
     return pipeline
 
 
-def _parted(path: str, name: str | None) -> tuple[str, str | None]:
+def parted(path: str, name: str | None = None) -> tuple[str, str | None]:
+    """Return the file and the name that FILE:NAME means."""
     if name is None and not Path(path).exists() and ":" in path:
         path, _, name = path.rpartition(":")
     return path, name

@@ -16,6 +16,8 @@ from connectors.formats.registry import FORMATS
 from rayorch.api import Dataset
 from rayorch.cli.commands import COMMANDS, RAYORCH
 from rayorch.cli.options import Exit
+from rayorch.client import LocalControl, connection
+from rayorch.host.leader import read_leader
 from rayorch.plan.labels import (
     MARKET_LABEL,
     NUMBERS,
@@ -24,6 +26,7 @@ from rayorch.plan.labels import (
     TYPE_LABEL,
     ZONE_LABEL,
 )
+from tests.rayorch.cli.conftest import PatientClock
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -84,7 +87,7 @@ def test_the_pipeline_runs_as_a_program_and_takes_ten_lines(lake: Path) -> None:
 
 
 def test_the_test_of_the_pipeline_passes() -> None:
-    pipeline, test, _ = blocks("python")
+    pipeline, test, *_ = blocks("python")
 
     exec(compile(pipeline + test, "README.md", "exec"), {"__name__": "readme"})  # noqa: S102
 
@@ -105,6 +108,26 @@ def test_the_operators_do_what_they_are_shown_for(lake: Path) -> None:
     ]
 
 
+def test_a_run_from_outside_goes_as_it_is_shown(
+    lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rayorch.client.SystemClock", PatientClock)
+    at = connection()
+    control = LocalControl(at.home, at.clock, 1)
+    control._host.serve()
+    while read_leader(at.home) is None:
+        at.clock.sleep(0.01)
+    found: dict[str, Any] = {"__name__": "readme"}
+    pipeline, *_, outside = blocks("python")
+
+    exec(compile(pipeline + outside, "README.md", "exec"), found)  # noqa: S102
+    control.close()
+
+    assert found["report"].state == found["state"] == "succeeded"
+    assert found["printed"]
+    assert returns(lake) == RETURNS
+
+
 def test_the_operators_of_the_table_are_those_that_there_are() -> None:
     named = re.findall(r"^\| `(\w+)` \| ", README.partition("## Group")[2], re.MULTILINE)
 
@@ -115,8 +138,12 @@ def test_the_operators_of_the_table_are_those_that_there_are() -> None:
 
 @pytest.mark.timeout(400)
 def test_the_commands_do_what_they_are_shown_for(lake: Path) -> None:
-    """Each in turn, on one home. What is over cannot be resumed, and that is said."""
-    shown = [command[1:] for command in commands() if command[0] == "rayorch"]
+    """Each in turn, on one home. What is over cannot be resumed, and that is said.
+
+    Those that need a cluster are in tests/cluster/test_submit.py.
+    """
+    ours = [command[1:] for command in commands() if command[0] == "rayorch"]
+    shown = [arguments for arguments in ours if arguments[0] != "submit"]
     codes = {}
     for arguments in shown:
         done = subprocess.run(

@@ -8,10 +8,13 @@ from rayorch.cli.lazy import ExamplesGroup, LazyCommand
 from rayorch.cli.parameters import (
     BUDGET,
     BY,
+    CLUSTER,
     DEADLINE,
     EXECUTOR,
     HOME,
+    ID,
     JSON,
+    NO_WAIT,
     POOLS,
     PRICES,
     PRIORITY,
@@ -22,20 +25,12 @@ from rayorch.cli.parameters import (
     TAKEOVER,
     TENANT,
     WHERE,
+    file_argument,
+    mended_argument,
+    run_argument,
 )
-
-
-def _run_argument() -> click.Argument:
-    return click.Argument(["run"], metavar="RUN")
-
-
-def _file_argument() -> click.Argument:
-    return click.Argument(["file"], metavar="FILE[:NAME]")
-
-
-def _mended_argument() -> click.Argument:
-    return click.Argument(["file"], metavar="[FILE[:NAME]]", required=False, default="")
-
+from rayorch.cli.simulate_command import SIMULATE
+from rayorch.cli.submit_command import SUBMIT
 
 # --- the commands, in the order in which people meet them ---------------------------------------
 
@@ -53,10 +48,11 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             ("rayorch run nightly.py --pools cluster.yaml --autoscale", "start what it needs"),
             ("rayorch run nightly.py --emulate cluster.yaml", "on its pools, made small, here"),
             ("rayorch run nightly.py --tenant finance --priority 10", "whose, and how urgent"),
+            ("rayorch run nightly.py --no-wait", "leave it to a warm Ray or a cluster; its id"),
             ("rayorch run nightly.py --json > report.json", "the report as a document"),
         ),
         params=[
-            _file_argument(),
+            file_argument(),
             *WHERE,
             TENANT,
             PRIORITY,
@@ -65,9 +61,12 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             EXECUTOR,
             SLOTS,
             TAKEOVER,
+            ID,
+            NO_WAIT,
             JSON,
         ],
     ),
+    SUBMIT,
     LazyCommand(
         "plan",
         work="rayorch.cli.planning:plan",
@@ -82,7 +81,7 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             ("rayorch plan nightly.py --json", "the same for programs"),
         ),
         params=[
-            _file_argument(),
+            file_argument(),
             DEADLINE,
             BUDGET,
             POOLS,
@@ -162,7 +161,7 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             ("rayorch show nightly-20261122", "by the beginning of its id, if only one has it"),
             ("rayorch show last --json", "the same for programs"),
         ),
-        params=[_run_argument(), HOME, JSON],
+        params=[run_argument(), HOME, JSON],
     ),
     LazyCommand(
         "explain",
@@ -173,7 +172,7 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             ("rayorch explain last 17", "the input of task 17, its attempts, what it committed"),
         ),
         params=[
-            _run_argument(),
+            run_argument(),
             click.Argument(["task"], metavar="[TASK]", type=click.IntRange(0), required=False),
             HOME,
             JSON,
@@ -213,7 +212,7 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             ("rayorch logs last --json", "JSON lines"),
         ),
         params=[
-            _run_argument(),
+            run_argument(),
             click.Option(
                 ["--task"], type=click.IntRange(0), metavar="N", help="Only lines of this task."
             ),
@@ -235,8 +234,8 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             ("rayorch resume last --pools pools.yaml", "after the file of pools was mended"),
         ),
         params=[
-            _run_argument(),
-            _mended_argument(),
+            run_argument(),
+            mended_argument(),
             *WHERE,
             SET,
             HOME,
@@ -254,7 +253,7 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             ("rayorch cancel last", "the newest run"),
             ("rayorch cancel nightly-20261122-031500-7f3a", "by its id"),
         ),
-        params=[_run_argument(), HOME, JSON],
+        params=[run_argument(), HOME, JSON],
     ),
     LazyCommand(
         "doctor",
@@ -303,71 +302,33 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             JSON,
         ],
     ),
-    LazyCommand(
-        "simulate",
-        work="rayorch.cli.simulating:simulate",
-        help="Run the real scheduler and journal on a simulated clock, cluster, network and store, "
-        "with faults that a seed decides. What it finds is printed with the command that shows it "
-        "again; the exit code is then 1.",
-        examples=(
-            ("rayorch simulate --seeds 1000", "a thousand small clusters, on all cores"),
-            ("rayorch simulate --first 83 --seeds 1", "one of them again"),
-            ("rayorch simulate --seeds 1 --nodes 1000 --tasks 100000", "a large one"),
-        ),
-        params=[
-            click.Option(
-                ["--seeds"],
-                type=click.IntRange(1, 10_000_000),
-                default=100,
-                show_default=True,
-                metavar="N",
-                help="How many.",
-            ),
-            click.Option(
-                ["--first"],
-                type=click.IntRange(0),
-                default=0,
-                show_default=True,
-                metavar="N",
-                help="The first of them.",
-            ),
-            click.Option(
-                ["--jobs"],
-                type=click.IntRange(1, 1024),
-                metavar="N",
-                help="Processes; else one for each core.",
-            ),
-            click.Option(
-                ["--nodes"],
-                type=click.IntRange(1, 100_000),
-                metavar="N",
-                help="Machines of the cluster, instead of a handful.",
-            ),
-            click.Option(
-                ["--tasks"],
-                type=click.IntRange(1, 10_000_000),
-                metavar="N",
-                help="Tasks in all, instead of some dozens.",
-            ),
-            JSON,
-        ],
-    ),
+    SIMULATE,
     LazyCommand(
         "up",
         work="rayorch.cli.cluster:up",
-        help="Keep a local Ray warm, so that each run starts at once.",
+        help="Keep a local Ray warm, so that each run starts at once; or start a control actor.\n\n"
+        "With --address, a control actor that serves the home is started on that cluster, and "
+        "stays there: `rayorch submit` and `rayorch.submit` hand it runs.",
         examples=(
             ("rayorch up", "with all cores of this machine"),
             ("rayorch up --slots 8", "with eight slots"),
+            ("rayorch up --address http://127.0.0.1:8265 --home s3://lake/_rayorch", "a cluster"),
+            (
+                "rayorch up --address 10.0.0.7:6379 --home s3://lake/_rayorch",
+                "from one of its nodes",
+            ),
         ),
-        params=[SLOTS, JSON],
+        params=[SLOTS, CLUSTER, HOME, TAKEOVER, JSON],
     ),
     LazyCommand(
         "down",
         work="rayorch.cli.cluster:down",
-        help="End the local Ray that `rayorch up` started.",
-        examples=(("rayorch down", "frees its memory; runs can be resumed"),),
-        params=[JSON],
+        help="End the local Ray that `rayorch up` started, or the control actor of a home.",
+        examples=(
+            ("rayorch down", "frees its memory; runs can be resumed"),
+            ("rayorch down --address http://127.0.0.1:8265 --home s3://lake/_rayorch", "a cluster"),
+        ),
+        params=[CLUSTER, HOME, JSON],
     ),
 )
 
@@ -382,6 +343,7 @@ RAYORCH: Final = ExamplesGroup(
 RAYORCH.examples = (
     ("rayorch run nightly.py", "run the pipeline in a file"),
     ("rayorch plan nightly.py", "what it would do; nothing is started"),
+    ("rayorch submit nightly.py --address http://127.0.0.1:8265", "run it on a cluster"),
     ("rayorch runs", "what ran, and how it ended"),
     ("rayorch explain last", "why it went as it did"),
     ("rayorch resume last", "go on where it stopped"),

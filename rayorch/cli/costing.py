@@ -11,10 +11,10 @@ from rayorch.cli.errors import OptionError
 from rayorch.cli.finding import find_run
 from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document, print_table
-from rayorch.cli.reading import HomeReader
 from rayorch.client import connection
 from rayorch.core.accounts import Accounts, day_of
 from rayorch.core.ledger import CORE_HOUR_S
+from rayorch.looking import HomeReader
 from rayorch.observe.bill import aligned
 from rayorch.observe.costs import NOBODY, CostRow, cost_rows, limited, nodes_usd, total_of
 from rayorch.observe.figures import bytes_text, usd_text

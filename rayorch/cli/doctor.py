@@ -29,7 +29,7 @@ from connectors.probe import probe_exclusive_create
 from connectors.store import Store, open_store
 from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document
-from rayorch.cli.reading import HomeReader, find_leader, metrics_text
+from rayorch.cli.reading import metrics_text
 from rayorch.client import Connection, connection, usable_cores
 from rayorch.core.run import ACTIVE
 from rayorch.errors import RayorchError
@@ -41,6 +41,7 @@ from rayorch.host.ray_cluster import (
     why_unreachable,
 )
 from rayorch.ids import new_nonce
+from rayorch.looking import HomeReader, find_leader
 from rayorch.observe.figures import bytes_text, counted
 
 Status = Literal["ok", "warn", "fail"]

@@ -5,8 +5,6 @@ RayorchError
 ├── NoRunsError         `last`, where there is none
 ├── NoPoolsError        neither a file that describes pools nor a cluster that has some
 ├── NoTaskError         a task number that the run does not have
-├── CancelError         a run that cannot be cancelled any more
-├── UnansweredError     a leader that does not take up a request
 ├── SetError            a `--set` that is no NAME=VALUE
 └── OptionError         a value that an option does not take
 """
@@ -80,39 +78,6 @@ class NoTaskError(RayorchError):
     def __str__(self) -> str:
         has = f"its tasks are 0 to {self.count - 1}" if self.count else "it has no plan yet"
         return f"no such task: {has}. run={self.run}, task={self.task}"
-
-
-class CancelError(RayorchError):
-    """A run cannot be cancelled any more."""
-
-    remedy: ClassVar[Remedy] = "fix"
-
-    def __init__(self, run: str, why: str, fix: str) -> None:
-        super().__init__(run, why, fix)
-        self.run = run
-        self.why = why
-        self.fix = fix
-
-    def __str__(self) -> str:
-        return f"run {self.run} is not cancelled: {self.why}\n  {self.fix}"
-
-
-class UnansweredError(RayorchError):
-    """The leader of a home has not taken up a request yet."""
-
-    remedy: ClassVar[Remedy] = "check"
-
-    def __init__(self, run: str, leader: str, waited_s: float) -> None:
-        super().__init__(run, leader, waited_s)
-        self.run = run
-        self.leader = leader
-        self.waited_s = waited_s
-
-    def __str__(self) -> str:
-        return (
-            f"the request is left under the home, and not obeyed within {self.waited_s:g} s. "
-            f"run={self.run}, leader={self.leader}"
-        )
 
 
 class SetError(RayorchError):

@@ -14,12 +14,13 @@ from rayorch.cli.followed import followed_document, followed_of, print_followed
 from rayorch.cli.looking import print_bill
 from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document, print_section
-from rayorch.cli.reading import HomeReader, read_deadline
+from rayorch.cli.reading import read_deadline
 from rayorch.cli.story_lines import story_lines
 from rayorch.client import Connection, connection
 from rayorch.core.run import Run
 from rayorch.core.story import story
 from rayorch.home import RunPlan, StagePlan, decode_split
+from rayorch.looking import HomeReader
 from rayorch.observe.figures import bytes_text, count_text, counted
 from rayorch.observe.outcome import outcome_of
 from rayorch.observe.report import report_data, report_of

@@ -13,7 +13,6 @@ from rayorch.cli.exchanges import find_plan, reduce_document, reduce_lines, side
 from rayorch.cli.followed import Followed, followed_of, why_unplaced
 from rayorch.cli.options import Options
 from rayorch.cli.printing import LABEL, print_document, print_section, print_table
-from rayorch.cli.reading import HomeReader
 from rayorch.cli.story_lines import story_lines
 from rayorch.client import Connection
 from rayorch.core.facts import AttemptFinished, Event
@@ -24,6 +23,7 @@ from rayorch.core.task import Task
 from rayorch.core.values import SinkResult
 from rayorch.home import RunPlan, decode_split
 from rayorch.ids import RunId, TaskId
+from rayorch.looking import HomeReader
 from rayorch.observe.figures import bytes_text, count_text, counted, seconds_text, usd_text
 from rayorch.observe.outcome import AttemptCost, attempts_of, class_of, outcome_of
 

@@ -1,8 +1,7 @@
 """`logs`: what happened in a run and what its functions printed, whoever writes it meanwhile."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import click
 import msgspec
@@ -10,16 +9,13 @@ import msgspec
 from rayorch.cli.finding import find_run
 from rayorch.cli.looking import is_led
 from rayorch.cli.options import Exit, Options
-from rayorch.cli.reading import HomeReader
 from rayorch.client import Connection, connection
 from rayorch.core.run import ACTIVE
 from rayorch.ids import RunId
-from rayorch.observe.logs import log_prefix
+from rayorch.looking import HomeReader, Line, LogTail
 
 LOOK_S: Final = 1.0
 """Writers put what they have about once a second."""
-
-Line = dict[str, Any]
 
 
 def logs(options: Options) -> int:
@@ -43,25 +39,6 @@ def logs(options: Options) -> int:
         of = "" if options.task is None else f" of task {options.task}"
         click.echo(f"the log of {run.id} has no lines{of}", err=True)
     return Exit.OK
-
-
-class LogTail:
-    """Reads each object of a run's log once."""
-
-    def __init__(self, at: Connection, run: RunId) -> None:
-        self._store = at.home.store
-        self._prefix = log_prefix(run)
-        self._seen: set[str] = set()
-
-    def news(self) -> Iterator[Line]:
-        """Yield the lines that are new, in the order of their time."""
-        lines: list[Line] = []
-        for info in self._store.list(self._prefix):
-            if info.key not in self._seen:
-                self._seen.add(info.key)
-                lines += map(msgspec.json.decode, self._store.get(info.key).splitlines())
-        # Stable: lines of one time stay in the order in which they were written.
-        yield from sorted(lines, key=lambda line: line["at_s"])
 
 
 def _goes_on(at: Connection, reader: HomeReader, run: RunId) -> bool:

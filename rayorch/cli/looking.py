@@ -8,9 +8,10 @@ from rayorch.cli.estimates import calibration_documents, calibration_lines
 from rayorch.cli.finding import commands_of, find_run, read_origin
 from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document, print_table
-from rayorch.cli.reading import find_leader, metrics_text, read_deadline
+from rayorch.cli.reading import metrics_text, read_deadline
 from rayorch.client import Connection, connection
 from rayorch.ids import DEFAULT_TENANT
+from rayorch.looking import find_leader
 from rayorch.observe.bill import bill_lines, bill_table
 from rayorch.observe.cost import RunCost
 from rayorch.observe.figures import count_text, counted, seconds_text, usd_text

@@ -55,6 +55,18 @@ class Options:
     repair: bool = False
     salvage: bool = False
     quick: bool = False
+    # Where a run goes, and how it gets there.
+    address: str | None = None
+    id: str | None = None
+    no_wait: bool = False
+    working_dir: str | None = None
+    exclude: tuple[str, ...] = ()
+    pip: tuple[str, ...] = ()
+    requirements: str | None = None
+    entry_label: tuple[str, ...] = ()
+    entry_cpus: float | None = None
+    entry_memory: str | None = None
+    start_within: str | None = None
 
     @property
     def is_placing(self) -> bool:

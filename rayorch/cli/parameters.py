@@ -1,4 +1,4 @@
-"""The options that several commands take, each said once."""
+"""The options and arguments that several commands take, each said once."""
 
 from typing import Final
 
@@ -104,3 +104,39 @@ ROWS: Final = click.Option(
     metavar="N",
     help="How many rows; the others are one.",
 )
+ID: Final = click.Option(
+    ["--id"],
+    metavar="RUN",
+    help="The run's id, else made of the pipeline's name and the time. Asked for twice, the "
+    "second is refused: a retry begins no second run.",
+)
+NO_WAIT: Final = click.Option(
+    ["--no-wait", "--detach"], is_flag=True, help="Return once the run is accepted; print its id."
+)
+ADDRESS: Final = click.Option(
+    ["--address"],
+    metavar="URL",
+    help="The cluster's dashboard, http://HOST:8265.",
+)
+
+
+CLUSTER: Final = click.Option(
+    ["--address"],
+    metavar="URL",
+    help="A cluster: its dashboard, http://HOST:8265, or from a node of it HOST:6379 or auto.",
+)
+
+
+def run_argument() -> click.Argument:
+    """Return the argument that names a run."""
+    return click.Argument(["run"], metavar="RUN")
+
+
+def file_argument() -> click.Argument:
+    """Return the argument that names a pipeline file."""
+    return click.Argument(["file"], metavar="FILE[:NAME]")
+
+
+def mended_argument() -> click.Argument:
+    """Return the argument that may name a mended pipeline file."""
+    return click.Argument(["file"], metavar="[FILE[:NAME]]", required=False, default="")

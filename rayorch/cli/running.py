@@ -27,6 +27,7 @@ from rayorch.client import (
     submit_run,
     watch,
 )
+from rayorch.host.intake import checked_run_id
 from rayorch.host.ray_cluster import set_environment
 from rayorch.ids import RunId
 from rayorch.observe.display import RunDisplay, auto_display
@@ -57,15 +58,18 @@ def run(options: Options) -> int:
         from rayorch.cli.wanting import asked_of  # noqa: PLC0415
 
         asked = asked_of(options, pipeline.spec().objective)
+    chosen = None if options.id is None else checked_run_id(options.id)
     at = connection(options.home, options.executor)
     commands = commands_of(options)
     display = auto_display(sys.stderr, commands, reports=not options.as_json)
 
     def begin(control: Control) -> RunId:
         return submit_run(
-            at, control, pipeline, asked=asked, standing=standing, **origin_of(options)
+            at, control, pipeline, asked=asked, standing=standing, run=chosen, **origin_of(options)
         )
 
+    if options.no_wait:
+        return _left_alone(at, options, begin)
     return _followed(at, options, display, commands, begin)
 
 
@@ -89,6 +93,18 @@ def resume(options: Options) -> int:
         return found.id
 
     return _followed(at, options, display, commands, begin)
+
+
+def _left_alone(at: Connection, options: Options, begin: Begin) -> int:
+    """Begin a run and leave it to a control actor that stays, and serves who asks for it."""
+    control = open_control(at, slots=options.slots, takeover=options.takeover, serves=True)
+    run = begin(control)
+    control.close()
+    if options.as_json:
+        print_document({"run": run, "home": at.home.url})
+    else:
+        click.echo(run)
+    return Exit.OK
 
 
 def _followed(

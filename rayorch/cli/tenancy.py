@@ -5,20 +5,21 @@ from typing import Final
 import click
 import msgspec
 
-from rayorch.cli.errors import OptionError, UnansweredError
+from rayorch.cli.errors import OptionError
 from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document, print_table
-from rayorch.cli.reading import HomeReader
 from rayorch.client import Connection, LocalControl, connection
 from rayorch.core.limit_facts import PolicyApplied
 from rayorch.core.policy import Policy
 from rayorch.errors import HomeBusyError
 from rayorch.host.requests import leave_request
 from rayorch.ids import RunId, new_nonce
+from rayorch.looking import HomeReader
 from rayorch.observe.figures import bytes_text, usd_text
 from rayorch.observe.tenants import TenantsView, tenants_of
 from rayorch.plan.yaml_files import loaded, text_of
 from rayorch.spec.tenants import TenantsSpec
+from rayorch.submit_errors import UnansweredError
 from rayorch.tenancy import policy_of
 
 ANSWER_S_MAX: Final = 10.0

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import sys
 from pathlib import Path
 
 
@@ -15,3 +16,8 @@ def library_code() -> str:
             digest.update(str(path.relative_to(here)).encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def python_version() -> str:
+    """Return the version of Python that pickled functions are good for, as "3.11"."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import logging
 import os
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -18,12 +19,14 @@ from connectors.errors import ConnectorError
 from rayorch.clock import SystemClock
 from rayorch.core.facts import Fact
 from rayorch.errors import RayorchError
-from rayorch.home import open_home
+from rayorch.home import Home, open_home
 from rayorch.host.estimating import EstimateKeeper
 from rayorch.host.host import ControlHost
+from rayorch.host.intake import client_facts, runner_facts
+from rayorch.host.leader import read_leader
 from rayorch.host.local import this_process
 from rayorch.host.ray_executor import CONTROL_PREFIX, RayExecutor
-from rayorch.host.runner_actor import FACTS, LINES
+from rayorch.host.runner_actor import LINES
 from rayorch.ids import RunId, RunnerId, new_nonce
 from rayorch.journal.log import Journal
 from rayorch.observe.logs import RunLogs
@@ -44,6 +47,8 @@ class ControlSpec(msgspec.Struct, frozen=True):
     code: str  # fingerprint of this library: another one's control actor is not ours to use
     metrics_port: int = 0
     takeover: bool = False
+    serves: bool = False  # clients that come by way of the home
+    packages: str = ""  # fingerprint of those that were installed for it; "": the cluster's
 
 
 class ControlInfo(msgspec.Struct, frozen=True):
@@ -95,6 +100,8 @@ class ControlActor:
         restarted = ray.get_runtime_context().was_current_actor_reconstructed
         self._refused: RayorchError | ConnectorError | None = None
         try:
+            if spec.serves or _served(home, spec.name):
+                self._host.serve()
             self._host.start(interrupts=not restarted, takeover=spec.takeover)
         except (RayorchError, ConnectorError) as error:
             # Raised from here, it would reach nobody but as a part of Ray's own text.
@@ -111,15 +118,16 @@ class ControlActor:
     async def offer(self, runner: RunnerId, facts: bytes) -> bool:
         """Take a runner's facts; return, once they are durable, whether it is still one of ours.
 
-        Raises: FencedError, when another control actor leads.
+        Raises: FencedError, when another control actor leads; RefusedRequestError.
         """
+        said = runner_facts(runner, runner_prefix(self._spec.home_url), facts)
         known = self._executor.heard(runner)
-        await self._settled(FACTS.decode(facts))
+        await self._settled(said)
         return known
 
     async def submit(self, facts: bytes) -> None:
-        """Take a client's facts; return once they are durable."""
-        await self._settled(FACTS.decode(facts))
+        """Take a client's facts; return once they are durable. Raises: RefusedRequestError."""
+        await self._settled(client_facts(facts))
 
     async def log(self, lines: bytes) -> None:
         """Take what users' functions printed."""
@@ -139,6 +147,10 @@ class ControlActor:
         """Give back the cores of our runners if no run of ours needs them."""
         self._host.release_idle()
 
+    async def serve(self) -> None:
+        """Serve clients that come by way of the home from now on."""
+        self._host.serve()
+
     async def stop(self) -> None:
         """Stop leading; the runs stay as they are."""
         await asyncio.to_thread(self._host.stop)
@@ -151,7 +163,7 @@ class ControlActor:
         if reason is not None:
             raise reason
 
-    async def _settled(self, facts: list[Fact]) -> None:
+    async def _settled(self, facts: Sequence[Fact]) -> None:
         self._check_leads()
         if not facts:
             return
@@ -163,6 +175,12 @@ class ControlActor:
 
         self._host.offer(facts, settle)
         await done
+
+
+def _served(home: Home, name: str) -> bool:
+    """Say whether the process before this one, of the same actor, had been told to serve."""
+    before = read_leader(home)
+    return before is not None and before.name == name and before.serves
 
 
 def _set(done: "asyncio.Future[None]", error: BaseException | None) -> None:

@@ -56,7 +56,7 @@ from rayorch.host.effects import Effects
 from rayorch.host.executor import Executor, RunnerCommand
 from rayorch.host.failing import error_info
 from rayorch.host.inbox import Inbox, Ticket
-from rayorch.host.leader import SIGN_S, Leader, check_free, sign, unsign
+from rayorch.host.leader import Leader, Signer, check_free
 from rayorch.host.requests import RequestBox
 from rayorch.ids import EventId, RunId, TaskId
 from rayorch.journal.log import Journal
@@ -117,8 +117,7 @@ class ControlHost:
         self._effects = Effects(home, executor, self.offer, self._clock)
         self._requests = RequestBox(home, self._clock)
         self._lock = threading.Lock()
-        self._leader = leader
-        self._signed_s = 0.0
+        self._signer = Signer(home, clock, journal, leader)
         self._idle_since_s = 0.0
         self._chores_due_s = 0.0
         self._splits: dict[RunId, KnownSplits] = {}
@@ -158,6 +157,11 @@ class ControlHost:
         self._idle_since_s = -IDLE_S_MAX
         self.offer([])
 
+    def serve(self) -> None:
+        """Serve clients that come by way of the home, also while no run is active."""
+        self._signer.leader = msgspec.structs.replace(self._signer.leader, serves=True)
+        self.offer([])
+
     @property
     def epoch(self) -> int:
         """The epoch under which this host leads."""
@@ -174,7 +178,7 @@ class ControlHost:
         Raises: HomeBusyError, JournalDamagedError, JournalStuckError.
         """
         if not takeover and interrupts:
-            check_free(self._home, self._leader, self._clock.now_s())
+            check_free(self._home, self._signer.leader, self._clock.now_s())
         self._journal.replay(self._machine.fold, self._machine.restore)
         epoch = self._journal.lead(self._machine.fold)
         self._clock.go_on_from(self._machine.at_s)
@@ -185,7 +189,7 @@ class ControlHost:
         self._executor.attach(self)
         self._execute(outstanding)
         # Before anybody can resume a run: a request to stop it was about what ran then.
-        self._apply(self._requests.take(active=self._is_active()))
+        self._apply(self._requested())
         self._thread = threading.Thread(target=self._loop, name="rayorch-control", daemon=True)
         self._thread.start()
 
@@ -199,7 +203,7 @@ class ControlHost:
         self._effects.close()
         self._executor.close()
         if self.stopped_by is None and self._thread is not None:
-            self._try_chore(self._unsign if self._signed_s else self._journal.mark)
+            self._try_chore(self._signer.take_away)
 
     def split_of(self, run: RunId, task: TaskId) -> bytes:
         """Return the encoded split of a task. Raises: StoreError, when the plan cannot be read."""
@@ -232,7 +236,7 @@ class ControlHost:
         batches = self._inbox.take(TICK_S)
         facts = [fact for some, _ in batches for fact in some]
         try:
-            facts.extend(self._requests.take(active=self._is_active()))
+            facts.extend(self._requested())
             self._apply(facts)
         except BaseException as error:  # Who waits must hear of it before this thread ends.
             for _, ticket in batches:
@@ -244,6 +248,9 @@ class ControlHost:
         if self._clock.monotonic_s() >= self._chores_due_s:
             self._try_chore(self._sign)
             self._try_chore(self._tidy)
+
+    def _requested(self) -> Sequence[Fact]:
+        return self._requests.take(active=self._is_active(), serves=self._signer.leader.serves)
 
     def _try_chore(self, chore: Callable[[], None]) -> None:
         """Do what no run depends on; a store that refuses it now, or lies, is asked again later."""
@@ -269,22 +276,8 @@ class ControlHost:
             self._journal.collect()
 
     def _sign(self) -> None:
-        """Say, while runs are active, that we are at work here."""
-        active = next((run.id for run in self._machine.runs.values() if run.state in ACTIVE), None)
-        now_s = self._clock.monotonic_s()
-        if active is not None and now_s - self._signed_s > SIGN_S:
-            # First: a leader that was superseded while it had nothing to append must not sign.
-            self._journal.check_lead()
-            self._journal.mark()
-            self._signed_s, at_s = now_s, self._clock.now_s()
-            sign(self._home, msgspec.structs.replace(self._leader, at_s=at_s, run=active))
-        elif active is None and self._signed_s:
-            self._unsign()
-
-    def _unsign(self) -> None:
-        self._signed_s = 0.0
-        unsign(self._home)
-        self._journal.mark()
+        active = next((run.id for run in self._machine.runs.values() if run.state in ACTIVE), "")
+        self._signer.renew(active)
 
     def _is_active(self) -> bool:
         return any(run.state in ACTIVE for run in self._machine.runs.values())

@@ -20,6 +20,7 @@ from rayorch.core.facts import (
 )
 from rayorch.core.machine import Machine
 from rayorch.home import Home
+from rayorch.host.code import library_code, python_version
 from rayorch.host.estimating import EstimateKeeper
 from rayorch.host.host import ControlHost, Observer
 from rayorch.host.inprocess import POOL, InProcessExecutor
@@ -88,4 +89,11 @@ def local_host(
 
 def this_process(name: str) -> Leader:
     """Return how this process signs as a leader."""
-    return Leader(name=name, machine=socket.gethostname(), pid=os.getpid(), at_s=0.0)
+    return Leader(
+        name=name,
+        machine=socket.gethostname(),
+        pid=os.getpid(),
+        at_s=0.0,
+        code=library_code(),
+        python=python_version(),
+    )

@@ -20,6 +20,7 @@ import psutil
 
 from rayorch.clock import Clock
 from rayorch.errors import ClusterError
+from rayorch.host.ray_errors import cluster_error
 
 NAMESPACE: Final = "rayorch"
 STORE_BYTES: Final = 256 << 20
@@ -48,14 +49,14 @@ def state_dir() -> Path:
     return Path(base) / "rayorch"
 
 
-def set_environment() -> None:
+def set_environment(address: str | None = None) -> None:
     """Make Ray quiet, private and quick to start. Before the first import of ray.
 
+    `address` is the cluster that is meant, else RAY_ADDRESS names it, or it is one of our own.
     Source: what each setting does was measured; see decisions/0003.
     """
     settings = {
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(_token()),
+        **_token_settings(address or os.environ.get("RAY_ADDRESS")),
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_SCHEDULER_EVENTS": "0",
@@ -69,6 +70,20 @@ def set_environment() -> None:
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
+
+
+def _token_settings(named: str | None) -> dict[str, str]:
+    """Return how Ray finds the token: that of the named cluster, where the user has one, or ours.
+
+    Ray itself looks at RAY_AUTH_TOKEN, at RAY_AUTH_TOKEN_PATH, and into the home folder.
+    """
+    warm = warm_cluster()
+    if named is not None and (warm is None or warm.address != named):
+        # Our own token would be refused, and hide the one that is right.
+        is_set = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
+        has_one = bool(is_set) or (Path.home() / ".ray" / "auth_token").exists()
+        return {"RAY_AUTH_MODE": "token"} if has_one else {}
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(_token())}
 
 
 def _token() -> Path:
@@ -125,7 +140,7 @@ def connect(address: str | None, slots: int | None = None) -> str:
     try:
         ray.init(address=named, **options)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise ClusterError(named, str(error).splitlines()[0] if str(error) else "") from error
+        raise cluster_error(named, error) from error
     return named
 
 

@@ -1,5 +1,7 @@
 """The client's side of a control actor on Ray."""
 
+import contextlib
+import os
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -11,11 +13,19 @@ from rayorch.core.facts import Fact
 from rayorch.errors import ClusterError, FencedError, HomeBusyError, RayorchError
 from rayorch.host.actors import control_actor
 from rayorch.host.code import library_code
-from rayorch.host.control import ControlActor, ControlInfo, ControlSpec, control_name
+from rayorch.host.control import (
+    ControlActor,
+    ControlInfo,
+    ControlSpec,
+    control_name,
+    runner_prefix,
+)
+from rayorch.host.job_environment import keep_packages_alone
 from rayorch.host.ray_cluster import connect
 from rayorch.host.runner_actor import ENCODER
 from rayorch.ids import RunId
 from rayorch.observe.view import RunView
+from rayorch.submit_errors import SubmitError
 
 ANSWER_S_MAX: Final = 120.0
 RESTART_S_MAX: Final = 120.0
@@ -31,14 +41,36 @@ class RayControl:
     """The control actor of a home, on the cluster that this process is connected to."""
 
     def __init__(
-        self, home_url: str, address: str | None, slots: int | None, *, takeover: bool = False
+        self,
+        home_url: str,
+        address: str | None,
+        slots: int | None,
+        *,
+        takeover: bool = False,
+        serves: bool = False,
     ) -> None:
         self._clock = SystemClock()
+        # Before: Ray takes what it is told of a job when it connects.
+        packages = keep_packages_alone(os.environ)
         self.where = connect(address, slots)
+        if serves and self.where == "embedded":
+            self.close()
+            raise SubmitError(
+                "an embedded Ray ends with this process, and nobody would be left to do the work",
+                "",
+                "`rayorch up` keeps one, or RAY_ADDRESS names a cluster",
+            )
         self._spec = ControlSpec(
-            home_url=home_url, name=control_name(home_url), code=library_code(), takeover=takeover
+            home_url=home_url,
+            name=control_name(home_url),
+            code=library_code(),
+            takeover=takeover,
+            serves=serves,
+            packages=packages,
         )
         self._actor = self._found_or_started()
+        if serves:
+            self._call("serve")
 
     def submit(self, facts: Sequence[Fact]) -> None:
         """Hand over facts."""
@@ -76,15 +108,26 @@ class RayControl:
 
     def _found_or_started(self) -> Any:  # noqa: ANN401 - Ray's handles have no type.
         info = self._started()
-        if info.spec.code == self._spec.code and not info.stopped:
+        unlike = _unlike(info.spec, self._spec)
+        if not unlike and not info.stopped:
             return self._actor
         # It leads no more, because somebody took over or its store did not answer; or it runs
-        # other code of this library than ours, and its runners would, too.
+        # other code than ours would, and its runners, too.
         active = [] if info.stopped else [view.run for view in self.runs() if view.is_active]
         if active and not self._spec.takeover:
-            leader = f"{info.spec.name}, pid {info.pid}, which runs another version of rayorch"
+            leader = f"{info.spec.name}, pid {info.pid}, which {unlike}"
             raise HomeBusyError(self._spec.home_url, leader, active[0])
         return self._replaced()
+
+    def end(self) -> None:
+        """End the control actor and its runners; what ran can be resumed."""
+        self._call("stop")
+        ray.kill(self._actor, no_restart=True)
+        for name in ray.util.list_named_actors():
+            if name.startswith(runner_prefix(self._spec.home_url)):
+                # It may have ended since.
+                with contextlib.suppress(ValueError):
+                    ray.kill(ray.get_actor(name), no_restart=True)
 
     def _replaced(self) -> Any:  # noqa: ANN401
         """End the control actor and start one with our code; it interrupts what ran."""
@@ -130,3 +173,13 @@ class RayControl:
             raise
         except (ray.exceptions.ActorDiedError, ray.exceptions.GetTimeoutError) as error:
             raise ClusterError(self.where, GONE) from error
+
+
+def _unlike(found: ControlSpec, wanted: ControlSpec) -> str:
+    """Return in what a control actor is not what we would start; nothing, when it will do."""
+    if found.code != wanted.code:
+        return "runs another version of rayorch"
+    # Who asks for no packages takes what is there.
+    if wanted.packages not in {"", found.packages}:
+        return "has other packages"
+    return ""

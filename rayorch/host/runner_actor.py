@@ -31,16 +31,16 @@ from rayorch.runner.engine import RunnerEngine, RunnerSettings
 from rayorch.runner.notices import NoticeWatch, found_notices
 from rayorch.runner.process import tune_process
 from rayorch.settings import load_cache, load_metadata
+from rayorch.submit_errors import RefusedRequestError
 
 ORPHAN_S_MAX: Final = 300.0
 """How long a runner works on without a control actor before it ends."""
 OFFER_S_MAX: Final = 60.0
 UNSPEAKABLE: Final = 70
-"""Exit status of a runner whose report cannot be encoded."""
+"""Exit status of a runner whose report cannot be encoded, or is refused."""
 
 LEASES: Final = msgspec.msgpack.Decoder(list[tuple[Lease, bytes]])
 REVOKED: Final = msgspec.msgpack.Decoder(list[Lease])
-FACTS: Final = msgspec.msgpack.Decoder(list[Fact])
 LINES: Final = msgspec.msgpack.Decoder(list[LogLine])
 ENCODER: Final = msgspec.msgpack.Encoder()
 
@@ -141,6 +141,10 @@ class RunnerActor:
             if isinstance(error, FencedError):
                 # That one stopped; its successor asks for us by name.
                 raise
+            if isinstance(error, RefusedRequestError):
+                # As above: said again, it would be refused again.
+                traceback.print_exc()
+                os._exit(UNSPEAKABLE)
             if self._clock.monotonic_s() - self._heard_s > ORPHAN_S_MAX:
                 os._exit(0)
             raise

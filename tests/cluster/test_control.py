@@ -1,8 +1,18 @@
 """Starting and finding the control actor: what a client is told when it cannot lead."""
 
+import os
+import sys
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
 import pytest
+import ray
 
 from rayorch.errors import HomeBusyError
+from rayorch.host.actors import control_actor
+from rayorch.host.control import control_name, runner_prefix
 from rayorch.host.leader import Leader, sign, unsign
 from tests.cluster.drill import Drill
 
@@ -18,3 +28,43 @@ def test_a_busy_home_is_refused_in_our_words_and_is_free_later(drill: Drill) -> 
     control = drill.control()
 
     drill.check_output(drill.follow(control, drill.submit(control)))
+
+
+class Bare:
+    """An actor that does nothing: what it listens on is Ray's."""
+
+    def pid(self) -> int:
+        return os.getpid()
+
+
+def listens(pid: int) -> tuple[int, set[int]]:
+    """Return how many sockets of a process others may reach, and its ports on loopback."""
+    found = [
+        address.laddr
+        for address in psutil.Process(pid).net_connections(kind="tcp")
+        if address.status == psutil.CONN_LISTEN
+    ]
+    near = {place.port for place in found if ip_address(place.ip).is_loopback}
+    return len(found) - len(near), near
+
+
+def test_nothing_of_ours_listens_but_the_metrics_on_loopback(drill: Drill) -> None:
+    control = drill.control()
+    drill.check_output(drill.follow(control, drill.submit(control)))
+    get: Any = ray.get
+    by_value: Any = ray.cloudpickle.register_pickle_by_value
+    by_value(sys.modules[__name__])
+    bare = control_actor(Bare, f"{control_name(drill.home_url)}-bare").remote()
+    names = ray.util.list_named_actors()
+    prefix = runner_prefix(drill.home_url)
+    runner: Any = ray.get_actor(next(name for name in names if name.startswith(prefix)))
+
+    usual, _ = listens(get(bare.pid.remote()))
+    info = control.info()
+    outside, near = listens(info.pid)
+    outside_runner, near_runner = listens(get(runner.hello.remote()).pid)
+
+    assert (outside, outside_runner) == (usual, usual)
+    assert near == {urlsplit(info.metrics_url).port}
+    assert near_runner == set()
+    ray.kill(bare, no_restart=True)

@@ -14,6 +14,7 @@ from rayorch import client
 from rayorch.core.facts import AttemptFailed, AttemptFinished, AttemptLost, NodeWithdrawn
 from rayorch.ids import RunId
 from rayorch.plan.pool_files import parse_pools
+from rayorch.wanted import asked_of
 from tests.cluster.drill import Drill
 from tests.cluster.functions import notes_batches
 from tests.cluster.raylets import Raylet, node_of, wait_for_pool
@@ -97,7 +98,7 @@ def withdrawn(drill: Drill) -> list[str]:
 
 
 def submit(drill: Drill, fleet: Fleet) -> RunId:
-    asked = client.asked_of(None, POOLS)
+    asked = asked_of(None, POOLS)
     return client.submit_run(drill.at, drill.control(), fleet.pipeline(), asked=asked)
 
 

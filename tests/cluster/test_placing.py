@@ -12,6 +12,7 @@ from rayorch.core.facts import AttemptFinished, PlacementReady
 from rayorch.ids import RunId
 from rayorch.plan.pool_files import parse_pools
 from rayorch.reading import read_machine
+from rayorch.wanted import asked_of
 from tests.cluster.drill import FILES, Drill
 from tests.cluster.functions import waits_for
 from tests.cluster.raylets import Raylet, wait_for_pool
@@ -67,7 +68,7 @@ def test_tasks_go_to_the_pool_of_the_plan_and_to_another_when_it_is_gone(
     gate = tmp_path / "gate"
     control = drill.control()
     pipeline = drill.pipeline(waits_for(gate, PASSES))
-    run = client.submit_run(drill.at, control, pipeline, asked=client.asked_of(None, POOLS))
+    run = client.submit_run(drill.at, control, pipeline, asked=asked_of(None, POOLS))
     drill.wait_until(lambda: len(drill.committed()) == PASSES, "the first tasks committed")
 
     machines["cheap"].kill()

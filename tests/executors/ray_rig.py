@@ -14,9 +14,9 @@ from rayorch.clock import SystemClock
 from rayorch.home import RunPlan, StagePlan, encode_split, open_home
 from rayorch.host.actors import control_actor
 from rayorch.host.executor import Executor
+from rayorch.host.intake import runner_facts
 from rayorch.host.ray_cluster import connect
 from rayorch.host.ray_executor import RayExecutor
-from rayorch.host.runner_actor import FACTS
 from rayorch.ids import RunnerId, new_nonce
 from rayorch.program import dump_program
 from tests.executors.rigs import SOURCE, Rig
@@ -103,7 +103,7 @@ class RayRig(Rig):
         said: list[tuple[RunnerId, bytes]] = ray.get(self._board.taken.remote())
         for runner, facts in said:
             self._made.heard(runner)
-            self.host.offer(FACTS.decode(facts))
+            self.host.offer(runner_facts(runner, self._prefix, facts))
         self.executor.check(self._clock.monotonic_s())
 
     def is_running(self, runner: RunnerId) -> bool:

@@ -4,9 +4,6 @@ from collections.abc import Callable
 
 import pytest
 
-from rayorch.cli.cancelling import ask_leader
-from rayorch.cli.errors import UnansweredError
-from rayorch.cli.reading import HomeReader
 from rayorch.client import Connection
 from rayorch.clock import ManualClock, SystemClock
 from rayorch.core.facts import RunCancelRequested
@@ -15,7 +12,10 @@ from rayorch.host.leader import Leader, sign
 from rayorch.host.requests import RequestBox
 from rayorch.ids import RunId, new_nonce
 from rayorch.journal.log import Journal
+from rayorch.looking import HomeReader
+from rayorch.remote import ask_leader
 from rayorch.settings import Settings
+from rayorch.submit_errors import UnansweredError
 from tests.rayorch import make
 from tests.rayorch.cli.conftest import FAILING, Shell
 from tests.rayorch.driver import Driver

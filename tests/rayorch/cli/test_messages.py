@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from rayorch.cli.errors import AmbiguousRunError, UnansweredError
+from rayorch.cli.errors import AmbiguousRunError
 from rayorch.cli.failing import error_text
+from rayorch.submit_errors import UnansweredError
 from tests.rayorch.cli.conftest import FAILING, PIPELINE, Shell
 
 

@@ -10,8 +10,9 @@ from rayorch.clock import ManualClock
 from rayorch.core.run import RunState
 from rayorch.errors import HomeBusyError
 from rayorch.home import Home
-from rayorch.host.leader import FRESH_S, KEY, Leader, check_free, sign, unsign
+from rayorch.host.leader import FRESH_S, KEY, Leader, check_free, read_leader, sign, unsign
 from rayorch.host.local import this_process
+from rayorch.host.requests import leave_request
 from tests.rayorch.host.make import RUN, Rig, leading
 
 NOW_S = 1_800_000_000.0
@@ -121,3 +122,21 @@ def test_a_host_signs_while_a_run_is_active_and_no_longer() -> None:
         rig.host.offer([]).wait(10.0)
         rig.host.offer([]).wait(10.0)
         assert rig.store.head(KEY) is None
+
+
+def test_a_host_that_serves_signs_without_a_run_and_takes_runs_by_way_of_the_home() -> None:
+    rig = Rig()
+    with leading(rig):
+        rig.host.serve()
+        rig.host.offer([]).wait(10.0)
+        rig.host.offer([]).wait(10.0)
+        found = read_leader(rig.home)
+        assert found is not None
+        assert found.serves
+        with pytest.raises(HomeBusyError, match="serves clients"):
+            check_free(rig.home, other(), rig.clock.now_s())
+
+        leave_request(rig.home, rig.submission(tasks=1), rig.clock.now_s(), "x")
+        rig.watch.wait_state(RunState.SUCCEEDED)
+
+    assert read_leader(rig.home) is None

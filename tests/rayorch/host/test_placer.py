@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 import rayorch as ro
-from rayorch.client import Connection, LocalControl, asked_of, follow, resume_run, submit_run
+from rayorch.client import Connection, LocalControl, follow, resume_run, submit_run
 from rayorch.clock import SystemClock
 from rayorch.core.facts import (
     AttemptFinished,
@@ -33,6 +33,7 @@ from rayorch.plan.deciding import Decision
 from rayorch.plan.pool_files import parse_pools
 from rayorch.plan.pools import PoolsSpec
 from rayorch.settings import Settings
+from rayorch.wanted import asked_of
 
 POOLS = parse_pools(
     """
