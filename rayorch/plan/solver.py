@@ -16,7 +16,7 @@ from placement import PlacementError
 from rayorch.plan.deciding import solved, told
 from rayorch.plan.question import Answer, Question, encode_answer
 
-NICE: Final = 10
+NICE: Final = 5
 """Runners go first: the plan that stands serves meanwhile."""
 NO_PLAN: Final = 3
 """Exit status when the problem has no plan; the reason is the last line of standard error."""

@@ -44,7 +44,7 @@ pools:
 """,
     "pools.yaml",
 )
-WAIT_S = 30.0
+WAIT_S = 100.0
 gate = threading.Event()
 
 
