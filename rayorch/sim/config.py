@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from rayorch.core.values import FailureKind
+from rayorch.sim.store import Hazard
 
 GIB: Final = 1 << 30
 FAILING: Final = 0.05
@@ -62,6 +63,19 @@ class SimFaults:
     store_lagging: float = 0.05
     clock_wrong: float = 0.3  # of the machines that a control actor starts on, by up to hours
     long_sleep: float = 0.1  # of pauses and of people's absences last longer than the retention
+
+    def hazards(self, call: str) -> tuple[tuple[Hazard, float], ...]:
+        """Return what can befall a kind of call to the store, and how likely that is."""
+        own: dict[str, tuple[Hazard, float]] = {
+            "write": ("full", self.store_full),
+            "read": ("corrupt", self.store_corrupt),
+            "list": ("lagging", self.store_lagging),
+        }
+        always: tuple[tuple[Hazard, float], ...] = (
+            ("throttled", self.store_throttled),
+            ("slow", self.store_slow),
+        )
+        return (*always, own[call]) if call in own else always
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -115,17 +115,7 @@ class World:
         return self.luck.choice(MISHAPS) if self.happens(self.faults.store_unsure) else None
 
     def _hazard(self, call: str) -> Hazard | None:
-        faults = self.faults
-        chances: list[tuple[Hazard, float]] = [
-            ("throttled", faults.store_throttled),
-            ("slow", faults.store_slow),
-        ]
-        if call == "write":
-            chances.append(("full", faults.store_full))
-        elif call == "read":
-            chances.append(("corrupt", faults.store_corrupt))
-        elif call == "list":
-            chances.append(("lagging", faults.store_lagging))
+        chances = self.faults.hazards(call)
         return next((hazard for hazard, chance in chances if self.happens(chance)), None)
 
     def new_clock(self) -> MachineClock:
