@@ -33,7 +33,7 @@ PaidBy = Mapping[RunId, dict[str, ByDay]]
 """Where the node time of each run is kept: pool -> day -> paid."""
 
 
-class NodeAccount(msgspec.Struct, omit_defaults=True):
+class NodeAccount(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     """One node that is up. Seconds of `used` are those that runs paid for, all its life."""
 
     pool: str
@@ -45,7 +45,7 @@ class NodeAccount(msgspec.Struct, omit_defaults=True):
     early: Paid = msgspec.field(default_factory=Paid)  # before the first use
 
 
-class Accounts(msgspec.Struct):
+class Accounts(msgspec.Struct, forbid_unknown_fields=True):
     """The accounts of a home: nodes that are up, what nobody paid for, and what all of it cost.
 
     Bounded: by the nodes that are up, by pools, and by `DAYS_KEPT_MAX`.

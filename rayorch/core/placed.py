@@ -84,7 +84,9 @@ class PoolPrice(
         return next((usd for place, usd in self.egress if place == source), 0.0)
 
 
-class NodeWindow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class NodeWindow(
+    msgspec.Struct, frozen=True, omit_defaults=True, gc=False, forbid_unknown_fields=True
+):
     """A node from one look at its meter to the next, and the runs that pay for it.
 
     `used` has node seconds, which add up to no more than the window. `usd_h` of the whole node is
@@ -185,7 +187,7 @@ class Charged(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True)
     ended: bool
 
 
-class LinkSpent(msgspec.Struct, omit_defaults=True):
+class LinkSpent(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     """What came over one link, from a place to a pool's. Units: bytes; USD of egress."""
 
     source: str
@@ -197,7 +199,7 @@ class LinkSpent(msgspec.Struct, omit_defaults=True):
     saved_usd: float = 0.0
 
 
-class Paid(msgspec.Struct, omit_defaults=True):
+class Paid(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     """Node time that somebody paid for. Dollars are whole billionths, so that sums are exact."""
 
     core_s: float = 0.0

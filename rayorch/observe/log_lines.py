@@ -31,6 +31,7 @@ from rayorch.core.facts import (
     SinkPublished,
     StagePlanned,
 )
+from rayorch.core.limit_facts import RunAdmitted, RunBlocked
 from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost
 from rayorch.core.run import Run, RunState
 from rayorch.core.values import ErrorInfo, StepSeconds
@@ -205,6 +206,8 @@ SAYINGS: Final[Mapping[type[Fact], Callable[[Any], Said]]] = {
     RunCancelRequested: lambda fact: ("info", f"asked to cancel. reason={fact.reason}"),
     RunResumed: lambda fact: ("info", f"asked to resume with version {fact.version}"),
     RunFailed: lambda fact: ("error", fact.error.message),
+    RunAdmitted: lambda _: ("info", "admitted: it is planned now"),
+    RunBlocked: lambda fact: ("warning", f"blocked ({fact.cause}): {fact.error.message}"),
     SinkPublished: _published,
     PublishFailed: _publish_failed,
     RunSwept: lambda fact: ("info", f"{fact.files} files that no commit names were deleted"),

@@ -258,7 +258,9 @@ class SimControl:
         """Send classes anywhere: what a plan says may cost time, and nothing else."""
         world = self._world
         tasks = sum(world.task_counts[run])
-        names = [*(pool.name for pool in world.config.pools), PHANTOM]
+        names = [pool.name for pool in world.config.pools]
+        if world.faulty:
+            names.append(PHANTOM)
         classes = tuple(
             ClassPlacement(
                 name=f"class-{number}",

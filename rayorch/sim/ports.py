@@ -128,6 +128,11 @@ class WorldPort(Protocol):
         """Return the exchange files that an attempt has written."""
         ...
 
+    @property
+    def faulty(self) -> bool:
+        """Whether things still go wrong."""
+        ...
+
     def tell(self, what: str, *about: object) -> None:
         """Tell what happens to whoever wants to hear it."""
         ...

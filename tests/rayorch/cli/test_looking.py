@@ -283,4 +283,4 @@ def test_a_leader_that_does_not_answer_is_named(shell: Shell) -> None:
         ask_leader(at, reader, run, "control, pid 1 on elsewhere")
 
     left = RequestBox(home, ManualClock(clock.now_s() + 60)).take(active=True)
-    assert left == [RunCancelRequested(run=run, reason="cancelled from the command line")]
+    assert left == [RunCancelRequested(run=run, reason="cancelled by a client")]

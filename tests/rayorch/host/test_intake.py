@@ -27,7 +27,9 @@ from rayorch.core.facts import (
     RunSubmitted,
     SinkPublished,
 )
+from rayorch.core.limit_facts import PolicyApplied
 from rayorch.core.machine import Machine
+from rayorch.core.policy import Policy
 from rayorch.core.values import AttemptOutput, ErrorInfo, RetryLimits, StageShape
 from rayorch.host import intake
 from rayorch.host.intake import client_facts, client_request, runner_facts
@@ -48,6 +50,7 @@ ASKED = (
     RunStopRequested(RUN, "Ctrl-C"),
     RunCancelRequested(RUN),
     RunResumed(RUN, "0123abcd"),
+    PolicyApplied(Policy()),
 )
 REPORTED = (
     AttemptStarted(*ABOUT),

@@ -12,6 +12,7 @@ from rayorch.core.facts import (
     PlacementKept,
     Ticked,
 )
+from rayorch.core.limit_facts import PolicyApplied, UnitsFreed, UnitsTaken
 from rayorch.core.node_facts import NodesMetered
 from rayorch.ids import EventId
 from rayorch.observe.log_lines import SAYINGS, line_of
@@ -21,8 +22,10 @@ from tests.rayorch.observe.make import RUN, failed, finished, joined, lost, publ
 def test_every_fact_has_a_line_but_the_frequent_and_dull() -> None:
     silent = {AttemptStarted, AttemptProgressed, LeaseReturned, PlacementKept, Ticked}
 
-    # Readings of meters are of nodes, not of runs: `rayorch cost` tells them.
-    assert set(SAYINGS) == set(FACT_KINDS) - silent - {NodesMetered}
+    # Readings of meters, policies and units are of the home, not of runs: `rayorch cost` and
+    # `rayorch tenants` tell them.
+    homes = {NodesMetered, PolicyApplied, UnitsFreed, UnitsTaken}
+    assert set(SAYINGS) == set(FACT_KINDS) - silent - homes
     assert silent <= VOLATILE
 
 
