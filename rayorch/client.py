@@ -183,7 +183,7 @@ def submit_run(
     if asked is None and spec.objective is not None:
         asked = asked_of(spec.objective)
     if asked is not None:
-        at.home.put_asked(run, asked.model_dump(mode="json"))
+        at.home.put_asked(run, asked.document())
     control.submit([submission(run, spec, program, version, standing)])
     return run
 
@@ -237,7 +237,7 @@ def resume_run(
             check_same_plan(run, before, program)
             _keep(at.home, run, spec, program, version, {})
     if asked is not None:
-        at.home.put_asked(run, asked.model_dump(mode="json"))
+        at.home.put_asked(run, asked.document())
     control.submit([RunResumed(run=run, version=version)])
 
 

@@ -6,7 +6,7 @@ The client writes it before it submits the run, so that whoever leads, now or af
 by what was asked and not by a file that may have changed since.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
@@ -32,6 +32,13 @@ class Asked(BaseModel):
     objective: Objective | None = None
     budget_usd: float | None = None
     autoscale: bool = False
+
+    def document(self) -> dict[str, Any]:
+        """Return it as it is kept. What nobody said of a pool is left out, and stays unsaid."""
+        kept = self.model_dump(mode="json")
+        if self.pools is not None:
+            kept["pools"] = self.pools.model_dump(mode="json", exclude_unset=True)
+        return kept
 
     @property
     def is_anything(self) -> bool:

@@ -141,8 +141,10 @@ def test_a_second_run_reads_from_the_nodes_disk(
     assert first is not None
     assert second is not None
     (cold,), (warm,) = first.work, second.work
-    assert (cold.cached_bytes, warm.moved_bytes) == (0, 0)
-    assert warm.cached_bytes == cold.moved_bytes > 0
+    # Two tasks of the first run may read one range: the second of them finds it there.
+    assert cold.moved_bytes > cold.cached_bytes
+    assert warm.moved_bytes == 0
+    assert warm.cached_bytes == cold.moved_bytes + cold.cached_bytes
     assert ro.read(lake.out).to_table().num_rows >= FILES * ROWS
 
 
