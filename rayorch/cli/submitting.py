@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from connectors.url import parse_url
 from rayorch.bootstrap import (
     START_S_MAX,
     check_shared,
@@ -118,7 +119,7 @@ def _by_job(at: Connection, options: Options, run: RunId | None) -> RunId | int:
 
     with tempfile.TemporaryDirectory(prefix="rayorch-submit-") as scratch:
         package = Path(scratch) / "working_dir.zip"
-        pack(folder, package, options.exclude)
+        pack(folder, package, options.exclude, _home_dir(at))
         ask = JobAsk(
             id=run,
             command=command_line(*words, "--id", run, "--home", at.home.url),
@@ -139,6 +140,11 @@ def _by_job(at: Connection, options: Options, run: RunId | None) -> RunId | int:
         return int(state.exit_code or 0)
     problem = "the job ended before the run was handed over"
     raise SubmitError(problem, f"job={run}, {ended_text(state)}", f"`ray job logs {run}`")
+
+
+def _home_dir(at: Connection) -> Path | None:
+    home = parse_url(at.home.url)
+    return Path(home.path).resolve() if home.scheme == "file" else None
 
 
 def _check_arrived(at: Connection, run: RunId, address: str) -> None:

@@ -1,12 +1,14 @@
 """The working directory of a submitted run, packed as Ray's job server takes it.
 
 Only what is meant to travel does: what `.gitignore` and `.rayignore` name stays, and so do version
-control, caches and virtual environments. The same files make the same bytes, which Ray then knows
-and does not take twice.
+control, caches, virtual environments and the home. The same files make the same bytes, which Ray
+then knows and does not take twice. Others may write into the folder meanwhile: a file that goes
+away while it is packed is one that was not there.
 """
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -41,23 +43,27 @@ def relative_to_dir(path: str, folder: Path, what: str) -> str:
         ) from None
 
 
-def pack(folder: Path, target: Path, excludes: Sequence[str] = ()) -> int:
+def pack(folder: Path, target: Path, excludes: Sequence[str] = (), home: Path | None = None) -> int:
     """Write the working directory into a zip file; return how many files are in it.
 
+    `home` is left out, wherever it is: the cluster has its own way to it.
     Raises: SubmitError, naming what is largest, before more is read than may be sent.
     """
-    files = list(_travelling(folder, excludes))
-    _check_size(folder, files)
+    sizes = _sizes(_travelling(folder, excludes, home))
+    _check_size(folder, sizes)
+    count = 0
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
-        for file in sorted(files):
+        for file in sorted(sizes):
             entry = zipfile.ZipInfo(file.relative_to(folder).as_posix(), _EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = (file.stat().st_mode & 0o777) << 16
-            packed.writestr(entry, file.read_bytes())
-    return len(files)
+            with suppress(FileNotFoundError):
+                entry.external_attr = (file.stat().st_mode & 0o777) << 16
+                packed.writestr(entry, file.read_bytes())
+                count += 1
+    return count
 
 
-def _travelling(folder: Path, excludes: Sequence[str]) -> Iterator[Path]:
+def _travelling(folder: Path, excludes: Sequence[str], home: Path | None) -> Iterator[Path]:
     """Yield the files that travel, in no order. Links to files travel as files, to folders not."""
     lines = [*ALWAYS_OUT]
     for name in IGNORE_FILES:
@@ -68,19 +74,32 @@ def _travelling(folder: Path, excludes: Sequence[str]) -> Iterator[Path]:
     stays = GitIgnoreSpec.from_lines([*lines, *excludes])
     waiting = [folder]
     while waiting:
-        for path in waiting.pop().iterdir():
+        for path in _entries(waiting.pop()):
             name = path.relative_to(folder).as_posix()
             if path.is_dir():
-                if not path.is_symlink() and not stays.match_file(f"{name}/"):
+                if not (path.is_symlink() or path == home or stays.match_file(f"{name}/")):
                     waiting.append(path)
             elif path.is_file() and not stays.match_file(name):
                 yield path
 
 
-def _check_size(folder: Path, files: Sequence[Path]) -> None:
-    sizes = {file: file.stat().st_size for file in files}
+def _entries(folder: Path) -> list[Path]:
+    with suppress(FileNotFoundError):
+        return list(folder.iterdir())
+    return []
+
+
+def _sizes(files: Iterable[Path]) -> dict[Path, int]:
+    sizes = {}
+    for file in files:
+        with suppress(FileNotFoundError):
+            sizes[file] = file.stat().st_size
+    return sizes
+
+
+def _check_size(folder: Path, sizes: Mapping[Path, int]) -> None:
     total = sum(sizes.values())
-    if total <= PACKED_BYTES_MAX and len(files) <= FILES_MAX:
+    if total <= PACKED_BYTES_MAX and len(sizes) <= FILES_MAX:
         return
     by_entry: dict[str, int] = {}
     for file, size in sizes.items():
@@ -92,7 +111,7 @@ def _check_size(folder: Path, files: Sequence[Path]) -> None:
     raise SubmitError(
         f"the working directory is too large: at most {PACKED_BYTES_MAX >> 20} MiB and "
         f"{FILES_MAX} files go to the cluster",
-        f"working_dir={folder}, size={total / 2**20:.0f} MiB, files={len(files)}",
+        f"working_dir={folder}, size={total / 2**20:.0f} MiB, files={len(sizes)}",
         f"{shown}\n--exclude {largest[0]} or a line in .rayignore leaves it here; "
         "data belongs into a store",
     )

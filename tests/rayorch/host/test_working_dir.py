@@ -1,6 +1,7 @@
 """The working directory: what travels, what is the same twice, and what is too much."""
 
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,40 @@ def test_the_same_files_make_the_same_bytes_whenever_they_were_written(
     (folder / "a.py").write_text("another")
     pack(folder, tmp_path / "c.zip")
     assert (tmp_path / "a.zip").read_bytes() != (tmp_path / "c.zip").read_bytes()
+
+
+def test_the_home_stays_where_it_is(folder: Path, tmp_path: Path) -> None:
+    journal = folder / "state/control/log/1"
+    journal.parent.mkdir(parents=True)
+    journal.write_text("of a control actor that goes on writing")
+
+    pack(folder, tmp_path / "a.zip", home=folder / "state")
+
+    assert "a.py" in names(tmp_path / "a.zip")
+    assert not [name for name in names(tmp_path / "a.zip") if name.startswith("state")]
+
+
+@pytest.mark.parametrize("before", ["_sizes", "_check_size"])
+def test_a_file_that_goes_away_meanwhile_was_not_there(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    """Editors and programs keep temporary files for as long as a write takes."""
+    brief = folder / "lib/.b.py.swp"
+    brief.write_text("half of")
+    step = getattr(working_dir, before)
+
+    def later(*args: object) -> object:
+        given = [list(arg) if isinstance(arg, Iterator) else arg for arg in args]
+        brief.unlink()
+        return step(*given)
+
+    monkeypatch.setattr(working_dir, before, later)
+
+    count = pack(folder, tmp_path / "a.zip")
+
+    assert count == len(names(tmp_path / "a.zip"))
+    assert "lib/b.py" in names(tmp_path / "a.zip")
+    assert "lib/.b.py.swp" not in names(tmp_path / "a.zip")
 
 
 def test_a_folder_that_is_too_large_is_refused_by_what_makes_it_so(
