@@ -20,7 +20,14 @@ from rayorch.core.limit_facts import (
     UnitsFreed,
     UnitsTaken,
 )
-from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost, NodesMetered
+from rayorch.core.node_facts import (
+    NodeDraining,
+    NodeJoined,
+    NodeLost,
+    NodesMetered,
+    NodeWithdrawn,
+    RunnerRefused,
+)
 from rayorch.core.placed import ClassPlacement, Forecast, PoolPrice, RunnersWanted
 from rayorch.core.values import (
     AttemptOutput,
@@ -85,19 +92,6 @@ class StagePlanned(Wire, frozen=True):
     tasks: int
     size_bytes: int = 0
     notes: tuple[str, ...] = ()
-
-
-class NodeWithdrawn(Wire, frozen=True):
-    """A node that the run works on is being taken back. `running` are tasks that it was at.
-
-    Made by the machine, of `NodeDraining`: it is a part of the run's story.
-    """
-
-    run: RunId
-    node: NodeId
-    pool: str
-    reason: str = ""
-    running: int = 0
 
 
 class SecondTry(Wire, frozen=True):
@@ -363,6 +357,7 @@ Fact = (
     | NodeJoined
     | NodeDraining
     | NodeLost
+    | RunnerRefused
     | RunnerJoined
     | RunnerLost
     | Ticked

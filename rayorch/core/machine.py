@@ -36,7 +36,6 @@ from rayorch.core.facts import (
     Fact,
     LeaseReturned,
     Led,
-    NodeWithdrawn,
     PlacementFailed,
     PlacementKept,
     PlacementReady,
@@ -59,7 +58,14 @@ from rayorch.core.facts import (
 )
 from rayorch.core.leasing import RunnerSlot
 from rayorch.core.limit_facts import PolicyApplied, RunAdmitted, RunBlocked, UnitsFreed, UnitsTaken
-from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost, NodesMetered
+from rayorch.core.node_facts import (
+    NodeDraining,
+    NodeJoined,
+    NodeLost,
+    NodesMetered,
+    NodeWithdrawn,
+    RunnerRefused,
+)
 from rayorch.core.run import Flow, Run, RunState, Snapshot
 from rayorch.core.task import HELD
 from rayorch.errors import InvalidTransitionError, UnknownRunError
@@ -102,6 +108,7 @@ HANDLERS: Final[Mapping[type[Fact], Callable[[Book, Any, Event], Iterable[Comman
     NodeJoined: nodes.node_joined,
     NodeDraining: nodes.node_draining,
     NodeLost: nodes.node_lost,
+    RunnerRefused: nodes.runner_refused,
     RunnerJoined: attempts.runner_joined,
     RunnerLost: attempts.runner_lost,
 }

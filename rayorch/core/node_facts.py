@@ -1,8 +1,8 @@
-"""What happens to machines. Volatile, but for what they cost: whoever leads next looks anew."""
+"""What happens to machines. What they cost and why one was refused is durable, the rest is not."""
 
 from rayorch.core.placed import NodeWindow
 from rayorch.core.wire import Wire
-from rayorch.ids import NodeId
+from rayorch.ids import NodeId, RunId, RunnerId
 
 
 class NodeJoined(Wire, frozen=True):
@@ -40,3 +40,29 @@ class NodesMetered(Wire, frozen=True):
     """What some nodes did since they were last metered: what they cost is paid by who used them."""
 
     windows: tuple[NodeWindow, ...]
+
+
+class RunnerRefused(Wire, frozen=True):
+    """A runner is not used: it runs other code than whoever leads, or cannot begin.
+
+    `cores_left` are on machines of which nothing of that kind is known.
+    """
+
+    runner: RunnerId
+    node: NodeId
+    pool: str
+    reason: str = ""
+    cores_left: int = 0
+
+
+class NodeWithdrawn(Wire, frozen=True):
+    """A node that the run works on is being taken back. `running` are tasks that it was at.
+
+    Made by the machine, of `NodeDraining`: it is a part of the run's story.
+    """
+
+    run: RunId
+    node: NodeId
+    pool: str
+    reason: str = ""
+    running: int = 0

@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from rayorch.core import metering, placing, straggling
 from rayorch.core.book import Book, ensure_runners
 from rayorch.core.commands import Command, CutTask, KillRunner, Record, RevokeLeases
-from rayorch.core.facts import Event, NodeWithdrawn
+from rayorch.core.facts import Event, RunFailed
 from rayorch.core.leasing import RunnerSlot
-from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost
+from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost, NodeWithdrawn, RunnerRefused
 from rayorch.core.run import RunState
+from rayorch.core.values import ErrorInfo
 from rayorch.ids import EventId, RunId
 
 
@@ -51,6 +52,23 @@ def node_lost(book: Book, fact: NodeLost, event: Event) -> Iterable[Command]:
     if book.nodes.pop(fact.node, None) is not None:
         placing.pool_shrank(book, fact.pool, event.at_s)
         yield from _ensure_all(book, event)
+
+
+def runner_refused(book: Book, fact: RunnerRefused, event: Event) -> Iterable[Command]:
+    """Look for another runner; where there can be none, end the runs that wait for it."""
+    if fact.cores_left:
+        placing.pool_shrank(book, fact.pool, event.at_s)
+        yield from _ensure_all(book, event)
+        return
+    for run in book.runs.values():
+        if run.state is RunState.RUNNING:
+            error = ErrorInfo(
+                message=f"no machine of the cluster can be used. the last runner: {fact.reason}",
+                remedy="start all nodes from one image, with rayorch and libraries as on the head, "
+                f"then `rayorch resume {run.id}`",
+                kind="refused",
+            )
+            yield Record(event.id, RunFailed(run.id, error))
 
 
 def node_withdrawn(book: Book, fact: NodeWithdrawn, _event: Event) -> Iterable[Command]:

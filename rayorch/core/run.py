@@ -23,7 +23,6 @@ from rayorch.core.accounts import Accounts
 from rayorch.core.facts import (
     AttemptFailed,
     AttemptLost,
-    NodeWithdrawn,
     PlacementFailed,
     PlacementKept,
     PlacementReady,
@@ -41,6 +40,7 @@ from rayorch.core.facts import (
     StagePlanned,
 )
 from rayorch.core.limit_facts import RunAdmitted, RunBlocked
+from rayorch.core.node_facts import NodeWithdrawn
 from rayorch.core.placed import Charged, LinkSpent, NodesWanted, Paid, Spent
 from rayorch.core.policy import Policy
 from rayorch.core.queues import ReadyQueue, Routes

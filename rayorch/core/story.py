@@ -16,7 +16,6 @@ from rayorch.core.facts import (
     Event,
     Fact,
     Led,
-    NodeWithdrawn,
     PlacementFailed,
     PlacementReady,
     PlanFailed,
@@ -32,6 +31,7 @@ from rayorch.core.facts import (
     StagePlanned,
 )
 from rayorch.core.machine import Machine
+from rayorch.core.node_facts import NodeWithdrawn, RunnerRefused
 from rayorch.core.run import UNPLANNED, Run, RunState
 from rayorch.core.task import Task, TaskState, backoff_s
 from rayorch.ids import EventId, RunId, RunnerId, TaskId
@@ -151,6 +151,9 @@ _SAID: Final[Mapping[type[Fact], Callable[[Any, Run], str]]] = {
         f"task {fact.task} tried a second time on {fact.runner}: the first had taken "
         f"{fact.taken_s:.1f} s, usual are {fact.usual_s:.1f} s"
     ),
+    RunnerRefused: lambda fact, _: (
+        f"a runner on node {fact.node[:8]} of pool {fact.pool} was not used: {fact.reason}"
+    ),
     NodeWithdrawn: lambda fact, _: (
         f"node {fact.node[:8]} of pool {fact.pool} was taken away ({fact.reason}): "
         f"{_tasks_text(fact.running)} ran there and ended early, what was left went elsewhere"
@@ -185,6 +188,8 @@ def _placed(fact: PlacementReady) -> str:
 def _said(fact: Fact, run: Run, state: RunState | None) -> str:
     if isinstance(fact, Led):
         return _led(fact, run, state)
+    if isinstance(fact, RunnerRefused) and state in _OVER:
+        return ""
     say = _SAID.get(type(fact))
     return say(fact, run) if say is not None else ""
 

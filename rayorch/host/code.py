@@ -2,8 +2,16 @@
 
 import functools
 import hashlib
+import platform
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
+
+from rayorch.observe.reproduce import versions
+
+ALIKE: Final = ("ray", "pyarrow", "duckdb")
+"""Libraries that carry rows or compute with them: unlike ones make unlike outputs of one run."""
 
 
 @functools.cache
@@ -21,3 +29,19 @@ def library_code() -> str:
 def python_version() -> str:
     """Return the version of Python that pickled functions are good for, as "3.11"."""
     return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@functools.cache
+def code_here() -> Mapping[str, str]:
+    """Return what this process runs: our code, Python, and the libraries that must be alike."""
+    return {"rayorch": library_code(), "python": platform.python_version(), **versions(ALIKE)}
+
+
+def unlike(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
+    """Return in what a process differs from ours, or nothing when it is like it."""
+    names = sorted({*theirs, *ours}, key=lambda name: (name != "rayorch", name))
+    return ", ".join(
+        f"{name} {theirs.get(name, 'unknown')} and not {ours.get(name, 'none')}"
+        for name in names
+        if theirs.get(name) != ours.get(name)
+    )

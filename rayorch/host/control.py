@@ -20,6 +20,7 @@ from rayorch.clock import SystemClock
 from rayorch.core.facts import Fact
 from rayorch.errors import RayorchError
 from rayorch.home import Home, open_home
+from rayorch.host.code import code_here
 from rayorch.host.estimating import EstimateKeeper
 from rayorch.host.host import ControlHost
 from rayorch.host.intake import client_facts, runner_facts
@@ -82,7 +83,7 @@ class ControlActor:
         clock = SystemClock()
         home = open_home(spec.home_url)
         self._executor = RayExecutor(
-            spec.home_url, spec.name, runner_prefix(spec.home_url), clock, new_nonce
+            spec.home_url, spec.name, runner_prefix(spec.home_url), clock, new_nonce, code_here()
         )
         self._logs = RunLogs(home, clock)
         self._estimates = EstimateKeeper(home)

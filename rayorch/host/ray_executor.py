@@ -5,10 +5,12 @@ ways to learn that a runner is gone: its `guard` call ends (it died, or Ray refu
 its node is gone from Ray's table, or its heartbeat stops (it hangs, or its node is cut off).
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import ray
+from msgspec.structs import replace
 
 from rayorch.clock import Clock
 from rayorch.core.commands import (
@@ -21,14 +23,23 @@ from rayorch.core.commands import (
     SendLeases,
 )
 from rayorch.core.facts import Fact, RunnerJoined, RunnerLost
-from rayorch.core.node_facts import NodeLost
+from rayorch.core.node_facts import NodeLost, RunnerRefused
 from rayorch.core.values import FailureKind
-from rayorch.host.actors import GUARD, ORDERS, runner_actor
+from rayorch.host.actors import GUARD, runner_actor
 from rayorch.host.capacity import Capacity
 from rayorch.host.capacity_actor import RayDesk, why_fixed
+from rayorch.host.code import unlike
 from rayorch.host.executor import HostPort, RunnerCommand
-from rayorch.host.nodes import Machines, NodeWatch
+from rayorch.host.nodes import NodeWatch
 from rayorch.host.ray_nodes import ray_machines
+from rayorch.host.ray_runners import (
+    KnownRunner,
+    all_but,
+    cores_by_pool,
+    kind_of_end,
+    selector,
+    why_stillborn,
+)
 from rayorch.host.runner_actor import (
     ENCODER,
     Hello,
@@ -37,41 +48,13 @@ from rayorch.host.runner_actor import (
     encode_leases,
 )
 from rayorch.ids import NodeId, RunnerId
-from rayorch.plan.labels import LOCAL, POOL_LABEL
 
 SILENT_S_MAX: Final = 10.0
 """A runner that has said nothing for so long loses its leases. It says something every second."""
 CONTROL_PREFIX: Final = "rayorch-control-"
 RECOVER_S_MAX: Final = 10.0
-
-
-class _Runner:
-    """A runner as the executor knows it."""
-
-    __slots__ = (
-        "cores",
-        "cut",
-        "enqueue",
-        "handle",
-        "heard_s",
-        "joined",
-        "memory_bytes",
-        "node",
-        "pool",
-        "revoke",
-    )
-
-    def __init__(self, handle: Any, spec: RunnerSpec, heard_s: float) -> None:  # noqa: ANN401
-        self.handle = handle
-        self.pool = spec.pool
-        self.enqueue = handle.enqueue.options(concurrency_group=ORDERS)
-        self.cut = handle.cut.options(concurrency_group=ORDERS)
-        self.revoke = handle.revoke.options(concurrency_group=ORDERS)
-        self.cores = spec.cores
-        self.memory_bytes = spec.memory_bytes
-        self.heard_s = heard_s
-        self.joined = False
-        self.node = NodeId("")  # until it has joined
+STILLBORN_MAX: Final = 4
+"""After so many runners, one after the other, whose process could not begin, none can."""
 
 
 class RayExecutor:
@@ -84,6 +67,7 @@ class RayExecutor:
         prefix: str,
         clock: Clock,
         new_nonce: Callable[[], str],
+        code: Mapping[str, str],
     ) -> None:
         self._capacity = Capacity(RayDesk(control))
         self._home_url = home_url
@@ -92,7 +76,12 @@ class RayExecutor:
         self._clock = clock
         self._new_nonce = new_nonce
         self._host: HostPort | None = None
-        self._runners: dict[RunnerId, _Runner] = {}
+        self._runners: dict[RunnerId, KnownRunner] = {}
+        self._code = code
+        self._barred: frozenset[NodeId] = frozenset()  # whose runners run other code
+        self._unlike: deque[tuple[RunnerId, Hello, str]] = deque()  # runners that do, to be ended
+        self._refusal: RunnerRefused | None = None  # the last one
+        self._stillborn = 0
         self._watch = NodeWatch(ray_machines, self._nodes_changed)
 
     @property
@@ -103,7 +92,7 @@ class RayExecutor:
     @property
     def pools(self) -> Mapping[str, int]:
         """The cores of the nodes that live and stay, by their label `pool`."""
-        return _cores(self._watch.refresh())
+        return cores_by_pool(self._watch.refresh(), self._barred)
 
     def why_fixed(self) -> str:
         """Return why no machines can be asked of the cluster; "": they can."""
@@ -173,6 +162,8 @@ class RayExecutor:
     def check(self, now_s: float) -> None:
         """Give up runners that have been silent for too long, and hold on to what is asked for."""
         self._capacity.check(now_s)
+        while self._unlike:
+            self._refuse(*self._unlike.popleft())
         for runner, known in list(self._runners.items()):
             # One that has not joined waits for a place on the cluster, or its guard tells.
             if known.joined and now_s - known.heard_s > SILENT_S_MAX:
@@ -197,7 +188,10 @@ class RayExecutor:
 
     def _ensure(self, command: EnsureRunners) -> None:
         machines = self._watch.machines
-        pools = _cores(machines)
+        pools = cores_by_pool(machines, self._barred)
+        if not pools and self._refusal is not None and not self._barred.isdisjoint(machines):
+            self._tell([replace(self._refusal, cores_left=0)])
+            return
         room = pools.get(command.pool, 0) if command.pool else sum(pools.values())
         fit = int(room // max(command.cores, 1.0))
         # Where nothing says which pool, the autoscaler may know of machines that are larger.
@@ -208,20 +202,20 @@ class RayExecutor:
         own = [
             known
             for known in self._runners.values()
-            if command.pool in {"", known.pool} and _stays(known, machines)
+            if command.pool in {"", known.pool} and known.stays(machines)
         ]
-        fits = [known for known in own if _holds(known, command)]
+        fits = [known for known in own if known.holds(command)]
         if len(fits) < wanted:
             self._make_room(command)
             self._ask_others()
-        selector = _selector(command.pool, pools)
+        labels = selector(command.pool, pools) | all_but(self._barred)
         for _ in range(wanted - len(fits)):
-            self._make(command, selector)
+            self._make(command, labels)
 
     def _make_room(self, command: EnsureRunners) -> None:
         """End runners that are too small: they hold the cores that larger ones need."""
         for runner, known in list(self._runners.items()):
-            if command.pool in {"", known.pool} and not _holds(known, command):
+            if command.pool in {"", known.pool} and not known.holds(command):
                 self._lost(runner, "preempted", "a larger runner needs its place")
                 ray.kill(known.handle, no_restart=True)
 
@@ -234,7 +228,7 @@ class RayExecutor:
                 except ValueError:
                     continue  # It has just ended.
 
-    def _make(self, command: EnsureRunners, selector: Mapping[str, str]) -> None:
+    def _make(self, command: EnsureRunners, labels: Mapping[str, str]) -> None:
         runner = RunnerId(f"{self._prefix}{self._new_nonce()[:8]}")
         spec = RunnerSpec(
             runner=runner,
@@ -244,7 +238,7 @@ class RayExecutor:
             cores=command.cores,
             memory_bytes=command.memory_bytes,
         )
-        handle = runner_actor(RunnerActor, runner, command.cores, selector).remote(spec)
+        handle = runner_actor(RunnerActor, runner, command.cores, labels).remote(spec)
         self._adopt(handle, spec)
 
     def _find(self, runner: RunnerId) -> None:
@@ -264,7 +258,9 @@ class RayExecutor:
         hello: Hello | None = None,
     ) -> None:
         runner = spec.runner
-        self._runners[runner] = _Runner(handle, spec, self._clock.monotonic_s())
+        self._runners[runner] = KnownRunner(
+            handle, spec, self._clock.monotonic_s(), fresh=hello is None
+        )
         if hello is not None:
             self._joined(runner, hello)
         else:
@@ -282,13 +278,38 @@ class RayExecutor:
         known = self._runners.get(runner)
         if known is None or self._host is None:
             return
+        if reason := unlike(hello.code, self._code):
+            # A thread of Ray's waits for ever for the end of an actor: `check` is not on one.
+            self._unlike.append((runner, hello, reason))
+            self._host.offer([])
+            return
         known.joined = True
+        self._stillborn = 0
         known.heard_s = self._clock.monotonic_s()
         spec = hello.spec
         known.pool, known.node = spec.pool, NodeId(hello.node)
         self._host.offer(
             [RunnerJoined(runner, spec.pool, spec.cores, spec.memory_bytes, hello.held, known.node)]
         )
+
+    def _refuse(self, runner: RunnerId, hello: Hello, reason: str) -> None:
+        """End a runner that runs other code than ours, and start none of ours where it was."""
+        known = self._runners.pop(runner, None)
+        if known is None:
+            return  # It went with its machine.
+        ray.kill(known.handle, no_restart=True)
+        node = NodeId(hello.node)
+        if known.fresh:
+            # Not one that an earlier control actor left: this is what a new process runs there.
+            self._barred |= {node}
+        self._refused(runner, node, hello.spec.pool, f"it has {reason}")
+
+    def _refused(
+        self, runner: RunnerId, node: NodeId, pool: str, reason: str, *, any_left: bool = True
+    ) -> None:
+        cores = sum(cores_by_pool(self._watch.machines, self._barred).values()) if any_left else 0
+        self._refusal = RunnerRefused(runner, node, pool, reason, cores)
+        self._tell([self._refusal])
 
     def _nodes_changed(self, facts: Sequence[Fact]) -> None:
         """Tell of machines; of those that are gone, after the runners that went with them."""
@@ -312,50 +333,23 @@ class RayExecutor:
     def _ended(self, runner: RunnerId, done: Any) -> None:  # noqa: ANN401
         """Ray's thread: a runner's process is over."""
         error = done.exception()
-        kind = _kind_of(error)
+        known = self._runners.get(runner)
         reason = "the runner ended" if error is None else str(error).splitlines()[0]
-        self._lost(runner, kind, f"runner {runner} died: {reason}")
+        self._lost(runner, kind_of_end(error), f"runner {runner} died: {reason}")
+        if known is not None and (cause := why_stillborn(error)):
+            # Where it was is not said: the next one may be elsewhere.
+            self._stillborn += 1
+            can_be = self._stillborn < STILLBORN_MAX
+            reason = f"it could not begin: {cause}"
+            self._refused(runner, NodeId(""), known.pool, reason, any_left=can_be)
 
     def _lost(
         self, runner: RunnerId, kind: FailureKind, reason: str, *, silent: bool = False
     ) -> None:
         self._runners.pop(runner, None)
         # Also for one that is not ours any more: the core may wait for its end.
+        self._tell([RunnerLost(runner, kind, reason, silent)])
+
+    def _tell(self, facts: Sequence[Fact]) -> None:
         if self._host is not None:
-            self._host.offer([RunnerLost(runner, kind, reason, silent)])
-
-
-def _holds(known: _Runner, asked: EnsureRunners) -> bool:
-    return known.cores >= asked.cores and known.memory_bytes >= asked.memory_bytes
-
-
-def _stays(known: _Runner, machines: Machines) -> bool:
-    machine = machines.get(known.node)
-    return machine is None or not machine.is_draining
-
-
-def _cores(machines: Machines) -> dict[str, int]:
-    """Return the cores by pool of the machines that stay."""
-    cores: dict[str, float] = {}
-    for machine in machines.values():
-        if not machine.is_draining:
-            cores[machine.pool] = cores.get(machine.pool, 0.0) + machine.cores
-    # A head without cores of its own is a machine that no runner fits on.
-    return {pool: int(count) for pool, count in sorted(cores.items()) if count >= 1.0}
-
-
-def _selector(pool: str, pools: Mapping[str, int]) -> dict[str, str]:
-    """Return what a node's labels must be for it to be of a pool."""
-    if pool != LOCAL:
-        return {POOL_LABEL: pool} if pool else {}
-    # Nodes without the label are of this pool, too.
-    others = [name for name in pools if name != LOCAL]
-    return {POOL_LABEL: f"!in({','.join(others)})"} if others else {}
-
-
-def _kind_of(error: BaseException | None) -> FailureKind:
-    if isinstance(error, ray.exceptions.OutOfMemoryError):
-        return "oom"
-    if getattr(error, "preempted", False):
-        return "preempted"
-    return "lost"
+            self._host.offer(facts)

@@ -23,6 +23,7 @@ from rayorch.core.facts import Fact
 from rayorch.core.values import Held
 from rayorch.errors import FencedError
 from rayorch.home import open_home
+from rayorch.host.code import code_here
 from rayorch.host.draining import drain
 from rayorch.ids import RunnerId
 from rayorch.plan.labels import MARKET_LABEL, SPOT, pool_of_labels
@@ -63,6 +64,7 @@ class Hello(msgspec.Struct, frozen=True):
     held: tuple[Held, ...]
     pid: int
     node: str
+    code: dict[str, str] = {}  # what it runs; one that does not say is of another time
 
 
 class RunnerActor:
@@ -98,7 +100,7 @@ class RunnerActor:
         """Return what this runner is and holds."""
         self._heard_s = self._clock.monotonic_s()
         node = ray.get_runtime_context().get_node_id()
-        return Hello(self._spec, self._engine.inventory(), os.getpid(), node)
+        return Hello(self._spec, self._engine.inventory(), os.getpid(), node, dict(code_here()))
 
     def enqueue(self, leases: bytes) -> None:
         """Queue leases; returns at once."""

@@ -12,7 +12,6 @@ from rayorch.core.facts import (
     Event,
     Fact,
     Led,
-    NodeWithdrawn,
     PlacementFailed,
     PlacementReady,
     PlanFailed,
@@ -32,7 +31,7 @@ from rayorch.core.facts import (
     StagePlanned,
 )
 from rayorch.core.limit_facts import RunAdmitted, RunBlocked
-from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost
+from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost, NodeWithdrawn, RunnerRefused
 from rayorch.core.run import Run, RunState
 from rayorch.core.values import ErrorInfo, StepSeconds
 from rayorch.ids import EventId, RunId, RunnerId, TaskId
@@ -222,9 +221,15 @@ SAYINGS: Final[Mapping[type[Fact], Callable[[Any], Said]]] = {
         "warning",
         f"node {fact.node[:8]} of pool {fact.pool} is gone. reason={fact.reason}",
     ),
+    RunnerRefused: lambda fact: (
+        "warning",
+        f"runner on node {fact.node[:8]} of pool {fact.pool} is not used. reason={fact.reason}",
+    ),
     RunnerJoined: _joined,
     RunnerLost: lambda fact: ("warning", f"runner lost ({fact.kind}). reason={fact.reason}"),
 }
 """What is logged. Starts, progress, returned leases and ticks are not: too many, too dull."""
-EVERYBODYS: Final = frozenset({Led, NodeJoined, NodeDraining, NodeLost, RunnerJoined, RunnerLost})
+EVERYBODYS: Final = frozenset(
+    {Led, NodeJoined, NodeDraining, NodeLost, RunnerJoined, RunnerRefused, RunnerLost}
+)
 """Facts that name no run: every active run logs them."""

@@ -11,7 +11,8 @@ import pytest
 
 import rayorch as ro
 from rayorch import client
-from rayorch.core.facts import AttemptFailed, AttemptFinished, AttemptLost, NodeWithdrawn
+from rayorch.core.facts import AttemptFailed, AttemptFinished, AttemptLost
+from rayorch.core.node_facts import NodeWithdrawn
 from rayorch.ids import RunId
 from rayorch.plan.pool_files import parse_pools
 from rayorch.wanted import asked_of

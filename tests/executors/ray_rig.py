@@ -13,6 +13,7 @@ from connectors.source import discover
 from rayorch.clock import SystemClock
 from rayorch.home import RunPlan, StagePlan, encode_split, open_home
 from rayorch.host.actors import control_actor
+from rayorch.host.code import code_here
 from rayorch.host.executor import Executor
 from rayorch.host.intake import runner_facts
 from rayorch.host.ray_cluster import connect
@@ -78,13 +79,16 @@ class RayRig(Rig):
         home.put_program(make.RUN, make.VERSION, dump_program(program))
         encoded = tuple(encode_split(split) for split in splits)
         home.put_plan(make.RUN, RunPlan((StagePlan(discovery, encoded),)))
-        self._home_url = home.url
+        self.home_url = home.url
+        self.code = dict(code_here())
         super().__init__(lambda task: encoded[task])
         self._board: Any = control_actor(Switchboard, self._name).remote()
         self.executor = self._made = self._executor()
 
     def _executor(self) -> RayExecutor:
-        return RayExecutor(self._home_url, self._name, self._prefix, self._clock, new_nonce)
+        return RayExecutor(
+            self.home_url, self._name, self._prefix, self._clock, new_nonce, self.code
+        )
 
     @property
     def _prefix(self) -> str:

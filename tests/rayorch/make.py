@@ -13,7 +13,6 @@ from rayorch.core.facts import (
     Fact,
     LeaseReturned,
     Led,
-    NodeWithdrawn,
     PlacementFailed,
     PlacementKept,
     PlacementReady,
@@ -35,7 +34,14 @@ from rayorch.core.facts import (
     Ticked,
 )
 from rayorch.core.limit_facts import PolicyApplied, RunAdmitted, RunBlocked, UnitsFreed, UnitsTaken
-from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost, NodesMetered
+from rayorch.core.node_facts import (
+    NodeDraining,
+    NodeJoined,
+    NodeLost,
+    NodesMetered,
+    NodeWithdrawn,
+    RunnerRefused,
+)
 from rayorch.core.placed import ClassPlacement, NodeWindow, pack_classes
 from rayorch.core.policy import Limit, Policy
 from rayorch.core.task import (
@@ -233,6 +239,7 @@ def fact(kind: type[Fact]) -> Fact:
         NodeJoined: NodeJoined(NODE, "local", 8.0, 16 * GIB),
         NodeDraining: draining(),
         NodeLost: NodeLost(NODE, "local", "its raylet died"),
+        RunnerRefused: RunnerRefused(RUNNER, NODE, "local", "it has ray 1 and not 2", 4),
         StagePlanned: StagePlanned(run=RUN, stage=1, revision=1, tasks=2),
         PlacementReady: placed(),
         PlacementFailed: PlacementFailed(run=RUN, revision=2, error=ErrorInfo(message="crashed")),

@@ -3,9 +3,10 @@
 from msgspec.structs import replace
 
 from rayorch.core.commands import CutTask, EnsureRunners, KillRunner
-from rayorch.core.facts import AttemptLost, NodeWithdrawn
-from rayorch.core.node_facts import NodeJoined, NodeLost
+from rayorch.core.facts import AttemptLost
+from rayorch.core.node_facts import NodeJoined, NodeLost, NodeWithdrawn, RunnerRefused
 from rayorch.core.placed import RunnersWanted
+from rayorch.core.run import RunState
 from rayorch.core.story import story
 from rayorch.core.task import TaskState
 from rayorch.ids import NodeId
@@ -152,3 +153,28 @@ def test_a_new_leader_has_forgotten_the_machines_of_the_last_one() -> None:
 
     assert not driver.machine.book.draining
     assert not driver.machine.book.nodes
+
+
+def test_a_runner_of_other_code_is_replaced_while_there_is_a_machine_left() -> None:
+    driver = started(2)
+
+    commands = driver.feed(
+        RunnerRefused(make.RUNNER, make.NODE, "local", "it has ray 1 and not 2", 4)
+    )
+
+    assert only(commands, EnsureRunners).count_max == 2
+
+
+def test_where_no_machine_can_be_used_the_run_fails_and_says_why() -> None:
+    driver = Driver()
+    driver.start(2, runners=0)
+
+    driver.feed(RunnerRefused(make.RUNNER, make.NODE, "local", "it has ray 1 and not 2", 0))
+
+    assert driver.state is RunState.FAILED
+    assert driver.run.error is not None
+    assert driver.run.error.message.endswith("the last runner: it has ray 1 and not 2")
+    told = [line.what for line in story(driver.events, make.RUN)]
+    assert any("was not used: it has ray 1 and not 2" in what for what in told)
+    assert "one image" in driver.run.error.remedy
+    driver.assert_replays()
