@@ -188,7 +188,9 @@ class Dealer:
         room = slot.room(flow.seconds.get(run.tasks[first].stage)) if first is not None else 0
         if not room:
             return [], 0
-        count = self._spread(flow, slot, classes, room, ready.count(classes))
+        assert first is not None
+        wanted = _whole_groups(run, run.tasks[first], room)
+        count = self._spread(flow, slot, classes, wanted, ready.count(classes))
         tasks = islice(_next(run, flow, ready, classes), count)
         return [book.lease(run, slot, each, self._at_s) for each in tasks], room
 
@@ -274,6 +276,15 @@ def served(flow: Flow, pool: str) -> tuple[int, ...]:
     """Return the classes of a run that runners of a pool may serve now, first to serve first."""
     classes = flow.routes.classes_for(pool)
     return (*classes, *flow.stranded) if flow.stranded else classes
+
+
+def _whole_groups(run: Run, first: Task, count: int) -> int:
+    """Return as many tasks or some more, so that those that share what they read go together."""
+    together = run.together.get(first.stage, 1)
+    if together == 1:
+        return count
+    before = (first.id - run.first_tasks[first.stage]) % together
+    return min(-(-(before + count) // together) * together - before, leasing.QUEUE_MAX)
 
 
 def _note_stranded(book: Book, flow: Flow, at_s: float) -> None:

@@ -83,7 +83,8 @@ class PlanReady(Wire, frozen=True):
 class StagePlanned(Wire, frozen=True):
     """What a stage reads is measured and cut: its tasks. Planned again, there are as many.
 
-    `revision` counts from 1; `notes` are the decisions and the numbers that led to them.
+    `revision` counts from 1; `notes` are the decisions and the numbers that led to them. So many
+    neighbours as `together` says share what they read: they are best leased to one runner.
     """
 
     run: RunId
@@ -92,6 +93,7 @@ class StagePlanned(Wire, frozen=True):
     tasks: int
     size_bytes: int = 0
     notes: tuple[str, ...] = ()
+    together: int = 1
 
 
 class SecondTry(Wire, frozen=True):

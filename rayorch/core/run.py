@@ -337,6 +337,7 @@ class Run(msgspec.Struct, forbid_unknown_fields=True):
     parts: dict[int, tuple[ExchangeResult, ...]] = {}  # task -> exchange files that it committed
     splits: dict[TaskId, bytes] = {}  # of tasks that were cut, and of those that have the rest
     notes: dict[int, tuple[str, ...]] = {}  # stage -> how it was cut, and why
+    together: dict[int, int] = {}  # stage -> neighbours that share what they read, if they do
     ledger: dict[int, dict[str, Spent]] = {}  # stage -> pool -> what it took
     charged: dict[TaskId, tuple[Charged, ...]] = {}
     links: list[LinkSpent] = []

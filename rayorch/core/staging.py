@@ -34,6 +34,8 @@ def stage_planned(book: Book, fact: StagePlanned, event: Event) -> Iterable[Comm
     run.revisions[fact.stage] = fact.revision
     run.unplanned.remove(fact.stage)
     run.notes[fact.stage] = fact.notes
+    if fact.together > 1:
+        run.together[fact.stage] = fact.together
     if not run.task_counts[fact.stage]:
         _make_tasks(run, flow, fact)
         for task in run.tasks[run.first_tasks[fact.stage] :]:

@@ -22,8 +22,11 @@ that of the input but for heavy keys, whose rows stand behind the others, each k
 
 A bucket is a range of rows and is cut out of its blocks, so that a thousand tiny buckets cost no
 message each. Blocks are what is fetched and checked (XXH3-64): a task reads at most two of a
-segment for rows of others. Rows of a sort are in its order; the keys of up to 256 of them are in
-the part as samples, ranges are planned by them, and a reader finds the very row in the block.
+segment for rows of others. Tasks with less than that are planned in groups, leased to one runner
+group by group, and read at once (`TogetherReader`).
+
+Rows of a sort are in its order; the keys of up to 256 of them are in the part as samples, ranges
+are planned by them, and a reader finds the very row in the block.
 
 Rows keep the order of parts, segments and rows, within a key as within a task's input.
 """

@@ -49,6 +49,7 @@ class ReducePlan(msgspec.Struct, frozen=True):
     rows_schema: bytes = b""  # of the rows whose partial states the files hold
     notes: tuple[str, ...] = ()
     task_bytes: tuple[int, ...] = ()
+    together: int = 1  # tasks that read their files at once
     direct: Direct | None = None
 
     def split(self, number: int) -> ReduceSplit:

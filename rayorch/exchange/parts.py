@@ -28,7 +28,7 @@ class HeavyKey(msgspec.Struct, frozen=True, array_like=True, gc=False):
     text: str  # the key as people read it
 
 
-class Segment(msgspec.Struct, frozen=True, array_like=True):
+class Segment(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What one filling of the writer's memory became: blocks of rows in the order of buckets.
 
     Rows are ordered by bucket and, within it, as they came: first those of no heavy key, then those
@@ -50,7 +50,7 @@ class Segment(msgspec.Struct, frozen=True, array_like=True):
     sample_rows: int = 1
 
 
-class ExchangePart(msgspec.Struct, frozen=True, array_like=True):
+class ExchangePart(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One exchange file: all rows of one map task for one side of an exchange."""
 
     key: str  # of the object

@@ -13,6 +13,7 @@ from rayorch.exchange.hash_plan import hash_tasks
 from rayorch.exchange.index import SideIndex
 from rayorch.exchange.parts import ExchangePart
 from rayorch.exchange.range_plan import range_tasks, row_tasks
+from rayorch.exchange.sharing import shared_requests, tasks_together
 from rayorch.exchange.sizing import (
     Drawn,
     DrawnTask,
@@ -50,6 +51,7 @@ class ExchangePlan(msgspec.Struct, frozen=True):
     hot_keys: tuple[str, ...]  # that were cut
     slowest_over_mean: float  # of bytes
     requests: int
+    together: int  # tasks that read their files at once, when one runner has them
     reasons: tuple[Reason, ...]
 
 
@@ -91,13 +93,11 @@ def _finished(
 ) -> ExchangePlan:
     before = tuple(_split(number, task, sides) for number, task in enumerate(drawn.before))
     splits = tuple(_split(number, task, sides) for number, task in enumerate(drawn.tasks))
+    runs = [len(side.runs) for side in sides]
+    together = tasks_together(splits, runs, limits.memory_bytes)
+    splits = shared_requests(splits, runs, together, limits.memory_bytes)
     requests = sum(split.requests for split in (*before, *splits))
-    numbers = {"requests": float(requests), "usd": requests * limits.request_usd}
-    reasons.append(
-        Reason(
-            f"{requests} ranges read", "neighbours are read as one, small tasks together", numbers
-        )
-    )
+    reasons.append(_requests_reason(requests, together, limits))
     even = max(worst_over_mean(drawn.tasks), worst_over_mean(drawn.before))
     numbers = {"slowest_over_mean": round(even, 4)}
     reasons.append(Reason("tasks of even size", "measured bytes of each", numbers))
@@ -108,8 +108,20 @@ def _finished(
         hot_keys=tuple(drawn.hot_keys),
         slowest_over_mean=even,
         requests=requests,
+        together=together,
         reasons=tuple(reasons),
     )
+
+
+def _requests_reason(requests: int, together: int, limits: PlanLimits) -> Reason:
+    numbers: dict[str, float] = {}
+    why = "buckets of one file that are neighbours are one range"
+    if together > 1:
+        numbers["tasks_at_once"] = together
+        why = "small tasks are leased together, and read each file at once"
+    if limits.request_usd:
+        numbers["usd"] = requests * limits.request_usd
+    return Reason(f"{requests} ranges read", why, numbers)
 
 
 def _split(number: int, task: DrawnTask, sides: Sequence[SideIndex]) -> ReduceSplit:

@@ -18,11 +18,11 @@ from rayorch.exchange.ordering import encoded_keys
 from rayorch.exchange.parts import KEY_BYTES_MAX, padded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from connectors.store import Store
     from rayorch.exchange.index import BlockRead, ExchangeIndex, Place, SideIndex
-    from rayorch.exchange.parts import ExchangePart
+    from rayorch.exchange.parts import Counts, ExchangePart
     from rayorch.exchange.splits import ReduceSplit
 
 AHEAD_BYTES: Final = 64 << 20
@@ -68,15 +68,32 @@ def open_side(
     Raises: ExchangeLostError, naming the part whose file is missing or damaged; StoreError.
     """
     reader = _SideReader(store, index.sides[side], side)
-    ranges = reader.ranges(split)
-    if reader.is_local(ranges):
-        return _tables(
-            reader.local_batches(item)
-            if item.length > _COPIED_BYTES_MAX
-            else reader.remote_batches(item)
-            for item in ranges
-        )
-    return _tables(_fetched_ahead(reader.remote_batches, ranges, ahead_bytes, threads))
+    ranges = reader.ranges(index.sides[side].reads(split.sides[side]))
+    return _tables(reader.fetched(ranges, ahead_bytes, threads))
+
+
+def rows_of_runs(
+    store: Store, index: ExchangeIndex, side: int, lows: Counts, highs: Counts
+) -> pa.Table | None:
+    """Return a range of rows of each run of a side, in one piece; None, when there are none.
+
+    Raises: ExchangeLostError, naming the part whose file is missing or damaged; StoreError.
+    """
+    reads: dict[int, list[BlockRead]] = {}
+    runs = index.sides[side].runs
+    for run, low, high in zip(runs, lows.tolist(), highs.tolist(), strict=True):
+        if low < high:
+            reads.setdefault(run.part, []).extend(run.reads(low, high))
+    reader = _SideReader(store, index.sides[side], side)
+    found = reader.fetched(reader.ranges(reads), AHEAD_BYTES, THREADS)
+    batches = [batch for some in found for batch, _ in some]
+    if not batches:
+        return None
+    first = batches[0].schema
+    if all(batch.schema is first or batch.schema.equals(first) for batch in batches):
+        return pa.Table.from_batches(batches).combine_chunks()
+    tables = [pa.Table.from_batches([batch]) for batch in batches]
+    return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
 
 
 class _SideReader:
@@ -88,12 +105,23 @@ class _SideReader:
         self._map: tuple[int, pa.MemoryMappedFile] | None = None
         self._wanted: tuple[int, ...] = ()
 
-    def ranges(self, split: ReduceSplit) -> list[_Range]:
-        reads = self._index.reads(split.sides[self._side])
+    def ranges(self, reads: Mapping[int, Sequence[BlockRead]]) -> list[_Range]:
+        """Return what to fetch for blocks of parts."""
         self._wanted = tuple(reads)
         return [item for part, blocks in reads.items() for item in _coalesced(part, blocks)]
 
-    def is_local(self, ranges: Sequence[_Range]) -> bool:
+    def fetched(
+        self, ranges: Sequence[_Range], ahead_bytes: int, threads: int
+    ) -> Iterator[list[_Rows]]:
+        """Yield the rows of ranges, in order."""
+        if not self._is_local(ranges):
+            yield from _fetched_ahead(self.remote_batches, ranges, ahead_bytes, threads)
+            return
+        for item in ranges:
+            is_mapped = item.length > _COPIED_BYTES_MAX
+            yield self.local_batches(item) if is_mapped else self.remote_batches(item)
+
+    def _is_local(self, ranges: Sequence[_Range]) -> bool:
         if not ranges:
             return False
         try:

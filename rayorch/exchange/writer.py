@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import xxhash
 
 from rayorch.exchange.hashing import BUCKETS_MAX, check_keys
 from rayorch.exchange.layout import layout_of
-from rayorch.exchange.ordering import check_order, encoded_keys
+from rayorch.exchange.ordering import check_order, encoded_keys, in_order
 from rayorch.exchange.parts import (
     ALIGN_BYTES,
     KEY_BYTES_MAX,
@@ -28,7 +27,6 @@ from rayorch.relational import HashKeys, RangeKeys
 if TYPE_CHECKING:
     from connectors.store import OutputStream, Store
     from rayorch.exchange.layout import Layout
-    from rayorch.exchange.ordering import Order
     from rayorch.relational import Keying
 
 Codec = Literal["none", "lz4", "zstd"]
@@ -142,7 +140,7 @@ class ExchangeWriter:
         offset = self._output.tell()
         sample_rows = _sample_rows(table, self._keying)
         block_rows = _block_rows(table, sample_rows)
-        batch = _in_order(table, layout.order)
+        batch = in_order(table, layout.order)
         blocks = _Blocks(rows=[], sizes=[], raw=[], checksums=[])
         for start in range(0, table.num_rows, block_rows):
             self._write_block(batch.slice(start, block_rows), blocks)
@@ -186,19 +184,6 @@ def _block_rows(table: pa.Table, multiple_of: int) -> int:
     row_bytes: float = max(table.nbytes / table.num_rows, 1 / 8)
     rows = max(int(BLOCK_BYTES_MIN / row_bytes), -(-int(table.num_rows) // BLOCKS_MAX), 1)
     return -(-rows // multiple_of) * multiple_of
-
-
-def _in_order(table: pa.Table, order: Order | None) -> pa.RecordBatch:
-    """Return the rows in their order, in one piece."""
-    # One chunk: what is held stays far below the two gigabytes that a text column can have.
-    arrays = [column.chunk(0) for column in table.columns]
-    assert all(column.num_chunks == 1 for column in table.columns)
-    if order is not None:
-        # As it is: pa.array would look at each value first.
-        indices = pa.Array.from_buffers(pa.int64(), len(order), [None, pa.py_buffer(order)])
-        # All at once: a call for each block would cost ten times as much.
-        arrays = [pc.take(array, indices, boundscheck=False) for array in arrays]
-    return pa.record_batch(arrays, schema=table.schema)
 
 
 def _samples(table: pa.Table, layout: Layout, every: int, keying: Keying) -> tuple[bytes, ...]:

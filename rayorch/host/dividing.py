@@ -56,7 +56,10 @@ def planned_stage(
     waited = load_waited(home, run, large[0]) if large else None
     plan = cut_stage(home, run, exchange, revision, mine, limits, waited=waited)
     failpoint("host.after_plan_stage")
-    return StagePlanned(run, stage, revision, len(plan.splits), sum(plan.task_bytes), plan.notes)
+    size_bytes = sum(plan.task_bytes)
+    return StagePlanned(
+        run, stage, revision, len(plan.splits), size_bytes, plan.notes, plan.together
+    )
 
 
 def _planned_waiting(

@@ -113,6 +113,7 @@ def _divided(
         layouts=tuple(tuple(_layout(part) for part in parts) for parts in sides),
         notes=tuple(str(reason) for reason in plan.reasons),
         task_bytes=tuple(sum(split.raw_bytes) for split in splits),
+        together=plan.together,
     )
 
 

@@ -277,14 +277,14 @@ class ExchangeReader:
             return self._plan
 
     def _known_input(self, revision: int) -> tuple[ReduceInput, TogetherReader]:
-        splits = self._known_plan().splits
+        plan = self._known_plan()
         with self._lock:
             if revision not in self._inputs:
                 # Of older revisions nobody will ask again but who is about to fail.
                 found = load_input(self._home, self._run, self._exchange.consumer, revision)
                 index = ExchangeIndex.load(found.index)
                 store, memory_bytes = self._home.store, self._limits.memory_bytes
-                reader = TogetherReader(store, index, splits, memory_bytes)
+                reader = TogetherReader(store, index, plan.splits, memory_bytes, plan.together)
                 self._inputs = {revision: (found, reader)}
             return self._inputs[revision]
 

@@ -262,3 +262,29 @@ def test_a_stage_that_waited_may_have_tasks_as_others_do() -> None:
     assert [driver.task(lease.task).stage for lease in driver.queue()] == [0, 0]
     asked = only(driver.feed(*(mapped(lease) for lease in driver.queue())), PlanStage)
     assert asked.stage == 2
+
+
+def test_tasks_that_share_what_they_read_are_leased_to_one_runner() -> None:
+    """Each runner reads the files of a group once, for all of its tasks."""
+    driver = begun()
+    asked = only(driver.feed(*(mapped(lease) for lease in driver.queue())), PlanStage)
+    driver.feed(make.joined("second"))
+    driver.feed(StagePlanned(make.RUN, 1, asked.revision, 40, together=8))
+
+    driver.tick()
+
+    first = driver.run.first_tasks[1]
+    queues = [[lease.task - first for lease in driver.queue(r)] for r in (make.RUNNER, "second")]
+    assert sorted(queues) == [list(range(8)), list(range(8, 16))]
+    assert driver.replayed().runs[make.RUN].together == {1: 8}
+
+
+def test_the_last_groups_are_spread_all_the_same() -> None:
+    driver = begun()
+    asked = only(driver.feed(*(mapped(lease) for lease in driver.queue())), PlanStage)
+    driver.feed(make.joined("second"))
+    driver.feed(StagePlanned(make.RUN, 1, asked.revision, 8, together=8))
+
+    driver.tick()
+
+    assert [len(driver.queue(runner)) for runner in (make.RUNNER, "second")] == [4, 2]

@@ -15,6 +15,7 @@ from rayorch.exchange import (
     dump_split,
     plan_exchange,
 )
+from rayorch.exchange.sharing import tasks_together
 from rayorch.exchange.splits import ReduceSplit
 from rayorch.relational import JoinCode, OperatorCode, RepartitionCode
 from tests.rayorch.exchange.rows import ids, odd_table, read_back, written
@@ -48,8 +49,15 @@ def divided(
     return ExchangeIndex(parts), plan.splits
 
 
-def dumped(splits: Sequence[ReduceSplit]) -> list[bytes]:
-    return [dump_split(split) for split in splits]
+def together_reader(
+    store: Store,
+    index: ExchangeIndex,
+    splits: Sequence[ReduceSplit],
+    memory_bytes: int = 1 << 30,
+) -> TogetherReader:
+    together = tasks_together(splits, [len(side.runs) for side in index.sides], memory_bytes)
+    dumped = [dump_split(split) for split in splits]
+    return TogetherReader(store, index, dumped, memory_bytes, together)
 
 
 @pytest.mark.parametrize("memory_bytes", [1 << 30, 4 << 20, 1])
@@ -62,7 +70,7 @@ def test_every_task_has_its_rows_in_their_order(
     index, splits = divided(store, CODE, [tables], 40)
     assert len(splits) == 40
 
-    reader = TogetherReader(store, index, dumped(splits), memory_bytes)
+    reader = together_reader(store, index, splits, memory_bytes)
 
     for number in (*range(40), 7, 7):  # one is tried again
         found = list(reader.open_side(number, 0))
@@ -74,7 +82,7 @@ def test_both_sides_of_a_join_are_read_together(tmp_path: Path) -> None:
     sides = [[odd_table(seed, 900) for seed in range(3)], [odd_table(7, 700)]]
     index, splits = divided(store, JOIN, sides, 12)
 
-    reader = TogetherReader(store, index, dumped(splits), 1 << 30)
+    reader = together_reader(store, index, splits)
 
     for number, split in enumerate(splits):
         for side in (0, 1):
@@ -88,7 +96,7 @@ def test_blocks_are_read_once_for_all_tasks_that_share_them(tmp_path: Path) -> N
     index, splits = divided(store, CODE, [[odd_table(seed, 400) for seed in range(5)]], 40)
     counting.reads = 0
 
-    reader = TogetherReader(store, index, dumped(splits), 1 << 30)
+    reader = together_reader(store, index, splits)
     rows = sum(table.num_rows for n in range(40) for table in reader.open_side(n, 0))
 
     assert rows == 2000
@@ -100,7 +108,7 @@ def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
     index, splits = divided(store, CODE, [[odd_table(seed, 400) for seed in range(5)]], 40)
     store.delete([index.sides[0].parts[3].key])
 
-    reader = TogetherReader(store, index, dumped(splits), 1 << 30)
+    reader = together_reader(store, index, splits)
 
     with pytest.raises(ExchangeLostError) as caught:
         list(reader.open_side(0, 0))
