@@ -47,7 +47,8 @@ _EGRESS: Final = {
     _OHIO: {_EAST: 0.01, _WEST: 0.02},
 }
 # name, vCPU, GB, GPUs, USD/h, share saved on spot, reclaims/h, speeds, Gbit/s
-_TYPES: Final = (
+MachineType = tuple[str, int, int, int, float, float, float, dict[str, float], float]
+TYPES: Final[tuple[MachineType, ...]] = (
     ("m7i.4x", 16, 64, 0, 0.8064, 0.52, 0.03, {"cpu": 1.0}, 6.25),
     ("m7a.4x", 16, 64, 0, 0.92736, 0.60, 0.3, {"cpu": 1.35}, 6.25),
     ("m6i.4x", 16, 64, 0, 0.768, 0.66, 0.3, {"cpu": 0.87}, 6.25),
@@ -216,7 +217,7 @@ def _pools(draft: Draft, rng: random.Random, *, is_traced: bool) -> list[Json]:
     is_gpu = any(stage["gpus"] for stage in draft.stages)
     pools = []
     for loc in places:
-        for name, vcpu, mem_gb, gpus, usd_h, saved, rate, speed, gbps in _TYPES:
+        for name, vcpu, mem_gb, gpus, usd_h, saved, rate, speed, gbps in TYPES:
             if gpus and not is_gpu:
                 continue
             full = name if loc == places[0] else f"{name}@{loc}"

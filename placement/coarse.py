@@ -11,7 +11,7 @@ A search then looks at a hundred plans in the time that the large problem takes 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -44,7 +44,7 @@ _RUNS_LARGE: Final = 2
 # With more tasks a lane than these, a large class is simulated as quickly as a small one.
 _WAVES_MAX: Final = 6
 # Full size is large enough with so many tasks: luck has no more than some thousand draws a class.
-_TASKS_FULL: Final = 60_000
+_TASKS_FULL: Final = 30_000
 _SEED: Final = 31
 # A search is asked to end at most this share of the time sooner, for what is later at full size.
 _ROOM_MAX: Final = 0.25
@@ -72,6 +72,7 @@ class Coarse:
     factor: float
     stands_for: tuple[float, ...]
     before: tuple[tuple[Fleet, tuple[Fleet, ...]], ...] = ()
+    _small: dict[Layout, Sample] = field(default_factory=dict, init=False, compare=False)
 
     def grown(self, layout: Layout) -> Layout:
         """The layout of the large problem; no fleet has more nodes than its tasks can use."""
@@ -157,7 +158,10 @@ class Coarse:
 
         Run times vary, but of so many tasks a few scenarios say when they end.
         """
-        small = _undisturbed(self.small, tables_of(self.small), layout, _RUNS_SMALL, budget)
+        if layout not in self._small:
+            tables = tables_of(self.small)
+            self._small[layout] = _undisturbed(self.small, tables, layout, _RUNS_SMALL, budget)
+        small = self._small[layout]
         factor = self.problem.tasks / _TASKS_FULL
         if factor < _FACTOR_MIN:
             return small, _undisturbed(self.problem, self.tables, grown, _RUNS_LARGE, budget)
@@ -190,7 +194,7 @@ def _stands_for(problem: Problem, pool: Pool, held: int, factor: float) -> float
         if whole
         for count in range(max(1, int(whole / factor)), max(1, int(whole / factor)) + _NODES_MORE)
     ]
-    wholes = [lanes for cls in problem.classes if (lanes := _lanes(cls, pool)) >= 1.0]
+    wholes = sorted({lanes for cls in problem.classes if (lanes := _lanes(cls, pool)) >= 1.0})
     return min(
         options, key=lambda o: _error(o, (pool.nodes_max, held), wholes, factor), default=1.0
     )

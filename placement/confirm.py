@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from placement.tables import Tables
 
 _SIZE_MAX: Final = 500
-_SIZE_MIN: Final = 16
+_SIZE_MIN: Final = 40
 _EVENT_SIZE_MIN: Final = 200
 _FINALISTS: Final = 6
 # What is late in more than this share of the first few is not run on the others.

@@ -31,7 +31,7 @@ _FAR_OFF: Final = 0.15
 # A few scenarios may flatter a layout by this share of its cost beside their standard error.
 _DOUBT: Final = 0.005
 # Seconds on the reference machine for a task at event level, measured.
-EVENT_S: Final = 5e-6
+EVENT_S: Final = 8e-6
 _HORIZONS: Final = 3.0
 
 
@@ -138,10 +138,14 @@ class Evaluator:
         return sample
 
     def starts_s(self, layout: Layout) -> Floats:
-        """When the parts of a layout can begin on average.  Shapes: (parts,)."""
+        """When the parts of a layout can begin without bad luck.  Shapes: (parts,)."""
         ready = self._mean_sim.run(layout).ready_s
         self.budget.charge(self._mean_sim.work_s)
         return ready
+
+    def begins_s(self, scored: Scored) -> Floats:
+        """When the parts of a layout begin, on average where that is known.  Shapes: (parts,)."""
+        return self.starts_s(scored.layout) if self.by_events else scored.sample.ready_s
 
     def scored(self, layout: Layout, goal: Goal) -> Scored:
         """Score a layout on all scenarios."""

@@ -30,7 +30,7 @@ def anneal(
     current = start
     bests = [start]
     problem, tables = evaluator.problem, evaluator.tables
-    near = Surroundings.of(problem, tables, evaluator.starts_s(current.layout))
+    near = Surroundings.of(problem, tables, evaluator.begins_s(current))
     seen: set[Layout] = {current.layout}
     stale = 0
     while (used := time.share) < 1.0 and stale < _STALE_MAX:
@@ -45,7 +45,7 @@ def anneal(
         if found is None:
             continue
         current = found
-        near = Surroundings.of(problem, tables, evaluator.starts_s(moved))
+        near = Surroundings.of(problem, tables, evaluator.begins_s(found))
         if found.score < bests[-1].score:
             bests.append(found)
     return bests

@@ -61,10 +61,11 @@ class PartResult:
 class Batch:
     """Tasks handed out together.
 
-    Shapes: all (n, k); `real` is False for padding, `ok` also for what a reclaim took; None: all.
+    Shapes: all (n, k); `cell` counts fleets over scenarios; `real` is False for padding, `ok` also
+    for what a reclaim took; None: all.
     """
 
-    lane: Ints
+    cell: Ints
     fleet: Ints
     start: Floats
     end: Floats
@@ -80,19 +81,29 @@ class Tally:
         self.first_end: Floats | None = None
         self.last_start = np.full(size, -np.inf)
         self.last_end = np.full(size, -np.inf)
-        self.tasks = np.zeros((size, fleets))
+        self.poured = np.zeros((size, fleets))
+        self._cells: list[Ints] = []
 
-    def add(self, rows: Ints, batch: Batch) -> None:
-        """Count a batch: lost attempts as tasks of their fleet, but not as starts or ends."""
+    def add(self, some: Ints | None, batch: Batch) -> None:
+        """Count a batch in some scenarios: what is lost is no start and no end, but an attempt."""
         if self.first_end is None:
             self.first_end = batch.end.min(axis=1)
         start, end = batch.start, batch.end
         if batch.ok is not None:
             start, end = np.where(batch.ok, start, -np.inf), np.where(batch.ok, end, -np.inf)
-        self.last_start[rows] = np.maximum(self.last_start[rows], start.max(axis=1))
-        self.last_end[rows] = np.maximum(self.last_end[rows], end.max(axis=1))
-        for f in range(self.tasks.shape[1]):
-            mine = batch.fleet == f
-            if batch.real is not None:
-                mine &= batch.real
-            self.tasks[rows, f] += mine.sum(axis=1)
+        begun, ended = start.max(axis=1), end.max(axis=1)
+        if some is None:
+            np.maximum(self.last_start, begun, out=self.last_start)
+            np.maximum(self.last_end, ended, out=self.last_end)
+        else:
+            self.last_start[some] = np.maximum(self.last_start[some], begun)
+            self.last_end[some] = np.maximum(self.last_end[some], ended)
+        self._cells.append(batch.cell.ravel() if batch.real is None else batch.cell[batch.real])
+
+    def by_fleet(self) -> Floats:
+        """Tasks that each fleet has had, lost attempts included.  Shapes: (S, F)."""
+        if not self._cells:
+            return self.poured
+        cells = np.concatenate(self._cells)
+        counted = np.bincount(cells, minlength=self.poured.size)
+        return self.poured + counted.reshape(self.poured.shape)

@@ -40,8 +40,8 @@ def pour(lanes: Lanes, work: Work, tally: Tally) -> int:
     if lanes.lost_s is not None and lanes.ready_s is not None:
         end = _pour_over_outages(lanes, work, lanes.free_s, end, each)
     np.copyto(lanes.free_s, end)
-    for f in range(tally.tasks.shape[1]):
-        tally.tasks[:, f] += taken[:, lanes.fleet == f].sum(axis=1)
+    for f in range(tally.poured.shape[1]):
+        tally.poured[:, f] += taken[:, lanes.fleet == f].sum(axis=1)
     return poured
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from placement.bounds import bounds_of
 from placement.budget import Budget, Clock
 from placement.coarse import carried, factor_for, smaller
-from placement.confirm import choose, forecast_of, on_fresh_luck
+from placement.confirm import choose, forecast_of, on_fresh_luck, widened
 from placement.errors import InvalidPlanError, PlacementError
 from placement.evaluate import Evaluator, Scored
 from placement.greedy import layout_of, parts_in_order, within_depth, work_s
@@ -25,7 +25,7 @@ from placement.layout import Fleet, Layout, check_layout
 from placement.model import Deadline, Problem
 from placement.plan import Plan, shortfall_of
 from placement.risk import Goal
-from placement.scenarios import draw, mean_scenario
+from placement.scenarios import draw
 from placement.search import Search, note
 from placement.simulate import ClassSimulator
 from placement.solve import COARSE_SHARE, SIZE_WORTH, enlarged, plan_of
@@ -39,10 +39,15 @@ if TYPE_CHECKING:
     from placement.tables import Floats
 
 _GUARD_SIZE: Final = 16
+_GUARD_TASKS: Final = 60_000
 _GUARD_FACTORS: Final = (0.25, 0.5, 1.0, 1.5, 2.5, 4.0, 8.0)
 _SEARCH_SIZE: Final = 24
 _SEARCH_SIZE_MIN: Final = 4
 _GUARD_SIZE_MIN: Final = 8
+# So few scenarios must end this many of their standard deviations before the deadline.
+_GUARD_MARGIN: Final = 0.5
+# Times all of the work for which nodes are added, where fresh luck says that it is late.
+_MORE: Final = (0.1, 0.3, 0.8)
 # Simulations that a plan made again is worth at least, those that other starts take, and a walk.
 _EVALUATIONS: Final = 12
 _STARTS: Final = 12
@@ -142,12 +147,19 @@ def replan(
         part = Budget(COARSE_SHARE * budget.left_s, clock)
         found, sample = _replanned(coarse.small, tables_of(coarse.small), small, part, seed)
         budget.charge(part.used_s)
-        plan = enlarged(coarse, found, sample, budget)
+        plan = enlarged(coarse, found, sample, budget, _wider)
     else:
         plan, _ = _replanned(after, tables, layout, budget, seed)
     check_layout(after, tables, plan.layout)
     _check_kept(after, plan.layout)
     return plan if plan.event else replace(plan, bound_usd=_bound_usd(after, tables))
+
+
+def _wider(problem: Problem, layout: Layout, factor: float) -> Layout:
+    """The layout for `factor` times the work: what is held stays as wide as it is."""
+    if factor <= 1.0:
+        return widened(problem, layout, factor)
+    return _escalated(problem, tables_of(problem), layout, factor - 1.0)
 
 
 def _bound_usd(problem: Problem, tables: Tables) -> float:
@@ -158,10 +170,10 @@ def _replanned(
     after: Problem, tables: Tables, layout: Layout, budget: Budget, seed: int
 ) -> tuple[Plan, Sample]:
     """The best plan that the time allows, whatever happens: at least the guarded one."""
-    size = _affordable(after, tables, layout, budget)
-    safe, seen = _guarded(after, tables, layout, max(size, _GUARD_SIZE_MIN), seed, budget)
+    size = max(_GUARD_SIZE_MIN, min(_GUARD_SIZE, _GUARD_TASKS // after.tasks))
+    safe, seen, simulator = _guarded(after, tables, layout, size, seed, budget)
     try:
-        return _searched(after, tables, safe, budget, size, seed)
+        return _searched(after, tables, safe, budget, _affordable(simulator, budget), seed)
     except _CRASHES as err:
         forecast = forecast_of(after, tables, seen)
         plan = Plan(
@@ -201,23 +213,32 @@ def _searched(
     else:
         chosen = min(found, key=lambda s: s.score)
         sample = on_fresh_luck(search, chosen.layout)
-    objective = after.objective
-    if isinstance(objective, Deadline):
-        late = sample.miss_share(objective.at_s)
-        if late > 1.0 - objective.confidence:
-            other = on_fresh_luck(search, safe)
-            if other.miss_share(objective.at_s) < late:
-                chosen, sample = first, other
+    chosen, sample = _in_time(search, (chosen, first), sample)
     check_layout(after, tables, chosen.layout)
     _check_kept(after, chosen.layout)
     return plan_of(search, chosen, sample, bound_usd=0.0), sample
 
 
-def _affordable(problem: Problem, tables: Tables, layout: Layout, budget: Budget) -> int:
-    """As many scenarios as leave time for some evaluations, judged by one run of a layout."""
-    simulator = ClassSimulator(problem, tables, mean_scenario(problem))
-    simulator.run(layout)
-    budget.charge(simulator.work_s)
+def _in_time(search: Search, found: tuple[Scored, Scored], sample: Sample) -> tuple[Scored, Sample]:
+    """What was chosen if fresh luck keeps its deadline, else the safe plan, else a wider one."""
+    (chosen, safe), objective = found, search.problem.objective
+    if not isinstance(objective, Deadline):
+        return chosen, sample
+    tried = [safe.layout] if safe.layout != chosen.layout else []
+    tried += [_escalated(search.problem, search.tables, safe.layout, more) for more in _MORE]
+    best = (sample.miss_share(objective.at_s), sample.mean_usd, chosen, sample)
+    for layout in tried:
+        if best[0] <= 1.0 - objective.confidence:
+            break
+        other = on_fresh_luck(search, layout)
+        there = (other.miss_share(objective.at_s), other.mean_usd)
+        if there < best[:2]:
+            best = (*there, Scored(search.goal.score(other), layout, other), other)
+    return best[2], best[3]
+
+
+def _affordable(simulator: ClassSimulator, budget: Budget) -> int:
+    """As many scenarios as leave time for some evaluations, judged by what a run has taken."""
     room = budget.limit_s / _EVALUATIONS - simulator.base_s
     size = int(max(room, SIZE_WORTH * simulator.base_s) / max(simulator.each_s, 1e-9))
     return min(max(size, _SEARCH_SIZE_MIN), _SEARCH_SIZE)
@@ -260,33 +281,40 @@ def guard(problem: Problem, tables: Tables, layout: Layout, *, seed: int = 0) ->
 
 def _guarded(
     problem: Problem, tables: Tables, layout: Layout, size: int, seed: int, budget: Budget
-) -> tuple[Layout, Sample]:
+) -> tuple[Layout, Sample, ClassSimulator]:
     """The least escalation that keeps the deadline, or else the one that ends soonest."""
     objective = problem.objective
     at_s = objective.at_s if isinstance(objective, Deadline) else np.inf
     allowed = 1.0 - objective.confidence if isinstance(objective, Deadline) else 0.0
     span = at_s - problem.now_s if np.isfinite(at_s) else 3600.0
     simulator = ClassSimulator(problem, tables, draw(problem, size, seed, horizon_s=2.0 * span))
-    calm = ClassSimulator(problem, tables, mean_scenario(problem))
     best: tuple[float, Layout, Sample] | None = None
+    needed = 0.0
     for factor in (0.0, *_GUARD_FACTORS):
+        if factor < min(needed, _GUARD_FACTORS[-1]):
+            continue
         tried = layout if factor <= 0 else _escalated(problem, tables, layout, factor)
         if not is_served(tables, tried):
             continue
-        # What is late even without bad luck needs no further look, while there is more to try.
-        ends_s = calm.run(tried).end_s[0]
-        budget.charge(calm.work_s)
-        if ends_s > at_s and factor < _GUARD_FACTORS[-1]:
-            continue
         sample = simulator.run(tried)
         budget.charge(simulator.work_s)
-        if sample.miss_share(at_s) <= allowed:
-            return tried, sample
         late = sample.quantile_s(1.0 - allowed)
+        overrun_s = late + _GUARD_MARGIN * _spread_s(sample) - at_s
+        if overrun_s <= 0 or np.isinf(at_s):
+            return tried, sample, simulator
+        if factor <= 0 and np.isfinite(late):
+            # The least that is enough, if nothing but shared work were left.
+            needed = overrun_s / span
         if best is None or late < best[0]:
             best = (late, tried, sample)
     assert best is not None  # escalation serves every class that fits anywhere
-    return best[1], best[2]
+    return best[1], best[2], simulator
+
+
+def _spread_s(sample: Sample) -> float:
+    """Standard deviation of the ends of those scenarios that have one."""
+    ends = sample.end_s[np.isfinite(sample.end_s)]
+    return float(ends.std()) if ends.size else 0.0
 
 
 def _escalated(problem: Problem, tables: Tables, layout: Layout, factor: float) -> Layout:

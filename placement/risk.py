@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from placement.model import Budget, Deadline, Objective
+from placement.sample import quantile_s
 
 if TYPE_CHECKING:
     from placement.sample import Sample
@@ -59,7 +60,7 @@ class Goal:
             return usd * _NEVER
         if isinstance(self.objective, Budget):
             over = max(0.0, usd / self.objective.usd - 1.0)
-            span = max(float(np.quantile(end_s, 0.95, method="higher")) - self.now_s, 0.0)
+            span = max(quantile_s(end_s, 0.95) - self.now_s, 0.0)
             return span * (1.0 + _LATE_JUMP * (over > 0) + _OVER_SLOPE * over)
         return usd + self.objective.usd_per_h * (float(end_s.mean()) - self.now_s) / 3600.0
 

@@ -31,6 +31,7 @@ OUTAGES_MAX: Final = 64
 # Only of a few tasks does each have its share of every kind of luck; many even out by themselves.
 _EVEN_MAX: Final = 64
 # Quantiles of the normal distribution, to read others between them.
+Stream = tuple[int, int, int]  # seed, what is drawn, of which class or pool
 _NORMAL: Final = np.linspace(-6.0, 6.0, 2_401)
 _BELOW: Final = np.array([0.5 * math.erfc(-z / math.sqrt(2.0)) for z in _NORMAL.tolist()])
 
@@ -59,12 +60,12 @@ def draw(problem: Problem, size: int, seed: int, *, horizon_s: float) -> Scenari
     Each class and pool has a stream of its own, so that adding one changes no other's luck.
     """
     noise = tuple(
-        _cut(_lognormal(_stream(seed, 1, k), c.cv, (size, min(c.count, DRAWS_MAX))), c)
+        _cut(_lognormal((seed, 1, k), c.cv, (size, min(c.count, DRAWS_MAX))), c)
         for k, c in enumerate(problem.classes)
     )
     pools = problem.pools
     outages = [
-        _pool_outages(_stream(seed, 2, k), problem, p, size, horizon_s) for k, p in enumerate(pools)
+        _pool_outages((seed, 2, k), problem, p, size, horizon_s) for k, p in enumerate(pools)
     ]
     depth = max(1, max((len(o) for pool in outages for o in pool), default=1))
     gone = np.full((size, len(pools), depth), np.inf)
@@ -74,9 +75,9 @@ def draw(problem: Problem, size: int, seed: int, *, horizon_s: float) -> Scenari
             for k, (a, b) in enumerate(intervals):
                 gone[s, p, k], back[s, p, k] = a, b
     slow = np.stack(
-        [_lognormal(_stream(seed, 3, k), p.speed_cv, (size,)) for k, p in enumerate(pools)], axis=1
+        [_lognormal((seed, 3, k), p.speed_cv, (size,)) for k, p in enumerate(pools)], axis=1
     )
-    start = [_lognormal(_stream(seed, 4, k), p.startup_cv, (size,)) for k, p in enumerate(pools)]
+    start = [_lognormal((seed, 4, k), p.startup_cv, (size,)) for k, p in enumerate(pools)]
     return Scenarios(
         size=size,
         noise=noise,
@@ -136,10 +137,6 @@ def is_random(problem: Problem) -> bool:
     return spread or any(p.spot or p.speed_cv > 0 or p.startup_cv > 0 for p in problem.pools)
 
 
-def _stream(seed: int, what: int, index: int) -> np.random.Generator:
-    return np.random.default_rng([seed, what, index])
-
-
 def _even(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
     """Numbers in [0, 1) of which the first axis has one in each of its equal parts."""
     size = shape[0]
@@ -151,10 +148,11 @@ def _column(size: int, axes: int) -> Floats:
     return np.arange(size, dtype=np.float64).reshape(size, *(1,) * (axes - 1))
 
 
-def _lognormal(rng: np.random.Generator, cv: float, shape: tuple[int, ...]) -> Floats:
+def _lognormal(stream: Stream, cv: float, shape: tuple[int, ...]) -> Floats:
     """Lognormal factors with mean 1 and coefficient of variation `cv`."""
     if cv <= 0:
         return np.ones(shape)
+    rng = np.random.default_rng(stream)
     sigma = float(np.sqrt(np.log1p(cv * cv)))
     if len(shape) > 1 and shape[1] > _EVEN_MAX:
         return np.asarray(rng.lognormal(-sigma * sigma / 2, sigma, shape))
@@ -177,10 +175,11 @@ def _cut(noise: Floats, cls: TaskClass) -> Floats:
 
 
 def _pool_outages(
-    rng: np.random.Generator, problem: Problem, pool: Pool, size: int, horizon_s: float
+    stream: Stream, problem: Problem, pool: Pool, size: int, horizon_s: float
 ) -> list[list[tuple[float, float]]]:
     if pool.spot is None:
         return [[] for _ in range(size)]
+    rng = np.random.default_rng(stream)
     down = pool.name in problem.down
     source = _from_trace if pool.spot.trace_up else _from_rate
     drawn = []

@@ -8,7 +8,6 @@ fluid: a part of a million tasks costs what one of a few thousand does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -21,18 +20,18 @@ from placement.lanes import Lanes, Work
 from placement.layout import Fleet, Layout, Part
 from placement.pour import POUR_MIN
 from placement.sample import Sample
+from placement.serving import FleetState, Served
 
 if TYPE_CHECKING:
-    from placement.fate import Fate
     from placement.model import Problem, Running
     from placement.scenarios import Scenarios
-    from placement.tables import Floats, Tables
+    from placement.tables import Floats, Ints, Tables
 
 _EPS: Final = 1e-9
 # Seconds on the reference machine, measured: a part, a step of a part, a task in a scenario.
-_PART_S: Final = 2.5e-4
-_STEP_S: Final = 6e-5
-_TASK_S: Final = 1.4e-7
+_PART_S: Final = 6e-4
+_STEP_S: Final = 5e-5
+_TASK_S: Final = 1.8e-7
 
 
 class ClassSimulator:
@@ -61,20 +60,6 @@ class ClassSimulator:
         return self.base_s + self.each_s * self.scenarios.size
 
 
-@dataclass(slots=True)
-class _FleetState:
-    """Slots of one fleet: when each is free next, and how many of each node began busy.
-
-    Shapes: free_s (S, nodes, slots); taken (nodes,).
-    """
-
-    fleet: Fleet
-    unit: float
-    fate: Fate | None
-    free_s: Floats
-    taken: list[int]
-
-
 class _Execution:
     def __init__(self, sim: ClassSimulator, layout: Layout) -> None:
         self.sim, self.layout = sim, layout
@@ -93,20 +78,22 @@ class _Execution:
         self.request_usd = np.zeros(size)
         self.tasks = np.zeros((len(layout.parts), len(layout.fleets)))
         self.begun = [0] * classes
+        self.rows = np.arange(size)[:, None, None]
+        self.served: dict[tuple[int, ...], Served] = {}
         for (run, cls, pool, lo), left in zip(flying(self.problem), self.scen.left_s, strict=True):
             self._fly(run, (cls, pool, lo), left)
 
-    def _start(self, fleet: Fleet) -> _FleetState:
+    def _start(self, fleet: Fleet) -> FleetState:
         pool = self.problem.pools[fleet.pool]
         slots = [self.problem.classes[self.layout.parts[p].cls].slots for p in fleet.parts]
         unit = min([s for s in slots if s <= pool.vcpu], default=pool.vcpu)
         shape = (self.scen.size, fleet.count, max(1, int(pool.vcpu / unit + _EPS)))
-        state = _FleetState(fleet, unit, None, np.zeros(shape), [0] * fleet.count)
+        state = FleetState(fleet, unit, None, np.zeros(shape), [0] * fleet.count)
         if fleet.at_s is not None or fleet.held >= 0:
             self._ask(state, fleet.at_s or 0.0)
         return state
 
-    def _ask(self, state: _FleetState, at_s: Floats | float) -> None:
+    def _ask(self, state: FleetState, at_s: Floats | float) -> None:
         fleet, layout = state.fleet, self.layout
         if fleet.held >= 0:
             held = self.problem.held[fleet.held]
@@ -116,6 +103,7 @@ class _Execution:
         else:
             state.fate = self.sim.fates.of(fleet.pool, at_s, self.fallback, layout.patience_s)
         state.free_s[:] = state.fate.ready_s[:, 0, None, None]
+        state.is_own = bool((state.fate.pool[:, 0] == fleet.pool).all())
 
     def run(self) -> Sample:
         for p in self._part_order():
@@ -157,7 +145,7 @@ class _Execution:
             at += count
 
     def _flown(
-        self, state: _FleetState, cls: int, lo: int, left_s: Floats, reads_gb: Floats
+        self, state: FleetState, cls: int, lo: int, left_s: Floats, reads_gb: Floats
     ) -> tuple[Floats, Floats]:
         """Ends of some running tasks of one held fleet (S, n), and how many are lost (S,)."""
         fate, tables, noise = state.fate, self.tables, self.scen.noise[cls]
@@ -232,21 +220,21 @@ class _Execution:
             for f, state in enumerate(self.fleets)
             if p in state.fleet.parts and self._lanes_of(state, cls) > 0
         ]
-        served = [self.fleets[f] for f in mine]
-        for state in served:
-            if state.fate is None:
+        for f in mine:
+            if self.fleets[f].fate is None:
                 at = ready if ready.ndim == 1 else ready.min(axis=1)
-                self._ask(state, at)
-        if not served:
+                self._ask(self.fleets[f], at)
+        if not mine:
             self.done_s[cls] = np.inf
             return
-        reads_gb, usd = self._reads(cls, [s.fleet.pool for s in served])
+        served = self._served_by(tuple(mine))
+        reads_gb, usd = self._reads(cls, served.own)
         lanes, blocks = self._gather(served, cls)
         work = self._work(part, served, reads_gb, ready)
         result = run_tasks(lanes, work)
         self.sim.base_s += result.steps * _STEP_S
         self.sim.each_s += result.listed * _TASK_S
-        self._scatter(served, cls, lanes, blocks)
+        self._scatter(served.states, cls, lanes, blocks)
         self.last_start_s[p] = np.maximum(self.last_start_s[p], result.last_start_s)
         self.done_s[cls] = np.maximum(self.done_s[cls], result.last_end_s)
         self.first_end_s[cls] = np.minimum(self.first_end_s[cls], result.first_end_s)
@@ -261,11 +249,28 @@ class _Execution:
         self.tasks[p, mine] += per_fleet.mean(axis=0)
         self.egress_usd += (per_fleet * usd).sum(axis=1)
         if self.at_loc is not None:
-            for k, state in enumerate(served):
+            for k, state in enumerate(served.states):
                 loc = self.tables.pool_loc[state.fleet.pool]
                 self.at_loc[cls, :, loc] += per_fleet[:, k] / self.tables.count[cls]
 
-    def _lanes_of(self, state: _FleetState, cls: int) -> int:
+    def _served_by(self, mine: tuple[int, ...]) -> Served:
+        """Some fleets as arrays: many parts are served by the same."""
+        if mine not in self.served:
+            states = [self.fleets[f] for f in mine]
+            fates = [s.fate for s in states if s.fate is not None]
+            is_steady = all(f.is_steady for f in fates)
+            pools = np.stack([f.pool for f in fates], axis=1)
+            self.served[mine] = Served(
+                states=states,
+                pools=pools,
+                own=np.array([s.fleet.pool for s in states], dtype=np.intp),
+                slow=self.scen.slow[self.rows, pools],
+                lost_s=None if is_steady else np.stack([f.lost_s for f in fates], axis=1),
+                ready_s=None if is_steady else np.stack([f.ready_s for f in fates], axis=1),
+            )
+        return self.served[mine]
+
+    def _lanes_of(self, state: FleetState, cls: int) -> int:
         return int(self.tables.lanes[cls, state.fleet.pool])
 
     def _ready(self, part: Part) -> Floats:
@@ -290,7 +295,7 @@ class _Execution:
             each = at_i if each is None else np.maximum(each, at_i)
         return at if each is None else np.maximum(each, at[:, None])
 
-    def _reads(self, cls: int, pools: list[int]) -> tuple[Floats, Floats]:
+    def _reads(self, cls: int, pools: Ints | list[int]) -> tuple[Floats, Floats]:
         """GB that a task reads by location (S, L), and USD for it from each fleet (S, F)."""
         spec, locations = self.problem.classes[cls], len(self.tables.locations)
         gb = np.zeros((self.scen.size, locations))
@@ -303,10 +308,10 @@ class _Execution:
         usd = gb @ self.tables.egress_usd_gb[:, self.tables.pool_loc[pools]]
         return gb, usd
 
-    def _gather(self, served: list[_FleetState], cls: int) -> tuple[Lanes, list[Floats]]:
+    def _gather(self, served: Served, cls: int) -> tuple[Lanes, list[Floats]]:
         """Turn free slots into lanes of the class: a lane is free when the last of its slots is."""
         free, fleet_of, blocks = [], [], []
-        for k, state in enumerate(served):
+        for k, state in enumerate(served.states):
             state.free_s.sort(axis=2)
             width = max(1, int(np.ceil(self.problem.classes[cls].slots / state.unit - _EPS)))
             count = min(self._lanes_of(state, cls), state.free_s.shape[2] // width)
@@ -316,18 +321,16 @@ class _Execution:
             blocks.append(lanes)
             free.append(lanes.reshape(self.scen.size, -1))
             fleet_of.append(np.full(free[-1].shape[1], k, dtype=np.intp))
-        fates = [s.fate for s in served if s.fate is not None]
-        steady = all(f.is_steady for f in fates)
-        lost = None if steady else np.stack([f.lost_s for f in fates], axis=1)
-        ready = None if steady else np.stack([f.ready_s for f in fates], axis=1)
         joined = np.concatenate(free, axis=1)
-        return Lanes(joined, np.concatenate(fleet_of), lost, ready), blocks
+        return Lanes(joined, np.concatenate(fleet_of), served.lost_s, served.ready_s), blocks
 
     def _is_poured(self, cls: int) -> bool:
         return int(self.tables.count[cls]) > POUR_MIN
 
-    def _narrowed(self, state: _FleetState, cls: int, lanes: Floats) -> Floats:
+    def _narrowed(self, state: FleetState, cls: int, lanes: Floats) -> Floats:
         """Lanes that a first fallback with smaller nodes does not have are never free."""
+        if state.is_own:
+            return lanes
         assert state.fate is not None
         there = self.tables.lanes[cls, state.fate.pool[:, 0]]
         if (there >= lanes.shape[2]).all():
@@ -335,7 +338,7 @@ class _Execution:
         return np.where(np.arange(lanes.shape[2]) < there[:, None, None], lanes, np.inf)
 
     def _scatter(
-        self, served: list[_FleetState], cls: int, lanes: Lanes, blocks: list[Floats]
+        self, served: list[FleetState], cls: int, lanes: Lanes, blocks: list[Floats]
     ) -> None:
         """Write the lanes' ends back to the slots they are made of."""
         at = 0
@@ -349,21 +352,20 @@ class _Execution:
                 view = state.free_s[:, :, w : width * count : width]
                 np.copyto(view, after, where=used)
 
-    def _work(self, part: Part, served: list[_FleetState], reads_gb: Floats, ready: Floats) -> Work:
+    def _work(self, part: Part, served: Served, reads_gb: Floats, ready: Floats) -> Work:
         cls, tables = part.cls, self.tables
         noise = self.scen.noise[cls]
         if part.count != tables.count[cls] or noise.shape[1] < part.count:
             columns = np.arange(part.lo, min(part.hi, part.lo + noise.shape[1])) % noise.shape[1]
             noise = noise[:, columns]
-        pools = np.stack([s.fate.pool for s in served if s.fate is not None], axis=1)
-        rows = np.arange(self.scen.size)[:, None, None]
+        pools = served.pools
         # A replacement with fewer lanes does the same work more slowly.
-        first = np.array([self._lanes_of(s, cls) for s in served])[None, :, None]
+        first = tables.lanes[cls, served.own][None, :, None]
         lanes = tables.lanes[cls, pools]
         thinner = np.where(lanes > 0, np.maximum(1.0, first / np.maximum(lanes, 1)), np.inf)
         if not self._is_poured(cls):
             thinner[:, :, 0] = 1.0
-        compute = tables.compute_s[cls, pools] * self.scen.slow[rows, pools] * thinner
+        compute = tables.compute_s[cls, pools] * served.slow * thinner
         read = np.einsum("sl,sfpl->sfp", reads_gb, tables.read_s_gb[cls][pools])
         io = (read + tables.write_s[cls, pools]) * np.minimum(thinner, 1e9)
         return Work(

@@ -34,6 +34,8 @@ from placement.starts import first_layout, is_served, starts
 from placement.tables import Tables, tables_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from placement.sample import Sample
 
 _SIZE_MAX: Final = 128
@@ -135,7 +137,13 @@ def _chosen(search: Search) -> tuple[Scored, Sample]:
     return chosen, chosen.sample
 
 
-def enlarged(coarse: Coarse, plan: Plan, sample: Sample, budget: Budget) -> Plan:
+def enlarged(
+    coarse: Coarse,
+    plan: Plan,
+    sample: Sample,
+    budget: Budget,
+    wider: Callable[[Problem, Layout, float], Layout] = widened,
+) -> Plan:
     """The plan of a large problem from that of the small one, and from a sample of it.
 
     Where it is late at full size, by its longest tasks, it is made wider; where it is early, by
@@ -152,16 +160,18 @@ def enlarged(coarse: Coarse, plan: Plan, sample: Sample, budget: Budget) -> Plan
     if isinstance(objective, Deadline) and budget.limit_s > 0:
         is_late = bool(shortfall_of(problem, forecast))
         surely = 1.0 - _MISSED_NARROWER * (1.0 - objective.confidence)
-        for factor in _WIDER if is_late else _NARROWER:
-            tried = widened(problem, grown, factor)
+        # How wide it would be if all of the time that is used were shared work.
+        room_s = objective.at_s - problem.now_s
+        wanted = 1.0 + (forecast.p95_s - objective.at_s) / room_s
+        for factor in _widths(wanted, is_late=is_late):
+            tried = wider(problem, grown, factor)
             if (budget.left_s <= 0 and not is_late) or not is_served(coarse.tables, tried):
                 break
             there = told(tried)
-            if not is_late and (there.hit < surely or there.usd >= forecast.usd):
-                break
-            layout, forecast = tried, there
-            if is_late and not shortfall_of(problem, forecast):
-                break
+            if is_late or (there.hit >= surely and there.usd < forecast.usd):
+                layout, forecast = tried, there
+                if not shortfall_of(problem, forecast):
+                    break
     before_usd = max(plan.forecast.usd, 1e-12)
     return replace(
         plan,
@@ -173,6 +183,14 @@ def enlarged(coarse: Coarse, plan: Plan, sample: Sample, budget: Budget) -> Plan
         used_s=budget.used_s,
         shortfall=shortfall_of(problem, forecast),
     )
+
+
+def _widths(wanted: float, *, is_late: bool) -> Iterator[float]:
+    """Widths to try in turn: from what is wanted upwards, or from the least that may do."""
+    if is_late:
+        yield from (f for f in _WIDER if f >= min(wanted, _WIDER[-1]))
+    else:
+        yield from (f for f in reversed(_NARROWER) if f >= min(wanted, _NARROWER[0]))
 
 
 def plan_of(
