@@ -39,7 +39,7 @@ _FACTOR_MIN: Final = 2.5
 # Sizes of a node that are tried, to stand for those of a pool.
 _NODES_MORE: Final = 4
 # Scenarios without outages that tell a small layout from the large one.
-_RUNS_SMALL: Final = 24
+_RUNS_SMALL: Final = 16
 _RUNS_LARGE: Final = 2
 # With more tasks a lane than these, a large class is simulated as quickly as a small one.
 _WAVES_MAX: Final = 6

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _EPS: Final = 1e-9
 # Seconds on the reference machine, measured: a part, a step of a part, a task in a scenario.
-_PART_S: Final = 6e-4
+_PART_S: Final = 8e-4
 _STEP_S: Final = 5e-5
 _TASK_S: Final = 1.8e-7
 
