@@ -26,9 +26,10 @@ class Bounds:
 
 
 def bounds_of(problem: Problem, tables: Tables, *, limit_s: float = 10.0) -> Bounds:
-    """Bound cost and finish: perfect packing, mean run times, no outage, no rounding of bills.
+    """Bound cost and finish: perfect packing, mean run times, no outage, hardly any rounding.
 
-    What runs already is taken to be done.
+    What runs already is taken to be done.  Where there is little work, tasks that wait for each
+    other, and the one node that there is at least, say more than the sum of the work does.
     """
     left = unstarted(problem)
     if left is None:
@@ -40,7 +41,38 @@ def bounds_of(problem: Problem, tables: Tables, *, limit_s: float = 10.0) -> Bou
         usd = least_usd(problem, tables, limit_s=limit_s)
     except SolverError:
         usd = cheapest_node_usd(problem, tables)
+    usd = max(usd, _chain_usd(problem, tables), _one_node_usd(problem, tables))
     return Bounds(usd=usd, finish_s=finish)
+
+
+def _chain_usd(problem: Problem, tables: Tables) -> float:
+    """The dearest path through the classes: a whole node is paid for while a task of it runs."""
+    seconds = task_seconds(problem, tables)
+    usd = np.where(tables.fits, seconds * _unpaid_usd_s(problem, tables), np.inf).min(axis=1)
+    path = np.zeros(usd.size)
+    for k in tables.order:
+        before = max((float(path[parent]) for parent, _, _ in tables.parents[k]), default=0.0)
+        path[k] = before + usd[k]
+    boot = 0.0 if problem.held else min(p.boot_s * p.usd_h / 3600.0 for p in problem.pools)
+    return float(path.max() + boot + (tables.request_usd * tables.count).sum())
+
+
+def _one_node_usd(problem: Problem, tables: Tables) -> float:
+    """What the node of the dearest single task is billed, where none is there yet."""
+    if problem.held:
+        return 0.0
+    pools = problem.pools
+    boot = np.array([p.boot_s for p in pools])
+    least = np.array([max(p.bill_s, p.min_bill_s) for p in pools])
+    billed = np.maximum(task_seconds(problem, tables) + boot, least) * tables.usd_s
+    return float(np.where(tables.fits, billed, np.inf).min(axis=1).max())
+
+
+def _unpaid_usd_s(problem: Problem, tables: Tables) -> Floats:
+    """USD a second; nothing where a bill of nodes that are held may cover it.  Shapes: (P,)."""
+    held = {h.pool for h in problem.held}
+    paid = np.array([p.name in held and p.bill_s > 1 for p in problem.pools])
+    return np.where(paid, 0.0, tables.usd_s)
 
 
 def earliest_finish_s(problem: Problem, tables: Tables) -> float:

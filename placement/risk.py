@@ -23,6 +23,8 @@ _LATE_JUMP: Final = 0.05
 _LATE_SHARE: Final = 3.0
 _LATE_SLOPE: Final = 20.0
 _OVER_SLOPE: Final = 6.0
+# All of a budget is spent for this share of the time, and not for less.
+_THRIFT: Final = 0.02
 _NEVER: Final = 1e6
 
 
@@ -61,7 +63,8 @@ class Goal:
         if isinstance(self.objective, Budget):
             over = max(0.0, usd / self.objective.usd - 1.0)
             span = max(quantile_s(end_s, 0.95) - self.now_s, 0.0)
-            return span * (1.0 + _LATE_JUMP * (over > 0) + _OVER_SLOPE * over)
+            thrift = _THRIFT * usd / self.objective.usd
+            return span * (1.0 + thrift + _LATE_JUMP * (over > 0) + _OVER_SLOPE * over)
         return usd + self.objective.usd_per_h * (float(end_s.mean()) - self.now_s) / 3600.0
 
     def _lateness(self, end_s: Floats, deadline: Deadline) -> float:

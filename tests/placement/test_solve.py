@@ -74,6 +74,34 @@ def test_the_plan_keeps_the_deadline_on_fresh_luck_and_costs_no_less_than_the_bo
     assert not plan.shortfall
 
 
+def test_the_bound_knows_that_tasks_wait_and_that_a_node_boots() -> None:
+    """A sixteenth of a node is all that each task takes, but nothing else can run meanwhile."""
+    classes = [make.cls("a", 1, 300), make.cls("b", 1, 600, deps=make.after("a"))]
+    pools = [make.pool("wide", vcpu=16, usd_h=1.0, boot_s=100.0), make.pool("dear", usd_h=99.0)]
+    problem = make.problem(classes, pools)
+
+    bounds = bounds_of(problem, tables_of(problem))
+
+    assert bounds.usd == pytest.approx((300 + 600 + 100) / 3600)
+
+
+def test_the_bound_knows_that_a_bill_is_for_a_whole_hour() -> None:
+    pools = [make.pool("hourly", usd_h=1.0, bill_s=3600.0), make.pool("dear", usd_h=99.0)]
+    problem = make.problem([make.cls("a", 1, 300)], pools)
+
+    assert bounds_of(problem, tables_of(problem)).usd == pytest.approx(1.0)
+
+
+def test_a_budget_is_not_spent_on_what_saves_no_time() -> None:
+    """Ten nodes end a lone task no sooner than one."""
+    pools = [make.pool("p", usd_h=1.0, boot_s=60.0, nodes_max=10)]
+    problem = make.problem([make.cls("a", 1, 300)], pools, Budget(usd=5.0))
+
+    plan = solve(problem, time_limit_s=0.3)
+
+    assert sum(fleet.count for fleet in plan.layout.fleets) == 1
+
+
 def test_no_candidate_that_keeps_its_promise_is_much_cheaper_than_the_plan() -> None:
     plan = solve(_small(), time_limit_s=2.0)
 
