@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rayorch.aggregate import Aggregate
-    from rayorch.api import Dataset, Pipeline, read, run
+    from rayorch.api import Dataset, Pipeline
+    from rayorch.entry import read, run
     from rayorch.errors import RayorchError, SpecError
     from rayorch.params import param
     from rayorch.relational import SortKey
@@ -32,7 +33,8 @@ __all__ = [
 
 _HOLDERS = {
     "rayorch.aggregate": ("Aggregate",),
-    "rayorch.api": ("Dataset", "Pipeline", "read", "run"),
+    "rayorch.api": ("Dataset", "Pipeline"),
+    "rayorch.entry": ("read", "run"),
     "rayorch.errors": ("RayorchError", "SpecError"),
     "rayorch.params": ("param",),
     "rayorch.relational": ("SortKey",),

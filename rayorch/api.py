@@ -39,15 +39,14 @@ from rayorch.spec import (
     UnionSpec,
 )
 from rayorch.spec.pipeline import PipelineHead
+from rayorch.spec.standing import ALWAYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.dataset as ds
 
-    from rayorch.client import RunReport
     from rayorch.relational import OperatorCode
 
     Option = str | int | bool
@@ -57,7 +56,9 @@ class Pipeline:
     """A DAG of transforms with an owner and an objective, built step by step.
 
     Of those who share a cluster, `tenant` says whose it is; `priority` (-100 to 100) is how urgent
-    it is among that tenant's.
+    it is among that tenant's. Work that can wait says for what: `cheap` for hours of the day
+    ("22:00-06:00", UTC, or with "+02:00" behind), `price_max` for the USD that an hour of a core
+    costs at most; neither holds it past its deadline.
     """
 
     def __init__(  # noqa: PLR0913 - the public face, all by keyword but the name.
@@ -67,6 +68,8 @@ class Pipeline:
         owner: str = "",
         tenant: str = DEFAULT_TENANT,
         priority: int = 0,
+        cheap: str = ALWAYS,
+        price_max: float | None = None,
         objective: Objective | None = None,
         tags: Mapping[str, str] | None = None,
         retry: RetryPolicy | None = None,
@@ -77,6 +80,8 @@ class Pipeline:
             "owner": owner,
             "tenant": tenant,
             "priority": priority,
+            "cheap": cheap,
+            "price_max": price_max,
             "objective": objective,
             "tags": tags or {},
             "retry": retry or RetryPolicy(),
@@ -355,46 +360,3 @@ def _mapper(
 def _union(draft: Draft, output: str, inputs: tuple[Dataset | str, ...]) -> Dataset:
     names = tuple(input_name(draft, each) for each in inputs)
     return Dataset(draft, draft.add_transform(draft.part(UnionSpec, output, inputs=names), None))
-
-
-def run(  # noqa: PLR0913 - each is what a user may say.
-    pipeline: Pipeline,
-    *,
-    home: str | None = None,
-    executor: str | None = None,
-    pools: str | None = None,
-    autoscale: bool = False,
-    tenant: str | None = None,
-    priority: int | None = None,
-) -> RunReport:
-    """Run a pipeline to its end, showing progress, and return the report.
-
-    Uses the Ray cluster that RAY_ADDRESS or `rayorch up` names, else starts an embedded Ray. With
-    `pools`, a file of machines and their prices, each task goes where it is cheapest for the
-    pipeline's objective; with `autoscale`, those that are not there are asked of the autoscaler.
-    `tenant` and `priority` take the place of the pipeline's.
-    Raises: SpecError, PoolsError, RunFailedError.
-    """
-    # Ray, the journal and the stores come with it: only a run should pay for their import.
-    from rayorch.client import run as run_pipeline  # noqa: PLC0415
-
-    standing = pipeline.spec().changed(tenant, priority)
-    return run_pipeline(
-        pipeline,
-        home=home,
-        executor=executor,
-        pools=pools,
-        autoscale=autoscale,
-        standing=standing,
-    )
-
-
-def read(url: str, format: str | None = None, **options: Option) -> ds.Dataset:  # noqa: A002
-    """Return what is visible at a URL as a pyarrow dataset: a Delta table, Parquet, other files.
-
-    Raises: ConnectorError.
-    """
-    # pyarrow.dataset takes 0.1 s to import, for readers alone.
-    from connectors.dataset import read_dataset  # noqa: PLC0415
-
-    return read_dataset(url, format, **options)

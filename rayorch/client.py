@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 import msgspec
 
 from rayorch.clock import Clock, SystemClock
-from rayorch.compiling import Compilable, compile_program, pipeline_version, submission
+from rayorch.compiling import Compilable, compile_program, pipeline_version
 from rayorch.core.facts import Fact, RunResumed, RunStopRequested
 from rayorch.errors import ResumeError, RunFailedError, UnknownRunError
 from rayorch.home import Home, open_home
@@ -30,6 +30,7 @@ from rayorch.program import Program, dump_program, load_program
 from rayorch.resuming import check_same_plan
 from rayorch.settings import Settings, load_settings
 from rayorch.spec import PipelineSpec, Standing
+from rayorch.submission import submission
 from rayorch.submit_errors import SubmitError
 from rayorch.wanted import asked_of
 
@@ -184,7 +185,8 @@ def submit_run(
         asked = asked_of(spec.objective)
     if asked is not None:
         at.home.put_asked(run, asked.document())
-    control.submit([submission(run, spec, program, version, standing)])
+    objective = asked.objective if asked is not None else None
+    control.submit([submission(run, spec, program, version, standing, objective)])
     return run
 
 

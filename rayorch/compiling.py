@@ -15,10 +15,7 @@ import pyarrow.compute as pc
 from connectors.outputs import SinkSpec
 from connectors.splits import SourceSpec
 from rayorch.code_hash import code_hash
-from rayorch.core.facts import RunSubmitted
-from rayorch.core.values import RetryLimits, StageShape
 from rayorch.errors import SpecError, near_miss
-from rayorch.ids import RunId, TenantId
 from rayorch.program import (
     ExchangeEdge,
     ExchangeProgram,
@@ -55,7 +52,6 @@ from rayorch.spec import (
     PipelineSpec,
     ReadSpec,
     Resources,
-    Standing,
     UnionSpec,
 )
 
@@ -326,13 +322,15 @@ def pipeline_version(spec: PipelineSpec, program: Program) -> str:
     """Return the content hash of a pipeline: its spec and the code that it executes.
 
     Parameters do not count by themselves, only by what they change; nor do files and lines, nor
-    whose work it is and how urgent.
+    whose work it is, how urgent, and what it waits for.
     """
     no_place = {"__all__": {"where"}}
     left_out: dict[str, Any] = {
         "params": True,
         "tenant": True,
         "priority": True,
+        "cheap": True,
+        "price_max": True,
         "reads": no_place,
         "transforms": no_place,
         "writes": no_place,
@@ -342,41 +340,3 @@ def pipeline_version(spec: PipelineSpec, program: Program) -> str:
     predicates = [code_hash(stage.predicate) for stage in program.stages]
     content = json.dumps([values, codes, predicates], sort_keys=True)
     return hashlib.blake2b(content.encode(), digest_size=8, usedforsecurity=False).hexdigest()
-
-
-def submission(
-    run: RunId,
-    spec: PipelineSpec,
-    program: Program,
-    version: str,
-    standing: Standing | None = None,
-) -> RunSubmitted:
-    """Return what the control host is told of a run; it has its pipeline's standing, or another."""
-    retry = spec.retry
-    whose = standing or spec
-    return RunSubmitted(
-        run=run,
-        pipeline=spec.name,
-        version=version,
-        stages=tuple(
-            StageShape(
-                name=stage.name,
-                cores=stage.resources.cores,
-                memory_bytes=stage.resources.memory_bytes,
-                timeout_s=retry.timeout_s or 0.0,
-                uses=tuple(sorted(stage.resources.uses.items())),
-                sinks=tuple(edge.sink for edge in stage.sinks),
-                after=program.after(stage.index),
-            )
-            for stage in program.stages
-        ),
-        sinks=tuple(sink.url for sink in program.sinks),
-        owner=spec.owner,
-        retry=RetryLimits(
-            attempts_max=retry.attempts_max,
-            backoff_s=retry.backoff_s,
-            backoff_s_max=retry.backoff_s_max,
-        ),
-        tenant=TenantId(whose.tenant),
-        priority=whose.priority,
-    )

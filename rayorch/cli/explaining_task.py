@@ -19,13 +19,14 @@ from rayorch.core.facts import AttemptFinished, Event
 from rayorch.core.placed import ClassPlacement
 from rayorch.core.run import Run
 from rayorch.core.story import story
-from rayorch.core.task import Task
+from rayorch.core.task import Task, TaskState
 from rayorch.core.values import SinkResult
 from rayorch.home import RunPlan, decode_split
 from rayorch.ids import RunId, TaskId
 from rayorch.looking import HomeReader
 from rayorch.observe.figures import bytes_text, count_text, counted, seconds_text, usd_text
 from rayorch.observe.outcome import AttemptCost, attempts_of, class_of, outcome_of
+from rayorch.observe.waits import WaitView, wait_of
 
 PARTS_SHOWN_MAX: Final = 20
 
@@ -46,6 +47,7 @@ def explain_task(
     events = reader.events
     told = [line for line in story(events, run.id, TaskId(number)) if line.task == number]
     task = run.tasks[number] if number < len(run.tasks) else None
+    wait = wait_of(reader.machine, run)
     placed = class_of(run, reader.machine.flows[run.id], TaskId(number))
     followed = followed_of(at, run, outcome_of(events, run.id))
     attempts = attempts_of(events, run.id, TaskId(number))
@@ -55,7 +57,7 @@ def explain_task(
             "run": run.id,
             "task": number,
             "stage": name,
-            "state": _task_state(run, task),
+            "state": _task_state(run, task, wait),
             **read,
             "failures": task.failures if task else 0,
             "strikes": task.strikes if task else 0,
@@ -66,7 +68,7 @@ def explain_task(
         }
         print_document(document)
         return
-    click.echo(f"task {number} of {run.id}: {_task_state(run, task)}")
+    click.echo(f"task {number} of {run.id}: {_task_state(run, task, wait)}")
     click.echo(f"  {'stage':<{LABEL}}{name}")
     print_section("input", lines)
     print_section("placement", _placement_lines(followed, run, name, placed))
@@ -201,10 +203,12 @@ def _stage_index(run: Run, task: int) -> int:
     raise AssertionError(f"task {task} of {run.task_counts}")
 
 
-def _task_state(run: Run, task: Task | None) -> str:
+def _task_state(run: Run, task: Task | None, wait: WaitView | None) -> str:
     if task is None:
         # A run that has ended and been swept lets go of its tasks.
         return "committed" if run.state.value == "succeeded" else run.state.value
+    if wait is not None and task.state is TaskState.READY and task.stage in wait.stages:
+        return f"blocked ({wait.cause}): {wait.text}"
     kind = f" ({task.failed_kind})" if task.failed_kind else ""
     return f"{task.state.value}{kind}"
 

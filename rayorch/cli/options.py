@@ -43,6 +43,8 @@ class Options:
     since: str | None = None
     tenant: str | None = None
     priority: int | None = None
+    cheap: str | None = None
+    price_max: float | None = None
     action: str = ""
     plot: str | None = None
     first: int = 0

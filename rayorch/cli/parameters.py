@@ -86,6 +86,20 @@ PRIORITY: Final = click.Option(
     metavar="N",
     help="How urgent it is among its tenant's, -100 to 100; else the pipeline says, else 0.",
 )
+CHEAP: Final = click.Option(
+    ["--cheap"],
+    metavar="HOURS",
+    help="Wait for these hours of the day, but not past the deadline: 22:00-06:00 (UTC), "
+    "22:00-06:00+02:00, or always; else the pipeline says.",
+)
+PRICE_MAX: Final = click.Option(
+    ["--price-max"],
+    type=click.FloatRange(min=0.0, min_open=True),
+    metavar="USD",
+    help="Wait until an hour of a core costs no more than this, but not past the deadline.",
+)
+STANDING: Final = (TENANT, PRIORITY, CHEAP, PRICE_MAX)
+"""What a run is served by, beside others."""
 BY: Final = click.Option(
     ["--by"],
     type=click.Choice(["run", "stage", "dataset", "tenant", "pool", "task", "day", "link"]),

@@ -51,7 +51,9 @@ def run(options: Options) -> int:
     """Run the pipeline of a file."""
     # What is wrong with it is said before anything starts.
     pipeline = pipeline_of(options)
-    standing = pipeline.spec().changed(options.tenant, options.priority)
+    standing = pipeline.spec().changed(
+        options.tenant, options.priority, options.cheap, options.price_max
+    )
     asked = None
     if options.is_placing:
         # Placement takes numpy, a solver and a part of a second: only who asks for it pays.

@@ -15,10 +15,9 @@ from rayorch.cli.parameters import (
     NO_WAIT,
     POOLS,
     PRICES,
-    PRIORITY,
     SET,
+    STANDING,
     TAKEOVER,
-    TENANT,
     file_argument,
 )
 
@@ -94,8 +93,7 @@ SUBMIT: Final = LazyCommand(
         DEADLINE,
         BUDGET,
         SET,
-        TENANT,
-        PRIORITY,
+        *STANDING,
         TAKEOVER,
         JSON,
     ],

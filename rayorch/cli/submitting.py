@@ -73,7 +73,9 @@ def _by_home(at: Connection, options: Options, run: RunId | None) -> RunId:
             problem = "this is for a job on a cluster, which --address names"
             raise OptionError(problem, name, str(given))
     pipeline = pipeline_of(options)
-    standing = pipeline.spec().changed(options.tenant, options.priority)
+    standing = pipeline.spec().changed(
+        options.tenant, options.priority, options.cheap, options.price_max
+    )
     asked = None
     if options.is_placing:
         # Placement takes numpy, a solver and a part of a second: only who asks for it pays.
@@ -178,6 +180,8 @@ def _run_words(options: Options, file: str, name: str | None, folder: Path) -> l
         "--budget": options.budget,
         "--tenant": options.tenant,
         "--priority": options.priority,
+        "--cheap": options.cheap,
+        "--price-max": options.price_max,
     }
     for option, wanted in given.items():
         if wanted is not None:

@@ -92,5 +92,5 @@ def _print(view: TenantsView) -> None:
         click.echo("")
         print_table(
             ["waits", "tenant", "cause", "why"],
-            [[x.run, x.tenant, x.cause, x.why] for x in view.waits],
+            [[x.run, x.tenant, x.cause, x.text] for x in view.waits],
         )

@@ -87,7 +87,7 @@ class Book:
         self.draining: dict[NodeId, NodeDraining] = {}
         self.elastic: set[str] = set()  # pools of which machines have been asked for
         self.surplus_due_s = 0.0
-        self.leaving: dict[RunnerId, RunnerSlot] = {}  # on nodes that are being taken away
+        self.leaving: dict[RunnerId, RunnerSlot] = {}  # their node, or their place, is taken away
         self.now_s = 0.0
         self.accounts = Accounts()
         self.meters = Meters()
@@ -249,7 +249,7 @@ class Book:
         self._shut(slot)
 
     def vacate(self, slot: RunnerSlot) -> None:
-        """Give a runner nothing more: its node is being taken away."""
+        """Give a runner nothing more: its node is being taken away, or others need its place."""
         slot.leaving = True
         self.leaving[slot.id] = slot
         self._shut(slot)
@@ -369,12 +369,14 @@ def ensure_runners(run: Run, flow: Flow, cause: EventId, at_s: float) -> Iterabl
     cores, memory_bytes = flow.cores, flow.memory_bytes
     count_max = len(run.tasks) - run.committed
     placement = run.placement
+    if flow.is_held:
+        return  # A machine that waits along is paid for.
     if placement is None or not placement.runners:
         yield EnsureRunners(cause, run.id, cores, memory_bytes, count_max)
         return
     flow.wanted = wanted_at(placement, at_s)
     for pool, count in flow.wanted.items():
-        if count:
+        if count and pool not in flow.dear:
             least = min(count, count_max)
             yield EnsureRunners(cause, run.id, cores, memory_bytes, least, pool)
 

@@ -9,6 +9,7 @@ from rayorch.core.book import Book
 from rayorch.core.commands import Command, Lease, SendLeases
 from rayorch.core.facts import Event
 from rayorch.core.leasing import RunnerSlot
+from rayorch.core.placed import PoolPrice
 from rayorch.core.queues import ReadyQueue
 from rayorch.core.run import Flow, Run, RunState
 from rayorch.core.sharing import Party, Ranked, entitled, urgency
@@ -18,7 +19,10 @@ from rayorch.ids import RunId, TenantId
 Lane = tuple[int, ReadyQueue, ReadyQueue]
 """A stage, -1 for those that have no queues of their own; what is ready, and suspects."""
 STRANDED_S: Final = 60.0
-"""How long a class waits for a pool of its plan that has no runner, before any may serve it."""
+"""How long a class waits for a pool of its plan that has no machine, before others may serve it."""
+STARTING_S: Final = 600.0
+"""How long for one whose machines are there: their runners are on their way, and another pool may
+cost a thousand times as much. A deadline in danger leads to another plan long before."""
 LOOK_S: Final = 1.0
 """Between two looks for such classes."""
 STEAL_S: Final = 0.25
@@ -134,12 +138,12 @@ class Dealer:
     def _has_work(self, run_id: RunId) -> bool:
         run, flow = self._book.runs[run_id], self._book.flows[run_id]
         is_going = run.state is RunState.RUNNING and run_id not in self._book.blocking
-        return is_going and flow.open_count > 0
+        return is_going and flow.open_count > 0 and not flow.is_held
 
     def _lane(self, slot: RunnerSlot, run: Run) -> Lane | None:
         """Return the queues of a run from which a runner may take something now."""
         flow = self._book.flows[run.id]
-        if run.state is not RunState.RUNNING or slot.kind in flow.barren:
+        if run.state is not RunState.RUNNING or slot.kind in flow.barren or slot.pool in flow.dear:
             return None
         is_barren = True
         if leasing.fits(slot, flow.cores, flow.memory_bytes):
@@ -275,7 +279,7 @@ class Dealer:
 def served(flow: Flow, pool: str) -> tuple[int, ...]:
     """Return the classes of a run that runners of a pool may serve now, first to serve first."""
     classes = flow.routes.classes_for(pool)
-    return (*classes, *flow.stranded) if flow.stranded else classes
+    return (*classes, *flow.stranded) if pool in flow.rescuers else classes
 
 
 def _whole_groups(run: Run, first: Task, count: int) -> int:
@@ -303,13 +307,33 @@ def _note_stranded(book: Book, flow: Flow, at_s: float) -> None:
         comes = elastic.is_coming(flow, pools)
         if not pools or comes or not pools.isdisjoint(book.cluster.living):
             flow.unserved.pop(number, None)
-        elif at_s - flow.unserved.setdefault(number, at_s) > STRANDED_S:
-            found.append(number)
+        elif (waited_s := at_s - flow.unserved.setdefault(number, at_s)) > STRANDED_S:
+            is_there = any(
+                node.pool in pools and node.node not in book.draining
+                for node in book.nodes.values()
+            )
+            if waited_s > (STARTING_S if is_there else STRANDED_S):
+                found.append(number)
     stranded = tuple(sorted(found))
-    if stranded != flow.stranded:
-        flow.stranded = stranded
+    rescuers = _cheapest(book, flow) if stranded else frozenset()
+    if stranded != flow.stranded or rescuers != flow.rescuers:
+        flow.stranded, flow.rescuers = stranded, rescuers
         flow.barren.clear()
         flow.peers.clear()
+
+
+def _cheapest(book: Book, flow: Flow) -> frozenset[str]:
+    """Return the living pools whose runners fit a run, and of these the cheapest where all say."""
+    fitting = {
+        slot.pool
+        for slot in book.runners.values()
+        if not slot.shut and leasing.fits(slot, flow.cores, flow.memory_bytes)
+    }
+    prices = {pool: book.accounts.prices.get(pool, PoolPrice(pool)).usd_core_h for pool in fitting}
+    known = [usd for usd in prices.values() if usd is not None]
+    if len(known) < len(prices):
+        return frozenset(fitting)
+    return frozenset(pool for pool, usd in prices.items() if usd == min(known))
 
 
 def _next(run: Run, flow: Flow, queue: ReadyQueue, classes: tuple[int, ...]) -> Iterator[Task]:

@@ -44,13 +44,13 @@ def is_coming(flow: Flow, pools: frozenset[str]) -> bool:
 
 def _nodes_wanted(run: Run, flow: Flow, at_s: float) -> tuple[NodesWanted, ...]:
     placement = run.placement
-    if run.state is not RunState.RUNNING or placement is None:
+    if run.state is not RunState.RUNNING or placement is None or flow.is_held:
         return ()
     now = {each.pool: each for each in placement.runners if each.at_s <= at_s}
     left = len(run.tasks) - run.committed
     found = []
     for pool, each in sorted(now.items()):
-        if not each.nodes:
+        if not each.nodes or pool in flow.dear:
             continue
         per_node = max(1, each.count // each.nodes)
         count = each.nodes

@@ -13,10 +13,12 @@ from typing import Final, get_args
 
 import msgspec
 
+from rayorch.core.cheap import Cheap
 from rayorch.core.limit_facts import (
     PolicyApplied,
     RunAdmitted,
     RunBlocked,
+    RunHeld,
     UnitsFreed,
     UnitsTaken,
 )
@@ -65,6 +67,8 @@ class RunSubmitted(Wire, frozen=True):
     retry: RetryLimits = RetryLimits()
     tenant: TenantId = DEFAULT_TENANT
     priority: int = 0  # among the tenant's runs; the highest is served first
+    deadline_s: float = 0.0  # after the submission; 0: none
+    cheap: Cheap | None = None  # what it waits for, but not past its deadline
 
 
 class PlanReady(Wire, frozen=True):
@@ -339,6 +343,7 @@ Fact = (
     | PolicyApplied
     | RunAdmitted
     | RunBlocked
+    | RunHeld
     | UnitsTaken
     | UnitsFreed
     | RunStopRequested

@@ -7,7 +7,16 @@ may take more (`Book.idle`, `Book.hungry`), kind by kind, and at the heaps of wh
 import heapq
 from collections.abc import Iterable
 
-from rayorch.core import elastic, limiting, metering, nodes, placing, settling, straggling
+from rayorch.core import (
+    elastic,
+    holding,
+    limiting,
+    metering,
+    nodes,
+    placing,
+    settling,
+    straggling,
+)
 from rayorch.core.book import Book
 from rayorch.core.commands import Command
 from rayorch.core.dealing import Dealer
@@ -26,6 +35,7 @@ def tick(book: Book, _fact: Ticked, event: Event) -> Iterable[Command]:
     yield from nodes.depart(book, event.id)
     running = [run for run in active if run.state is RunState.RUNNING]
     for run in running:
+        yield from holding.look(book, run, event)
         yield from placing.review(book, run, event)
     yield from limiting.admit(book, event)
     yield from limiting.block_spent(book, event)

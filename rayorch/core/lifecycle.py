@@ -43,6 +43,8 @@ def submit(book: Book, fact: RunSubmitted, event: Event) -> Iterable[Command]:
         submitted_s=event.at_s,
         tenant=fact.tenant,
         priority=fact.priority,
+        deadline_s=fact.deadline_s,
+        cheap=fact.cheap,
     )
     book.flows[fact.run] = Flow(fact.stages)
     yield from limiting.begin(book, book.runs[fact.run], event)
@@ -53,7 +55,7 @@ def plan_ready(book: Book, fact: PlanReady, event: Event) -> Iterable[Command]:
     run = book.run(fact)
     if run.planned or run.state is RunState.CANCELLED:
         return
-    run.planned = True
+    run.planned, run.held_by = True, None
     run.task_counts, run.size_bytes, run.files = fact.task_counts, fact.size_bytes, fact.files
     run.tasks = [
         Task(id=TaskId(i), stage=stage)
@@ -132,7 +134,7 @@ def resume(book: Book, fact: RunResumed, event: Event) -> Iterable[Command]:
     run = book.run(fact)
     if run.state not in RESUMABLE and run.state is not RunState.DRAINING:
         return
-    run.version, run.error, run.target = fact.version, None, None
+    run.version, run.error, run.target, run.held_by = fact.version, None, None, None
     run.failed = 0
     run.resumed += 1
     run.finished_s = 0.0

@@ -29,6 +29,20 @@ class RunBlocked(Wire, frozen=True):
     error: ErrorInfo
 
 
+class RunHeld(Wire, frozen=True):
+    """A run with something ready is given nothing, or is again. Told, not decided by it.
+
+    `cause` is cheap, limit, quota, share or machines; `until_s` when it goes on at the latest, as
+    far as that is known; else 0.
+    """
+
+    run: RunId
+    cause: str
+    why: str
+    until_s: float = 0.0
+    held: bool = True
+
+
 class UnitsTaken(Wire, frozen=True):
     """A runner holds so much of outside resources, for whatever tasks it is given that use them.
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 from rayorch.core import (
     attempts,
     granting,
+    holding,
     lifecycle,
     limiting,
     metering,
@@ -57,7 +58,14 @@ from rayorch.core.facts import (
     Ticked,
 )
 from rayorch.core.leasing import RunnerSlot
-from rayorch.core.limit_facts import PolicyApplied, RunAdmitted, RunBlocked, UnitsFreed, UnitsTaken
+from rayorch.core.limit_facts import (
+    PolicyApplied,
+    RunAdmitted,
+    RunBlocked,
+    RunHeld,
+    UnitsFreed,
+    UnitsTaken,
+)
 from rayorch.core.node_facts import (
     NodeDraining,
     NodeJoined,
@@ -88,6 +96,7 @@ HANDLERS: Final[Mapping[type[Fact], Callable[[Book, Any, Event], Iterable[Comman
     PolicyApplied: limiting.policy_applied,
     RunAdmitted: limiting.run_admitted,
     RunBlocked: limiting.run_blocked,
+    RunHeld: holding.run_held,
     UnitsTaken: limiting.units_taken,
     UnitsFreed: limiting.units_freed,
     NodesMetered: metering.nodes_metered,

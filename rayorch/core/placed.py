@@ -111,7 +111,7 @@ class Forecast(
     """What the whole run is expected to come to. `usd` is None where a price is not known.
 
     Units: seconds after the submission; `hit` is the share of simulated runs that keep the
-    deadline, `core_hours` the cost where there are no prices.
+    deadline, `core_hours` the cost where there are no prices; made at `from_s`.
     """
 
     usd: float | None = None
@@ -119,6 +119,7 @@ class Forecast(
     p50_s: float = 0.0
     p95_s: float = 0.0
     hit: float = 1.0
+    from_s: float = 0.0
 
 
 class ClassSeen(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -39,7 +39,8 @@ def placement_ready(book: Book, fact: PlacementReady, event: Event) -> Iterable[
     run.placement = fact
     accounts.note_prices(book.accounts, fact.prices)
     flow.review_due_s = event.at_s + REVIEW_S
-    flow.seen, flow.unserved, flow.stranded, flow.stranded_due_s = {}, {}, (), 0.0
+    flow.seen, flow.unserved, flow.stranded_due_s = {}, {}, 0.0
+    flow.stranded, flow.rescuers = (), frozenset()
     _reroute(run, flow)
     if run.state is RunState.RUNNING and run.tasks:
         yield from ensure_runners(run, flow, event.id, event.at_s)
@@ -79,7 +80,7 @@ def solve(book: Book, run: Run, cause: EventId, at_s: float) -> SolvePlacement:
 def review(book: Book, run: Run, event: Event) -> Iterable[Command]:
     """Follow the plan's calendar, and look at the plan again when it is time."""
     placement, flow = run.placement, book.flows[run.id]
-    if placement is None or not placement.classes:
+    if placement is None or not placement.classes or flow.is_held:
         return
     if placement.runners and wanted_at(placement, event.at_s) != flow.wanted:
         yield from ensure_runners(run, flow, event.id, event.at_s)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from rayorch.core.accounts import Accounts
+from rayorch.core.cheap import Cheap
 from rayorch.core.facts import (
     AttemptFailed,
     AttemptLost,
@@ -39,7 +40,7 @@ from rayorch.core.facts import (
     SinkPublished,
     StagePlanned,
 )
-from rayorch.core.limit_facts import RunAdmitted, RunBlocked
+from rayorch.core.limit_facts import RunAdmitted, RunBlocked, RunHeld
 from rayorch.core.node_facts import NodeWithdrawn
 from rayorch.core.placed import Charged, LinkSpent, NodesWanted, Paid, Spent
 from rayorch.core.policy import Policy
@@ -138,6 +139,7 @@ _RUN_TABLE: Final[dict[type, dict[RunState, set[RunState]]]] = {
             StagePlanned,
             SecondTry,
             NodeWithdrawn,
+            RunHeld,
             PlacementReady,
             PlacementFailed,
             PlacementKept,
@@ -167,10 +169,14 @@ class Flow:
         "cores",
         "counts",
         "cutting",
+        "dear",
         "done",
         "draining_since_s",
         "given",
         "held",
+        "held_due_s",
+        "is_due",
+        "is_held",
         "limited",
         "memory_bytes",
         "on",
@@ -180,6 +186,7 @@ class Flow:
         "publish_due_s",
         "publishing",
         "ready",
+        "rescuers",
         "review_due_s",
         "routes",
         "second",
@@ -226,7 +233,9 @@ class Flow:
         self.peers: dict[str, tuple[int, tuple[str, ...]]] = {}
         self.served_s = 0.0  # when it was given a lease last, or had nothing to be given
         self.straggle_due_s = 0.0
-        self.stranded: tuple[int, ...] = ()  # classes that any runner may serve, for want of theirs
+        # Classes that these pools may serve, too, for want of a runner of their own.
+        self.stranded: tuple[int, ...] = ()
+        self.rescuers: frozenset[str] = frozenset()
         self.stranded_due_s = 0.0
         self.seconds: dict[int, float] = {}  # stage -> moving average of an attempt's seconds
         self.paces: dict[tuple[int, RunnerId], float] = {}  # the same of a stage on one runner
@@ -239,6 +248,11 @@ class Flow:
         self.planning: set[int] = set()  # stages that are being planned
         self.collected: set[int] = set()  # stages whose input is deleted, or is being
         self.aside: dict[int, list[TaskId]] = {}  # stage -> ready tasks that wait for lost input
+        # Of its rule: whether it waits, pools that are too dear, whether it is late, the next look.
+        self.is_held = False
+        self.dear: frozenset[str] = frozenset()
+        self.is_due = False
+        self.held_due_s = 0.0
         # Of the placement: whether it is being looked at, when next, and what it asked for last.
         self.solving = False
         self.review_due_s = 0.0
@@ -308,6 +322,9 @@ class Run(msgspec.Struct, forbid_unknown_fields=True):
     submitted_s: float
     tenant: TenantId = DEFAULT_TENANT
     priority: int = 0
+    deadline_s: float = 0.0  # after its submission; 0: none
+    cheap: Cheap | None = None
+    held_by: RunHeld | None = None  # for what it waits, while it runs
     state: RunState = R.PLANNING
     target: RunState | None = None  # where draining ends
     planned: bool = False

@@ -5,6 +5,7 @@ reported but what came of it: tried again, given up, dropped because another was
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -30,6 +31,7 @@ from rayorch.core.facts import (
     SinkPublished,
     StagePlanned,
 )
+from rayorch.core.limit_facts import RunHeld
 from rayorch.core.machine import Machine
 from rayorch.core.node_facts import NodeWithdrawn, RunnerRefused
 from rayorch.core.run import UNPLANNED, Run, RunState
@@ -154,6 +156,7 @@ _SAID: Final[Mapping[type[Fact], Callable[[Any, Run], str]]] = {
     RunnerRefused: lambda fact, _: (
         f"a runner on node {fact.node[:8]} of pool {fact.pool} was not used: {fact.reason}"
     ),
+    RunHeld: lambda fact, _: held_text(fact),
     NodeWithdrawn: lambda fact, _: (
         f"node {fact.node[:8]} of pool {fact.pool} was taken away ({fact.reason}): "
         f"{_tasks_text(fact.running)} ran there and ended early, what was left went elsewhere"
@@ -170,6 +173,16 @@ _SAID: Final[Mapping[type[Fact], Callable[[Any, Run], str]]] = {
     RunSwept: lambda fact, _: f"swept: {fact.files} files that no commit names",
 }
 """What a fact about a run means for it."""
+
+
+def held_text(fact: RunHeld) -> str:
+    """Say what a run waits for, or why it does so no more."""
+    if not fact.held:
+        return f"goes on: {fact.why}"
+    if not fact.until_s:
+        return f"waits for {fact.why}"
+    until = datetime.fromtimestamp(fact.until_s, UTC)
+    return f"waits for {fact.why}; it goes on at {until:%Y-%m-%d %H:%M} UTC at the latest"
 
 
 def _tasks_text(count: int) -> str:

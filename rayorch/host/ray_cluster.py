@@ -65,6 +65,9 @@ def set_environment(address: str | None = None) -> None:
         "RAY_task_events_report_interval_ms": "0",
         # Its memory monitor also kills for what foreign processes use, the control actor first.
         "RAY_memory_monitor_refresh_ms": "0",
+        # On a busy machine, half a minute is too little for a node to begin.
+        "RAY_raylet_start_wait_time_s": "180",
+        "RAY_agent_register_timeout_ms": "180000",
         # "(raylet) A worker died": a death is ours to tell of, once and in our words.
         "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
     }

@@ -152,6 +152,11 @@ def pace_text(view: RunView, pace: Pace) -> str:
     return ", ".join(parts)
 
 
+def blocked_text(view: RunView) -> str:
+    """Return what a run waits for that is not its own work."""
+    return f"blocked ({view.wait.cause}): {view.wait.text}" if view.wait is not None else ""
+
+
 # --- plain ------------------------------------------------------------------------------------
 
 
@@ -190,7 +195,8 @@ class PlainDisplay:
         else:
             done = f"{count_text(view.committed)}/{counted(view.tasks, 'task')}"
             pace = pace_text(view, self._pace)
-            self._say(", ".join(part for part in (line, done, pace) if part))
+            wait = blocked_text(view)
+            self._say(", ".join(part for part in (line, done, pace, wait) if part))
         self._state = view.state
 
     def stopping(self, view: RunView) -> None:
@@ -275,6 +281,8 @@ def picture(view: RunView, pace: Pace, *, stopping: bool = False) -> RenderableT
     parts: list[RenderableType] = [head]
     if view.tasks:
         parts += [_stages(view), Text(f"  {pace_text(view, pace)}")]
+    if blocked := blocked_text(view):
+        parts.append(Text(f"  {blocked}", style="yellow"))
     if view.failures:
         last = view.failures[-1]
         said = last.error.message.partition("\n")[0]
@@ -308,6 +316,7 @@ def _troubles(stage: StageView) -> Text:
     for count, word, style in (
         (stage.running, "running", ""),
         (stage.waiting, "waiting to be retried", "yellow"),
+        (stage.blocked, "blocked", "yellow"),
         (stage.failed, "failed", "red"),
     ):
         if count:

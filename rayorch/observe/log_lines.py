@@ -30,9 +30,10 @@ from rayorch.core.facts import (
     SinkPublished,
     StagePlanned,
 )
-from rayorch.core.limit_facts import RunAdmitted, RunBlocked
+from rayorch.core.limit_facts import RunAdmitted, RunBlocked, RunHeld
 from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost, NodeWithdrawn, RunnerRefused
 from rayorch.core.run import Run, RunState
+from rayorch.core.story import held_text
 from rayorch.core.values import ErrorInfo, StepSeconds
 from rayorch.ids import EventId, RunId, RunnerId, TaskId
 
@@ -207,6 +208,7 @@ SAYINGS: Final[Mapping[type[Fact], Callable[[Any], Said]]] = {
     RunFailed: lambda fact: ("error", fact.error.message),
     RunAdmitted: lambda _: ("info", "admitted: it is planned now"),
     RunBlocked: lambda fact: ("warning", f"blocked ({fact.cause}): {fact.error.message}"),
+    RunHeld: lambda fact: ("info", held_text(fact)),
     SinkPublished: _published,
     PublishFailed: _publish_failed,
     RunSwept: lambda fact: ("info", f"{fact.files} files that no commit names were deleted"),

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import msgspec
+
 from rayorch.core.facts import SinkPublished
 from rayorch.core.run import Totals
 from rayorch.core.values import ErrorInfo
@@ -83,6 +85,7 @@ def report_of(
     lines: list[tuple[str, str]] = []
     lines += error_lines(view.error) if view.error is not None else []
     lines += _standing_lines(view)
+    lines += _wait_lines(view)
     lines += _work_lines(view)
     lines += _objective_lines(view, deadline_s)
     for done in view.published:
@@ -132,6 +135,14 @@ def _standing_lines(view: RunView) -> list[tuple[str, str]]:
     if view.tenant == DEFAULT_TENANT and not view.priority:
         return []
     return [("tenant", f"{view.tenant}, priority {view.priority}")]
+
+
+def _wait_lines(view: RunView) -> list[tuple[str, str]]:
+    """Return what its tasks wait for that is not its own work."""
+    if view.wait is None or view.error is not None:
+        return []
+    whose = counted(view.wait.tasks, "task") if view.wait.tasks else "the run"
+    return [("blocked", f"{whose} ({view.wait.cause}): {view.wait.text}")]
 
 
 def _work_lines(view: RunView) -> list[tuple[str, str]]:
@@ -220,6 +231,7 @@ def report_data(
         "tenant": view.tenant,
         "priority": view.priority,
         "state": view.state,
+        "blocked": None if view.wait is None else msgspec.to_builtins(view.wait),
         "submitted_s": view.submitted_s,
         "finished_s": view.finished_s or None,
         "elapsed_s": round(view.elapsed_s, 3),
@@ -247,7 +259,7 @@ def report_data(
 
 def _stage_data(view: RunView, index: int) -> dict[str, Any]:
     stage = view.stages[index]
-    names = ("name", "tasks", "committed", "running", "leased", "waiting", "failed")
+    names = ("name", "tasks", "committed", "running", "leased", "waiting", "failed", "blocked")
     return {name: getattr(stage, name) for name in names}
 
 

@@ -6,9 +6,9 @@ import msgspec
 
 from rayorch.core.limiting import spent_of
 from rayorch.core.machine import Machine
-from rayorch.core.run import ACTIVE, Run, RunState
-from rayorch.core.task import OPEN
-from rayorch.ids import RunId, TenantId
+from rayorch.core.run import ACTIVE, RunState
+from rayorch.ids import TenantId
+from rayorch.observe.waits import WaitView, wait_of
 
 
 class TenantView(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,15 +33,6 @@ class LimitView(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     units: int
     held: int
-
-
-class WaitView(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that does not go on, and what it waits for."""
-
-    run: RunId
-    tenant: str
-    cause: str  # quota, policy
-    why: str
 
 
 class TenantsView(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,24 +78,3 @@ def _tenant(machine: Machine, name: TenantId, now_s: float) -> TenantView:
         queued=states[RunState.QUEUED],
         blocked=states[RunState.BLOCKED],
     )
-
-
-def wait_of(machine: Machine, run: Run) -> WaitView | None:
-    """Return why a run does not go on, if a quota, a limit or the bound on runs is the cause."""
-    book = machine.book
-    cause, why = "", ""
-    if run.state is RunState.QUEUED:
-        runs = book.policy.of(run.tenant).runs
-        cause, why = "policy", f"{runs} runs of {run.tenant} are worked on at once, or all there is"
-    elif run.state is RunState.BLOCKED and run.error is not None:
-        cause, why = "quota", run.error.message
-    elif run.state is RunState.RUNNING:
-        held: Counter[str] = Counter()
-        for units in book.units.values():
-            held.update(units)
-        left = {run.stages[task.stage] for task in run.tasks if task.state in OPEN}
-        for name, used in sorted({use for stage in left for use in stage.uses}):
-            limit = book.policy.limit_of(name)
-            if limit is not None and held[name] + used > limit:
-                cause, why = "policy", f"{held[name]} of {limit} {name} are held"
-    return WaitView(run=run.id, tenant=run.tenant, cause=cause, why=why) if cause else None

@@ -9,6 +9,7 @@ from rayorch.core.task import TaskState
 from rayorch.core.values import ErrorInfo
 from rayorch.ids import DEFAULT_TENANT, RunId
 from rayorch.observe.cost import RunCost, cost_of
+from rayorch.observe.waits import WaitView, wait_of
 
 
 class StageView(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -21,6 +22,7 @@ class StageView(msgspec.Struct, frozen=True, omit_defaults=True):
     leased: int = 0
     waiting: int = 0
     failed: int = 0
+    blocked: int = 0  # that could be worked on, but for what the run waits for
     expected_s: float = 0.0  # moving average of an attempt, 0 before the first
 
 
@@ -55,6 +57,7 @@ class RunView(msgspec.Struct, frozen=True, omit_defaults=True):
     epoch: int = 0
     swept: bool = False
     cost: RunCost | None = None
+    wait: WaitView | None = None
 
     @property
     def is_active(self) -> bool:
@@ -94,7 +97,7 @@ class RunView(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def view_of(run: Run, machine: Machine, now_s: float) -> RunView:
     """Return where a run stands."""
-    flow = machine.flows[run.id]
+    flow, wait = machine.flows[run.id], wait_of(machine, run)
     return RunView(
         run=run.id,
         pipeline=run.pipeline,
@@ -114,7 +117,7 @@ def view_of(run: Run, machine: Machine, now_s: float) -> RunView:
         files=run.files,
         size_bytes=run.size_bytes,
         totals=msgspec.structs.replace(run.totals, failures=dict(run.totals.failures)),
-        stages=_stages(run, flow),
+        stages=_stages(run, flow, wait),
         sinks=run.sinks,
         published=tuple(run.published[sink] for sink in sorted(run.published)),
         failures=tuple(run.failures),
@@ -124,10 +127,12 @@ def view_of(run: Run, machine: Machine, now_s: float) -> RunView:
         epoch=machine.epoch,
         swept=run.swept,
         cost=cost_of(run),
+        wait=wait,
     )
 
 
-def _stages(run: Run, flow: Flow) -> tuple[StageView, ...]:
+def _stages(run: Run, flow: Flow, wait: WaitView | None) -> tuple[StageView, ...]:
+    blocked = wait.stages if wait is not None else ()
     task_counts = run.task_counts or (0,) * len(run.stages)
     return tuple(
         StageView(
@@ -138,6 +143,7 @@ def _stages(run: Run, flow: Flow) -> tuple[StageView, ...]:
             leased=states[TaskState.LEASED],
             waiting=states[TaskState.WAITING],
             failed=states[TaskState.FAILED],
+            blocked=states[TaskState.READY] if index in blocked else 0,
             expected_s=flow.seconds.get(index, 0.0),
         )
         for index, (stage, count, states) in enumerate(

@@ -337,6 +337,7 @@ def _forecast(standing: Standing, forecast: PlanForecast) -> Forecast:
         core_hours=core_s / 3600.0 if is_priced else forecast.usd,
         p50_s=forecast.p50_s,
         p95_s=forecast.p95_s,
+        from_s=standing.problem.now_s,
         # To what ends as soon as it can, no deadline is missed: the one that was asked for is.
         hit=0.0 if standing.problem.objective == AT_ONCE else forecast.hit,
     )

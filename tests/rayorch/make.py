@@ -33,7 +33,14 @@ from rayorch.core.facts import (
     StagePlanned,
     Ticked,
 )
-from rayorch.core.limit_facts import PolicyApplied, RunAdmitted, RunBlocked, UnitsFreed, UnitsTaken
+from rayorch.core.limit_facts import (
+    PolicyApplied,
+    RunAdmitted,
+    RunBlocked,
+    RunHeld,
+    UnitsFreed,
+    UnitsTaken,
+)
 from rayorch.core.node_facts import (
     NodeDraining,
     NodeJoined,
@@ -247,6 +254,7 @@ def fact(kind: type[Fact]) -> Fact:
         PoolIdled: PoolIdled(run=RUN, pool="local", core_s=1.0),
         PolicyApplied: PolicyApplied(Policy(limits=(Limit("orders-db", 8),))),
         RunAdmitted: RunAdmitted(run=RUN),
+        RunHeld: RunHeld(run=RUN, cause="cheap", why="its hours, 22:00-06:00 UTC", until_s=60.0),
         RunBlocked: RunBlocked(run=RUN, cause="quota", error=ErrorInfo(message="spent")),
         UnitsTaken: UnitsTaken(RUNNER, (("orders-db", 1),)),
         UnitsFreed: UnitsFreed(RUNNER),

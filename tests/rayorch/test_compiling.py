@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import pyarrow.compute as pc
 import pytest
 
 import rayorch as ro
-from rayorch.compiling import compile_program, pipeline_version, submission
+from rayorch.compiling import compile_program, pipeline_version
+from rayorch.core.cheap import Cheap
+from rayorch.errors import SpecError
 from rayorch.ids import RunId
 from rayorch.program import KeepCode, Program, SelectCode, SinkEdge, StageProgram, StepId, codes_of
 from rayorch.spec import Standing
+from rayorch.submission import submission
 from tests.rayorch.refusals import refusal
 from tests.rayorch.test_aggregate import Longest
 
@@ -589,6 +593,7 @@ def test_whose_a_run_is_and_how_urgent_are_no_part_of_the_version() -> None:
         return pipeline
 
     assert version(built()) == version(built(tenant="finance", priority=7))
+    assert version(built()) == version(built(cheap="22:00-06:00", price_max=0.1))
 
 
 def test_a_submission_has_the_standing_of_its_pipeline_unless_it_is_given_another() -> None:
@@ -601,3 +606,25 @@ def test_a_submission_has_the_standing_of_its_pipeline_unless_it_is_given_anothe
 
     assert (own.tenant, own.priority) == ("finance", 7)
     assert (other.tenant, other.priority) == ("lab", -1)
+    assert (own.cheap, own.deadline_s) == (None, 0.0)
+
+
+def test_a_submission_says_what_the_run_waits_for_and_until_when_at_the_latest() -> None:
+    half_an_hour = ro.Deadline(timedelta(minutes=30))
+    pipeline = ro.Pipeline("nightly", cheap="22:00-06:00", price_max=0.05, objective=half_an_hour)
+    pipeline.read("lines", "/a").write("/out")
+    spec, program = pipeline.spec(), compile_program(pipeline)
+
+    own = submission(RunId("r"), spec, program, "v")
+    other = submission(RunId("r"), spec, program, "v", objective=ro.Deadline(timedelta(minutes=1)))
+
+    assert own.cheap == Cheap(22 * 60, 6 * 60, 0.05)
+    assert (own.deadline_s, other.deadline_s) == (1800.0, 60.0)
+
+
+def test_a_run_that_waits_for_a_price_needs_a_deadline() -> None:
+    pipeline = ro.Pipeline("nightly", price_max=0.05)
+    pipeline.read("lines", "/a").write("/out")
+
+    with pytest.raises(SpecError, match="waits for a price has a deadline"):
+        submission(RunId("r"), pipeline.spec(), compile_program(pipeline), "v")

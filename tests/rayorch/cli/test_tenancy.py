@@ -89,3 +89,25 @@ def test_apply_without_a_file_says_what_is_missing(shell: Shell) -> None:
 
     assert said.code == 2
     assert "rayorch tenants apply FILE" in said.err
+
+
+def test_a_run_that_waits_for_hours_begins_all_the_same_for_its_deadline(shell: Shell) -> None:
+    """The deadline is too near to wait for any hours: whatever time of day it is."""
+    said = shell("run", "nightly.py", "--cheap", "00:00-00:01", "--deadline", "50s")
+
+    assert said.code == 0, said.err
+    assert shell.read_parquet().num_rows == 30
+
+
+def test_hours_and_prices_that_make_no_sense_are_refused_before_anything_starts(
+    shell: Shell,
+) -> None:
+    hours = shell("run", "nightly.py", "--cheap", "at night")
+    price = shell("run", "nightly.py", "--price-max", "0.05")
+
+    assert (hours.code, price.code) == (2, 2)
+    assert "hours are like 22:00-06:00 (UTC)" in hours.err
+    assert "field=cheap, value='at night'" in hours.err
+    assert "a run that waits for a price has a deadline" in price.err
+    assert "--deadline" in price.err
+    assert "no runs" in shell("runs").err

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from rayorch.core.commands import EnsureRunners, SendLeases, SolvePlacement
-from rayorch.core.dealing import STRANDED_S
+from rayorch.core.dealing import STARTING_S, STRANDED_S
 from rayorch.core.facts import PlacementFailed, PlacementKept, RunnerLost
+from rayorch.core.node_facts import NodeJoined
 from rayorch.core.placed import PoolPrice, RunnersWanted, pack_classes, unpack_classes
 from rayorch.core.placing import REVIEW_S
 from rayorch.core.values import ErrorInfo
@@ -56,6 +57,26 @@ def test_work_whose_pools_never_come_goes_anywhere_in_the_end() -> None:
     driver.feed(make.joined("other", pool="other"))
     driver.tick()
     assert leased(driver.tick(STRANDED_S + 1.0))["other"] == [0, 1]
+
+
+def test_a_pool_whose_machines_are_there_is_waited_for_while_its_runners_start() -> None:
+    """A busy machine takes minutes to start a runner; the one that idles costs a hundred times."""
+    driver = running(make.placed(("fast",), class_of=(0, 0, 0, 0)))
+    driver.feed(NodeJoined(make.NODE, "fast", 8.0), make.joined("dear", pool="dear"))
+    driver.tick()
+
+    assert leased(driver.tick(STRANDED_S + 1.0)) == {}
+    # But not for ever: what a plan counted on may be broken.
+    assert leased(driver.tick(STARTING_S))["dear"] == [0, 1]
+
+
+def test_work_that_is_stranded_goes_to_the_cheapest_of_the_others() -> None:
+    prices = (PoolPrice("dear", 100.0), PoolPrice("cheap", 0.1), PoolPrice("fast", 1.0))
+    driver = running(make.placed(("fast",), class_of=(0,) * 4, prices=prices))
+    driver.feed(make.joined("d", pool="dear"), make.joined("c", pool="cheap"))
+    driver.tick()
+
+    assert list(leased(driver.tick(STRANDED_S + 1.0))) == ["c"]
 
 
 def test_tasks_that_a_placement_does_not_cover_go_anywhere() -> None:

@@ -7,7 +7,9 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from rayorch.core.cheap import Cheap
 from rayorch.core.facts import (
     FACT_KINDS,
     AttemptFailed,
@@ -207,3 +209,10 @@ def test_whatever_bytes_come_in_they_are_refused_or_facts_that_harm_no_state(dat
         machine.fold(Event(EventId(9 + number), 2.0, fact))
     if not passed:
         assert msgspec.msgpack.encode(machine.snapshot()) == before
+
+
+def test_hours_that_no_day_has_are_refused() -> None:
+    minutes = msgspec.json.encode(replace(SUBMITTED, cheap=Cheap(60, 120))).replace(b"120", b"1440")
+
+    with pytest.raises(RefusedRequestError, match="to_min"):
+        client_request(minutes)
