@@ -87,6 +87,7 @@ class Book:
         self.draining: dict[NodeId, NodeDraining] = {}
         self.elastic: set[str] = set()  # pools of which machines have been asked for
         self.surplus_due_s = 0.0
+        self.room_due_s = 0.0
         self.leaving: dict[RunnerId, RunnerSlot] = {}  # their node, or their place, is taken away
         self.now_s = 0.0
         self.accounts = Accounts()

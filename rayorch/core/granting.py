@@ -14,6 +14,7 @@ from rayorch.core import (
     metering,
     nodes,
     placing,
+    room,
     settling,
     straggling,
 )
@@ -43,6 +44,7 @@ def tick(book: Book, _fact: Ticked, event: Event) -> Iterable[Command]:
     yield from dealer.deal()
     for run in running:
         yield from straggling.second_tries(book, run, event)
+    yield from room.make_room(book, running, event)
     yield from dealer.make_way()
     yield from dealer.steal()
     yield from limiting.free_unused(book, event)

@@ -64,7 +64,7 @@ class RunnerSlot:
         # Since when it works on what was given away, and has begun nothing that it holds.
         self.strange_s: float | None = None
         self.dying = False  # we ended it: nothing more for it, and no blame on what it runs
-        self.leaving = False  # its node is being taken away
+        self.leaving = False  # its node is being taken away, or its place
         self.shut = False  # one of the two: it takes nothing more
         self.alone = False  # runs a suspect: give it nothing else
         self.holder: TenantId | None = None  # whose leases it has: of one tenant at a time

@@ -106,7 +106,9 @@ def depart(book: Book, cause: EventId) -> Iterable[Command]:
     for slot in book.leaving.values():
         if not slot.queue and not slot.dying:
             book.doom(slot)
-            yield KillRunner(cause, slot.id, "its node is being taken away")
+            is_there = slot.node not in book.draining
+            why = "a larger runner needs its place" if is_there else "its node is being taken away"
+            yield KillRunner(cause, slot.id, why)
 
 
 def _ensure_all(book: Book, event: Event) -> Iterable[Command]:

@@ -156,13 +156,11 @@ class InProcessExecutor:
     def _ensure_in(self, pool: str, wanted: int, command: EnsureRunners) -> None:
         asked = _Size(pool, command.cores, command.memory_bytes)
         own = [runner for runner in self._engines if self._sizes[runner].pool == pool]
-        small = [runner for runner in own if not self._sizes[runner].holds(asked)]
-        missing = wanted - (len(own) - len(small))
-        if missing > 0:
-            # They hold the slots that larger runners need.
-            for runner in small:
-                self._abandon(runner, "a larger runner needs its place")
-        for _ in range(missing):
+        fits = sum(self._sizes[runner].holds(asked) for runner in own)
+        # Those that are too small have their slots until the core lets go of them; one is made all
+        # the same where there is none.
+        left = self._pools.get(pool, 0) - len(own)
+        for _ in range(min(wanted - fits, max(left, not fits))):
             self._make(asked)
 
     def _make(self, size: _Size) -> None:

@@ -204,20 +204,16 @@ class RayExecutor:
             for known in self._runners.values()
             if command.pool in {"", known.pool} and known.stays(machines)
         ]
-        fits = [known for known in own if known.holds(command)]
-        if len(fits) < wanted:
-            self._make_room(command)
+        fits = sum(known.holds(command) for known in own)
+        if fits < wanted:
             self._ask_others()
+        # Those of another size have their cores until the core lets go of them. One is asked for
+        # all the same where there is none: it is the next to get a place, before any smaller one.
+        left = room + others - sum(max(known.cores, 1.0) for known in own)
+        count = min(wanted - fits, max(int(left // max(command.cores, 1.0)), not fits))
         labels = selector(command.pool, pools) | all_but(self._barred)
-        for _ in range(wanted - len(fits)):
+        for _ in range(count):
             self._make(command, labels)
-
-    def _make_room(self, command: EnsureRunners) -> None:
-        """End runners that are too small: they hold the cores that larger ones need."""
-        for runner, known in list(self._runners.items()):
-            if command.pool in {"", known.pool} and not known.holds(command):
-                self._lost(runner, "preempted", "a larger runner needs its place")
-                ray.kill(known.handle, no_restart=True)
 
     def _ask_others(self) -> None:
         """Let the control actors of other homes give back the cores of runners that only wait."""

@@ -98,12 +98,15 @@ def test_asked_again_for_runners_that_are_there_nothing_is_made(rig: Rig) -> Non
     assert rig.lost() == []
 
 
-def test_runners_that_are_too_small_make_room_for_larger_ones(rig: Rig) -> None:
+def test_larger_runners_get_the_place_of_smaller_ones_that_are_ended(rig: Rig) -> None:
     """The machine grants only to who fits: without room for the larger, their run would wait."""
     rig.attach()
     rig.ensure(rig.slots, gib=1)
-    rig.joined(rig.slots)
 
+    small = rig.joined(rig.slots)
+    for runner in small:
+        rig.executor.start(KillRunner(CAUSE, runner, "a larger runner needs its place"))
+    rig.wait_for(lambda: set(small) <= set(rig.lost()))
     rig.ensure(rig.slots, gib=3)
 
     def large() -> set[RunnerId]:
@@ -114,6 +117,19 @@ def test_runners_that_are_too_small_make_room_for_larger_ones(rig: Rig) -> None:
     work(rig, min(large()), 0)
     joined = {fact.runner for fact in rig.host.of(RunnerJoined)}
     assert len(joined - set(rig.lost())) == rig.slots
+
+
+def test_a_runner_at_work_is_not_ended_for_a_larger_one(rig: Rig) -> None:
+    """Who has to go is for the core to say: it knows who is at work, and for whom."""
+    runner = rig.runner()
+    send(rig, runner, 0)
+    rig.wait_for(lambda: 0 in rig.started())
+
+    rig.ensure(rig.slots, gib=3)
+    rig.open_gate()
+    rig.wait_for(lambda: 0 in rig.finished())
+
+    assert rig.lost() == []
 
 
 def test_each_lease_ends_in_the_order_in_which_it_was_sent(rig: Rig) -> None:
