@@ -41,16 +41,7 @@ from rayorch.core.values import (
     WrittenBy,
 )
 from rayorch.core.wire import Wire
-from rayorch.ids import (
-    DEFAULT_TENANT,
-    Epoch,
-    EventId,
-    NodeId,
-    RunId,
-    RunnerId,
-    TaskId,
-    TenantId,
-)
+from rayorch.ids import DEFAULT_TENANT, Epoch, EventId, NodeId, RunId, RunnerId, TaskId, TenantId
 
 # --- about runs -----------------------------------------------------------------------------
 

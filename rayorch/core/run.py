@@ -233,9 +233,8 @@ class Flow:
         self.peers: dict[str, tuple[int, tuple[str, ...]]] = {}
         self.served_s = 0.0  # when it was given a lease last, or had nothing to be given
         self.straggle_due_s = 0.0
-        # Classes that these pools may serve, too, for want of a runner of their own.
-        self.stranded: tuple[int, ...] = ()
-        self.rescuers: frozenset[str] = frozenset()
+        self.stranded: tuple[int, ...] = ()  # classes without a runner of their own, and
+        self.rescuers: frozenset[str] = frozenset()  # pools that may serve them, too
         self.stranded_due_s = 0.0
         self.seconds: dict[int, float] = {}  # stage -> moving average of an attempt's seconds
         self.paces: dict[tuple[int, RunnerId], float] = {}  # the same of a stage on one runner
