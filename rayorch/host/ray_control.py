@@ -30,6 +30,8 @@ from rayorch.submit_errors import SubmitError
 ANSWER_S_MAX: Final = 120.0
 RESTART_S_MAX: Final = 120.0
 """How long Ray may take to restart the control actor, on another node if its own has gone."""
+BURIED_S_MAX: Final = 5.0
+"""How long Ray may go on finding an actor by its name after it was killed."""
 GONE: Final = (
     "the control actor is gone, with the cluster or killed by somebody: what is committed is "
     "safe, `rayorch resume` goes on with it"
@@ -138,13 +140,24 @@ class RayControl:
 
     def _started(self) -> ControlInfo:
         """Start the control actor, or find it; take it away again when it cannot lead."""
-        self._actor = control_actor(ControlActor, self._spec.name).remote(self._spec)
         try:
-            return self.info()
+            return self._info_of_living()
         except (RayorchError, ConnectorError):
             # Or whoever comes next would find it, and be told of what may be mended by then.
             ray.kill(self._actor, no_restart=True)
             raise
+
+    def _info_of_living(self) -> ControlInfo:
+        """Find or start the control actor; Ray may still give us one that has just been killed."""
+        begun_s = self._clock.monotonic_s()
+        while True:
+            self._actor = control_actor(ControlActor, self._spec.name).remote(self._spec)
+            try:
+                return self.info()
+            except ClusterError:
+                if self._clock.monotonic_s() - begun_s > BURIED_S_MAX:
+                    raise
+                self._clock.sleep(RETRY_S)
 
     def _call(self, method: str, *arguments: object) -> Any:  # noqa: ANN401
         """Call the control actor; while Ray restarts it, wait.
