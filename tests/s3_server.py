@@ -43,6 +43,7 @@ class S3Server:
     bucket: str
     port: int
     process: subprocess.Popen[bytes]
+    keys: tuple[str, str] = (ACCESS_KEY, SECRET_KEY)
 
     @property
     def endpoint(self) -> str:
@@ -59,8 +60,8 @@ class S3Server:
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ENDPOINT_URL_S3": self.endpoint,
-            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_ACCESS_KEY_ID": self.keys[0],
+            "AWS_SECRET_ACCESS_KEY": self.keys[1],
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ALLOW_HTTP": "true",
@@ -75,6 +76,13 @@ class S3Server:
     def restart(self) -> None:
         """Start it again on the same data."""
         self.process = _spawn(self.folder, self.port)
+        _wait_ready(self)
+
+    def take_only(self, access_key: str, secret_key: str) -> None:
+        """Take these keys from now on, and no others."""
+        self.keys = (access_key, secret_key)
+        _write_keys(self.folder, self.keys)
+        self.process.send_signal(signal.SIGHUP)
         _wait_ready(self)
 
     def pause(self) -> None:
@@ -107,13 +115,8 @@ def running_s3(folder: Path, bucket: str = "test") -> Iterator[S3Server]:
 
 def start_s3(folder: Path, bucket: str = "test") -> S3Server:
     """Start a server and wait until it takes a bucket. The caller stops it."""
-    identity = {
-        "name": "test",
-        "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-    }
     (folder / "data").mkdir(parents=True, exist_ok=True)
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}), encoding="utf-8")
+    _write_keys(folder, (ACCESS_KEY, SECRET_KEY))
     port = _free_ports()
     server = S3Server(folder, bucket, port, _spawn(folder, port))
     try:
@@ -122,6 +125,15 @@ def start_s3(folder: Path, bucket: str = "test") -> S3Server:
         server.stop()
         raise
     return server
+
+
+def _write_keys(folder: Path, keys: tuple[str, str]) -> None:
+    identity = {
+        "name": "test",
+        "credentials": [{"accessKey": keys[0], "secretKey": keys[1]}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}), encoding="utf-8")
 
 
 def _spawn(folder: Path, port: int) -> subprocess.Popen[bytes]:
@@ -154,8 +166,8 @@ def _spawn(folder: Path, port: int) -> subprocess.Popen[bytes]:
 
 def _wait_ready(server: S3Server) -> None:
     client = fs.S3FileSystem(
-        access_key=ACCESS_KEY,
-        secret_key=SECRET_KEY,
+        access_key=server.keys[0],
+        secret_key=server.keys[1],
         region=REGION,
         scheme="http",
         endpoint_override=f"127.0.0.1:{server.port}",

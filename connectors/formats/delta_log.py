@@ -13,6 +13,7 @@ import pyarrow as pa
 from connectors.data_errors import CorruptFileError, NoFilesError, OptionError
 from connectors.listing import FoundFile
 from connectors.schema import plain_schema
+from connectors.stores.aws_keys import PROFILE, S3_SCHEMES, asked_of_aws, keys_for, server_of
 from connectors.url import parse_url
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ DELTA_LOG: Final = "_delta_log/"
 # Features that change what the files' rows or columns mean; ignoring one reads wrong data.
 _UNREAD_FEATURES: Final = ("deletionVectors", "columnMapping")
 _UNKEPT_NAMES: Final = re.compile(r"[\[\]^|\\\x00-\x1f]|%[0-9A-Fa-f]{2}")
-_OUR_OPTIONS: Final = ("durable", "timeout_s", "deadline_s")
+_OUR_OPTIONS: Final = ("durable", "timeout_s", "deadline_s", PROFILE)
 _ENDPOINTS: Final = ("aws_endpoint_url_s3", "aws_endpoint_url", "aws_endpoint", "endpoint")
 
 
@@ -52,9 +53,13 @@ def table_uri(url: str) -> str:
     return location.path
 
 
-def table_options(options: Mapping[str, str]) -> dict[str, str]:
-    """Return the store's options as delta-rs takes them."""
+def table_options(url: str, options: Mapping[str, str]) -> dict[str, str]:
+    """Return the store's options as delta-rs takes them, with the keys of now.
+
+    Raises: StoreDeniedError, when a profile of AWS has no keys.
+    """
     known = {name.lower(): value for name, value in options.items() if name not in _OUR_OPTIONS}
+    known = {**_said_by_profile(url, options), **known}
     names = [name for name in _ENDPOINTS if name in known]
     endpoint = known[names[0]] if names else _endpoint_of_environment()
     if endpoint.startswith("http://"):
@@ -63,6 +68,19 @@ def table_options(options: Mapping[str, str]) -> dict[str, str]:
     if endpoint and not names:
         known["aws_endpoint_url"] = endpoint
     return known
+
+
+def _said_by_profile(url: str, options: Mapping[str, str]) -> dict[str, str]:
+    """Return keys and server, for a table that is opened and let go within seconds."""
+    keys = keys_for(options) if parse_url(url).scheme in S3_SCHEMES else None
+    if keys is None:
+        return {}
+    with asked_of_aws(url):
+        now = keys.current()
+        said = {"aws_access_key_id": now.access_key, "aws_secret_access_key": now.secret_key}
+        if now.token:
+            said["aws_session_token"] = now.token
+        return {**server_of(keys, options), **said}
 
 
 def _endpoint_of_environment() -> str:
@@ -79,7 +97,7 @@ def open_table(url: str, options: Mapping[str, str]) -> DeltaTable | None:
     from deltalake.exceptions import DeltaError, TableNotFoundError  # noqa: PLC0415
 
     try:
-        return DeltaTable(table_uri(url), storage_options=table_options(options))
+        return DeltaTable(table_uri(url), storage_options=table_options(url, options))
     except TableNotFoundError:
         return None
     except DeltaError as error:

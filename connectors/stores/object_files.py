@@ -1,14 +1,14 @@
 """Streams of an object store's objects, as pyarrow's readers and writers want them."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final
 
 import obstore
 import pyarrow as pa
 from pyarrow import fs
 
-from connectors.stores.object_errors import translated
 from connectors.stores.output import Output
 from connectors.stores.patience import Patience
 
@@ -92,25 +92,30 @@ class ObjectOutput(Output):
     no reader sees until the upload is completed.
     """
 
-    __slots__ = ("_key", "_url", "_writer")
+    __slots__ = ("_answered", "_key", "_writer")
 
-    def __init__(self, writer: "WritableFile", url: str, key: str) -> None:
+    def __init__(
+        self,
+        writer: "WritableFile",
+        answered: Callable[[str], AbstractContextManager[None]],
+        key: str,
+    ) -> None:
         super().__init__()
         self._writer: WritableFile | None = writer
-        self._url = url
+        self._answered = answered  # turns what the client raises of a key into our errors
         self._key = key
 
     def _write(self, data: "Buffer") -> int:
         assert self._writer is not None
         # The client takes unsigned bytes only; pyarrow's buffers say that theirs are signed.
         view = memoryview(data).cast("B")
-        with translated(self._url, self._key):
+        with self._answered(self._key):
             self._writer.write(view)
         return view.nbytes
 
     def _publish(self) -> None:
         assert self._writer is not None
-        with translated(self._url, self._key):
+        with self._answered(self._key):
             self._writer.close()
         self._writer = None
 

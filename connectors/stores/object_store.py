@@ -11,12 +11,15 @@ What these servers really do, and what is done about it here:
   outcome by reading back (`ExclusiveCreate`).
 * S3 lists keys in the order of their bytes; servers that keep a tree (SeaweedFS) list `a/b`
   before `a-b`, and apply "start after" in that order. `list` asks for a little more and sorts.
+* Keys that a profile names are asked for again and again (`AwsKeys`). What is refused although
+  they have just been replaced is no refusal: whoever asked tries again.
 * A client that was used before a fork hangs for ever in the child, even a new one: refused.
 """
 
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -29,10 +32,19 @@ from connectors.errors import (
     BadKeyError,
     BadUrlError,
     ObjectMissingError,
+    StoreDeniedError,
     StoreForkedError,
     StoreUnavailableError,
 )
 from connectors.store import Created, ObjectInfo, OutputStream, Promises
+from connectors.stores.aws_keys import (
+    PROFILE,
+    S3_SCHEMES,
+    AwsKeys,
+    asked_of_aws,
+    keys_for,
+    server_of,
+)
 from connectors.stores.listing import in_key_order, safe_offset
 from connectors.stores.object_errors import translated
 from connectors.stores.object_files import ObjectOutput, open_by_client, open_s3_files
@@ -58,11 +70,10 @@ _DELETE_PAGE_OBJECTS: Final = 1000
 _PIECE_BYTES: Final = 8 * 1024 * 1024
 # Bounds the memory of one writer: this many pieces, and the one that is being filled.
 _PIECES_AT_ONCE: Final = 4
-_OUR_OPTIONS: Final = frozenset({"timeout_s", "deadline_s", "durable"})
+_OUR_OPTIONS: Final = frozenset({"timeout_s", "deadline_s", "durable", PROFILE})
 _ENDPOINT: Final = "aws_endpoint_url_s3"
 # The same thing by the names under which users know it; the first that is given counts.
 _ENDPOINT_NAMES: Final = (_ENDPOINT, "aws_endpoint_url", "endpoint_url", "endpoint", "aws_endpoint")
-_S3: Final = frozenset({"s3", "s3a"})
 _GS: Final = frozenset({"gs", "gcs"})
 # The process whose threads serve the clients; empty until the first request.
 _RUNTIME_PIDS: Final[set[int]] = set()
@@ -87,6 +98,7 @@ class ObjectStore:
     __slots__ = (
         "_config",
         "_files",
+        "_keys",
         "_location",
         "_once",
         "_options",
@@ -102,7 +114,8 @@ class ObjectStore:
         self._location = location
         self._options = dict(options)
         self._patience = Patience.from_options(location.url, options)
-        self._config = _config(location, options)
+        self._keys = keys_for(options) if location.scheme in S3_SCHEMES else None
+        self._config = _config(location, options, self._keys)
         self._plain = self._client(_RETRIES)
         # For exclusive create: its answer must be the server's first, not that to a repetition.
         self._once = self._client(0)
@@ -114,7 +127,7 @@ class ObjectStore:
     def get(self, key: str) -> bytes:
         """Return an object's bytes."""
         self._check(key)
-        with translated(self.url, key):
+        with self._answered(key):
             answer = obstore.get(self._plain, key)
             if answer.meta["size"] <= _PIECE_BYTES:
                 return answer.bytes().to_bytes()
@@ -129,7 +142,7 @@ class ObjectStore:
             raise ObjectMissingError(self.url, key, "no object has this key")
         # A range past the end is an error for the server, and one of no bytes for the client.
         stop = min(start + length, info.size_bytes)
-        with translated(self.url, key):
+        with self._answered(key):
             return self._pieces(key, start, stop, None) if start < stop else b""
 
     def put(self, key: str, data: bytes) -> ObjectInfo:
@@ -138,7 +151,7 @@ class ObjectStore:
         `modified_s` is this machine's clock: the server does not tell its own.
         """
         self._check(key)
-        with translated(self.url, key):
+        with self._answered(key):
             answer = obstore.put(
                 self._plain,
                 key,
@@ -154,7 +167,7 @@ class ObjectStore:
         self._check(key)
 
         def create() -> bool:
-            with translated(self.url, key):
+            with self._answered(key):
                 try:
                     # One request, whatever its size: conditions on multipart uploads are
                     # ignored or racy on half of the servers.
@@ -175,7 +188,7 @@ class ObjectStore:
         """Return what is known of an object, or None."""
         self._check(key)
         try:
-            with translated(self.url, key):
+            with self._answered(key):
                 return _info(obstore.head(self._plain, key))
         except ObjectMissingError:
             return None
@@ -197,7 +210,7 @@ class ObjectStore:
             for key in page:
                 self._check(key)
             try:
-                with translated(self.url, page[0]):
+                with self._answered(page[0]):
                     obstore.delete(self._plain, page)
             except ObjectMissingError:
                 # Google and Azure stop at a missing one; S3 does not mind.
@@ -207,8 +220,9 @@ class ObjectStore:
         """Open an object for random access."""
         self._check(key)
         location = self._location
-        with translated(self.url, key):
-            if location.scheme not in _S3:
+        with self._answered(key):
+            # pyarrow's client would hold on to the keys that it was opened with.
+            if location.scheme not in S3_SCHEMES or self._keys is not None:
                 return open_by_client(self._plain, key)
             if self._files is None:
                 self._files = open_s3_files(self._config, self._patience, _CONNECT_TIMEOUT_S)
@@ -218,11 +232,11 @@ class ObjectStore:
     def open_output(self, key: str) -> OutputStream:
         """Open a streaming writer; the object appears whole when it is closed."""
         self._check(key)
-        with translated(self.url, key):
+        with self._answered(key):
             writer = obstore.open_writer(
                 self._plain, key, buffer_size=_PIECE_BYTES, max_concurrency=_PIECES_AT_ONCE
             )
-        return ObjectOutput(writer, self.url, key)
+        return ObjectOutput(writer, self._answered, key)
 
     def local_path(self, key: str) -> str | None:
         """Return None: there is no file."""
@@ -233,6 +247,19 @@ class ObjectStore:
         """Return 0: only the bucket's lifecycle rules reach the parts of unfinished uploads."""
         del prefix, before_s
         return 0
+
+    @contextmanager
+    def _answered(self, key: str) -> Iterator[None]:
+        """Turn the client's errors inside the block into ours."""
+        try:
+            with translated(self.url, key):
+                yield
+        except StoreDeniedError as error:
+            with asked_of_aws(self.url):
+                if self._keys is None or not self._keys.were_replaced():
+                    raise
+            reason = f"the keys were replaced while they were used; {error.reason}"
+            raise StoreUnavailableError(self.url, key, reason) from error
 
     def _check(self, key: str) -> None:
         check_key(self.url, key)
@@ -267,8 +294,8 @@ class ObjectStore:
             },
         }
         try:
-            if location.scheme in _S3:
-                return S3Store(location.bucket, **settings)
+            if location.scheme in S3_SCHEMES:
+                return S3Store(location.bucket, credential_provider=self._keys, **settings)
             if location.scheme in _GS:
                 return GCSStore(location.bucket, **settings)
             return AzureStore(location.bucket, **settings)
@@ -294,7 +321,7 @@ class ObjectStore:
 
     def _list_as_served(self, folder: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
         """Yield a folder's objects in the server's order, from about `after` to past `prefix`."""
-        with translated(self.url, prefix):
+        with self._answered(prefix):
             pages = obstore.list(
                 self._plain,
                 folder or None,
@@ -311,23 +338,27 @@ class ObjectStore:
     def _delete_singly(self, keys: Iterable[str]) -> None:
         for key in keys:
             try:
-                with translated(self.url, key):
+                with self._answered(key):
                     obstore.delete(self._plain, key)
             except ObjectMissingError:
                 continue
 
 
-def _config(location: Location, options: Mapping[str, str]) -> dict[str, str]:
+def _config(location: Location, options: Mapping[str, str], keys: AwsKeys | None) -> dict[str, str]:
     """The client's own settings: the options that are not ours, and where the server is."""
     config = {name.lower(): value for name, value in options.items() if name not in _OUR_OPTIONS}
-    if location.scheme not in _S3:
+    if location.scheme not in S3_SCHEMES:
         return config
     # The client prefers AWS_ENDPOINT_URL_S3 in the environment to an explicit `endpoint`. One
     # name for it, the strongest, so that what the caller gave counts.
     given = [value for name in _ENDPOINT_NAMES if (value := config.pop(name, ""))]
     given += [os.environ.get("AWS_ENDPOINT_URL_S3", ""), os.environ.get("AWS_ENDPOINT_URL", "")]
     endpoint = next((value for value in given if value), "")
-    return {**config, _ENDPOINT: endpoint} if endpoint else config
+    config |= {_ENDPOINT: endpoint} if endpoint else {}
+    if keys is None:
+        return config
+    with asked_of_aws(location.url):
+        return {**server_of(keys, options), **config}
 
 
 def _info(meta: "ObjectMeta") -> ObjectInfo:

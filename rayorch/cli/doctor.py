@@ -62,9 +62,8 @@ DISK_BYTES_LOW: Final = 5 << 30
 DISK_BYTES_MIN: Final = 500 << 20
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - only looked at.
 CREDENTIALS: Final[Mapping[str, str]] = {
-    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (a profile's: `eval \"$(aws configure "
-    'export-credentials --profile NAME --format env)"`), AWS_REGION, and '
-    "AWS_ENDPOINT_URL for a server that is not Amazon's",
+    "s3": "set AWS_PROFILE (an SSO profile wants `aws sso login` first), or AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY; AWS_REGION; and AWS_ENDPOINT_URL for a server that is not Amazon's",
     "gs": "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS",
     "az": "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
