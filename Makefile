@@ -3,7 +3,9 @@
 PYTHON ?= python3
 ARGS ?=
 SEEDS ?= 1000
+RUNS ?= 10
 FIRST ?= 0
+STORE ?= both
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,7 +20,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test unit sim chaos check fix bench lock clean distclean
+.PHONY: help setup demo test unit slow sim chaos check fix bench lock clean distclean
 
 help: ## list these targets
 	@printf 'usage: make TARGET [PYTHON=python3.12] [ARGS="..."]\n\n'
@@ -39,8 +41,11 @@ unit: $(STAMP) ## the tests that need no Ray, no network and no waiting
 sim: $(STAMP) ## the whole control plane on a simulated clock, cluster and store (SEEDS=10000, FIRST=0)
 	$(BIN)/rayorch simulate --seeds $(SEEDS) --first $(FIRST) $(ARGS)
 
-chaos: $(STAMP) ## kill real processes many times and compare the data; takes long
-	$(BIN)/python -m pytest -m "chaos or slow" $(ARGS)
+slow: $(STAMP) ## the tests that `make test` leaves out
+	$(BIN)/python -m pytest -m "slow or chaos" $(ARGS)
+
+chaos: $(STAMP) ## hurt real clusters at random, and compare the data (RUNS=50, FIRST=0, STORE=local|s3|both)
+	$(BIN)/python -m tests.chaos --runs $(RUNS) --first $(FIRST) --store $(STORE) $(ARGS)
 
 check: $(STAMP) ## the gate before a commit: ruff, mypy strict, import-linter
 	@# All of them, whatever the first one says: one look shows all that is wrong.

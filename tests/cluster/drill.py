@@ -24,6 +24,7 @@ from rayorch.journal.log import Journal
 from rayorch.observe.view import RunView
 from rayorch.settings import Settings
 from tests.cluster.functions import doubled
+from tests.cluster.raylets import kill_family
 
 FILES = 12
 ROWS = 500
@@ -201,11 +202,5 @@ def start_cli(folder: Path, *arguments: str, **environment: str) -> subprocess.P
 
 def kill_tree(process: subprocess.Popen[str]) -> None:
     """SIGKILL a process and all that it started."""
-    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    for member in family:
-        try:
-            member.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(family, timeout=20)
+    kill_family(process)
     process.communicate()

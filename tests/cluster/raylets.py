@@ -40,19 +40,45 @@ class Raylet:
 
         drain(node_of(self.name), "a test", 0.0)
 
+    def is_up(self) -> bool:
+        """Say whether the machine has come up, by what it printed."""
+        return b"Ray runtime started" in Path(self._log.name).read_bytes()
+
+    def has_ended(self) -> bool:
+        """Say whether the machine is gone, by our hand or by its own."""
+        return self._process.poll() is not None
+
+    def processes(self) -> list[psutil.Process]:
+        """Return all that the machine consists of by now."""
+        return family_of(self._process)
+
     def kill(self) -> None:
         """SIGKILL all of the machine at once."""
-        if self._process.poll() is None:
-            head = psutil.Process(self._process.pid)
-            family = [head, *head.children(recursive=True)]
-            for member in family:
-                try:
-                    member.kill()
-                except psutil.NoSuchProcess:
-                    continue
-            psutil.wait_procs(family, timeout=20)
-            self._process.wait()
+        kill_family(self._process)
         self._log.close()
+
+
+def family_of(process: "subprocess.Popen[bytes] | subprocess.Popen[str]") -> list[psutil.Process]:
+    """Return a process and all that it started; nothing, when it has ended."""
+    if process.poll() is not None:
+        return []
+    try:
+        head = psutil.Process(process.pid)
+        return [head, *head.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def kill_family(process: "subprocess.Popen[bytes] | subprocess.Popen[str]") -> None:
+    """SIGKILL a process and all that it started, and wait until they are gone."""
+    family = family_of(process)
+    for member in family:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(family, timeout=20)
+    process.wait()
 
 
 def living(label: str, value: str) -> list[str]:

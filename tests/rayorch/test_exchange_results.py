@@ -248,7 +248,7 @@ def check(name: str, skew: str, division: Division, seed: int) -> None:
     [
         (name, skew, DIVISIONS[number // 2 % len(DIVISIONS)])
         for number, (name, skew) in enumerate(itertools.product(CASES, SKEWS))
-        if number % 2 == 0  # The others, and all divisions of each, are tested by `make chaos`.
+        if number % 2 == 0  # The others, and all divisions of each, are tested by `make slow`.
     ],
     ids=lambda value: "" if isinstance(value, Division) else str(value),
 )

@@ -1,0 +1,151 @@
+"""A cluster of processes on this machine that may be hurt: a head, and machines that come and go.
+
+Nothing here talks to Ray: processes are found by their parents and by the title that Ray gives
+them, so that whoever hurts the cluster does not depend on it.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from rayorch.clock import SystemClock
+from rayorch.host import ray_cluster
+from tests.cluster.raylets import Raylet, family_of, kill_family
+
+MACHINES: Final = 2
+SLOTS: Final = 2
+START_S_MAX: Final = 150.0
+RUNNER: Final = "ray::RunnerActor"
+CONTROL: Final = "ray::ControlActor"
+
+
+class Cluster:
+    """A head without slots, and machines with two each; those that are gone are replaced."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = SystemClock()
+        self.machines: list[Raylet] = []
+        self._old: list[Raylet] = []
+        self._head: subprocess.Popen[bytes] | None = None
+        self._count = 0
+        self._frozen: set[int] = set()
+        self._timers: list[threading.Timer] = []
+        # Ray's socket paths must stay below 107 bytes.
+        self._temp = Path(tempfile.mkdtemp(prefix="ro-chaos-"))
+        self.address = ""
+
+    # --- life ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start a head, then its machines."""
+        port = ray_cluster.free_port()
+        self.address = f"127.0.0.1:{port}"
+        command = ray_cluster.head_command(port, 0)
+        command = [f"--temp-dir={self._temp}" if "--temp-dir" in c else c for c in command]
+        log = self.folder / f"head-{self._count}.log"
+        with log.open("wb") as out:
+            self._head = subprocess.Popen(
+                command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+        self._wait(lambda: ray_cluster.is_started(port, log), "the head", log)
+        while len(self.machines) < MACHINES:
+            self.tend()
+            self.clock.sleep(0.05)
+        self._wait(self.machines[-1].is_up, "the machines", log)
+
+    def tend(self) -> None:
+        """Replace machines that are gone, one at a time: two may take each other's ports."""
+        for machine in [each for each in self.machines if each.has_ended()]:
+            machine.kill()
+            self.machines.remove(machine)
+        if len(self.machines) < MACHINES and all(each.is_up() for each in self.machines):
+            self._count += 1
+            name = f"m{self._count}"
+            self.machines.append(Raylet(self.address, "local", SLOTS, self.folder, name))
+
+    def kill_head(self, *, with_machines: bool) -> None:
+        """Kill the head; its machines may live on for a while, without anybody who leads them."""
+        assert self._head is not None
+        kill_family(self._head)
+        if with_machines:
+            self._kill_machines(self.machines)
+        self._old += self.machines
+        self.machines = []
+
+    def bury_old(self) -> None:
+        """Kill machines of a cluster that is gone."""
+        self._kill_machines(self._old)
+        self._old = []
+
+    def stop(self) -> None:
+        """End all of it."""
+        self.go_on()
+        if self._head is not None:
+            self.kill_head(with_machines=True)
+        self.bury_old()
+        shutil.rmtree(self._temp, ignore_errors=True)
+
+    def _kill_machines(self, machines: list[Raylet]) -> None:
+        for machine in machines:
+            machine.kill()
+
+    # --- what runs -----------------------------------------------------------------------------
+
+    def runners(self) -> list[psutil.Process]:
+        """Return the processes of runners, those of machines that lost their head, too."""
+        return self._titled(RUNNER)
+
+    def control(self) -> list[psutil.Process]:
+        """Return the process of the control actor, wherever it is."""
+        return self._titled(CONTROL)
+
+    def _titled(self, title: str) -> list[psutil.Process]:
+        assert self._head is not None
+        found = family_of(self._head)
+        for machine in self.machines:
+            found += machine.processes()
+        return [each for each in found if _title(each).startswith(title)]
+
+    # --- hurt ----------------------------------------------------------------------------------
+
+    def freeze(self, processes: list[psutil.Process], for_s: float) -> None:
+        """Stop processes, and let them go on after a while."""
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGSTOP)
+                self._frozen.add(process.pid)
+        timer = threading.Timer(for_s, self.go_on, [[each.pid for each in processes]])
+        timer.daemon = True
+        timer.start()
+        self._timers.append(timer)
+
+    def go_on(self, pids: list[int] | None = None) -> None:
+        """Let frozen processes go on."""
+        for pid in list(self._frozen) if pids is None else pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+            self._frozen.discard(pid)
+
+    def _wait(self, holds: Callable[[], object], what: str, log: Path) -> None:
+        begun_s = self.clock.monotonic_s()
+        while not holds():
+            waited_s = self.clock.monotonic_s() - begun_s
+            assert waited_s < START_S_MAX, f"{what} never came up: {log.read_text()[-1000:]}"
+            self.clock.sleep(0.1)
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return (process.cmdline() or [""])[0]
+    except psutil.Error:
+        return ""
