@@ -34,6 +34,7 @@ from rayorch.submit_errors import (
     CancelError,
     NoAnswerError,
     SubmitError,
+    TakenBackError,
     UnansweredError,
     VersionsDifferError,
 )
@@ -67,7 +68,7 @@ class HomeControl:
     def submit(self, facts: Sequence[Fact]) -> None:
         """Leave requests, and wait until they are journaled.
 
-        Raises: RefusedRequestError; UnansweredError, when nobody took one up: it is taken back.
+        Raises: RefusedRequestError; TakenBackError, when nobody took one up.
         """
         for fact in facts:
             assert isinstance(fact, ClientFact)
@@ -140,7 +141,7 @@ def ask(at: Connection, fact: ClientFact, leader: str) -> None:
         if at.clock.monotonic_s() - begun_s > ANSWER_S_MAX:
             # Or it would begin a run that nobody waits for, whenever somebody leads again.
             take_back(at.home, key)
-            raise UnansweredError(about(fact), leader, ANSWER_S_MAX)
+            raise TakenBackError(about(fact), leader, ANSWER_S_MAX)
         at.clock.sleep(LOOK_S)
     check_not_refused(at.home, key)
 

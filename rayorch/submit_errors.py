@@ -6,6 +6,7 @@ RayorchError
 ├── VersionsDifferError   fix     two processes run unlike versions of Ray, Python or rayorch
 ├── RefusedRequestError   fix     what a client or runner sent is no request that it may make
 ├── UnansweredError       check   a leader that does not take up a request
+│   └── TakenBackError    check   the same, and the request is there no more
 └── CancelError           fix     a run that cannot be cancelled any more
 """
 
@@ -110,5 +111,15 @@ class UnansweredError(RayorchError):
     def __str__(self) -> str:
         return (
             f"the request is left under the home, and not obeyed within {self.waited_s:g} s. "
+            f"run={self.run}, leader={self.leader}"
+        )
+
+
+class TakenBackError(UnansweredError):
+    """The leader of a home did not take up a request, which was then taken back."""
+
+    def __str__(self) -> str:
+        return (
+            f"the request was not taken up within {self.waited_s:g} s, and is taken back. "
             f"run={self.run}, leader={self.leader}"
         )

@@ -17,7 +17,7 @@ from rayorch.home import REQUESTS
 from rayorch.host.code import library_code, python_version
 from rayorch.host.leader import Leader, read_leader, sign
 from rayorch.remote import RunHandle
-from rayorch.submit_errors import SubmitError, UnansweredError, VersionsDifferError
+from rayorch.submit_errors import SubmitError, TakenBackError, VersionsDifferError
 from tests.rayorch.cli.conftest import PatientClock
 
 Function = Callable[[pa.Table], pa.Table]
@@ -201,7 +201,7 @@ def test_a_request_that_nobody_takes_up_is_taken_back(
     now_s = place.at.clock.now_s()
     sign(place.at.home, Leader("control", "head", 1, now_s, serves=True, **ours))
 
-    with pytest.raises(UnansweredError, match=r"not obeyed within 0\.1 s"):
+    with pytest.raises(TakenBackError, match=r"not taken up within 0\.1 s, and is taken back"):
         place.submit()
 
     assert list(place.at.home.store.list(REQUESTS)) == []
