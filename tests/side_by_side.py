@@ -1,4 +1,4 @@
-"""Run the tests in two processes at once: those that start servers and clusters mostly wait.
+"""Run those tests that start servers and clusters, which mostly wait, beside the others.
 
     python tests/side_by_side.py            everything but what is slow
     python tests/side_by_side.py ARGUMENTS  the same with these arguments, in one process
@@ -14,6 +14,8 @@ from typing import Final
 PYTEST: Final = [sys.executable, "-m", "pytest"]
 WAITING: Final = "cluster or e2e"
 EVERYTHING: Final = "not slow and not chaos"
+# The tests of a file stay together: they share what is dear to make.
+SPREAD: Final = ["-n", "2", "--dist", "loadfile"]
 
 
 def main(arguments: list[str]) -> int:
@@ -22,7 +24,9 @@ def main(arguments: list[str]) -> int:
         return subprocess.call([*PYTEST, "-m", EVERYTHING, *arguments])
     with tempfile.TemporaryFile() as report:
         others = subprocess.Popen(
-            [*PYTEST, "-m", f"({EVERYTHING}) and not ({WAITING})"], stdout=report, stderr=report
+            [*PYTEST, *SPREAD, "-m", f"({EVERYTHING}) and not ({WAITING})"],
+            stdout=report,
+            stderr=report,
         )
         waited = subprocess.call([*PYTEST, "-m", f"({EVERYTHING}) and ({WAITING})"])
         worked = others.wait()
