@@ -143,9 +143,11 @@ class World:
     def begin(self, token: Token) -> None:
         """Note that an attempt begins."""
         self.oracle.begin(token)
+        if not self.config.database_units:
+            return
         running = [runner.running for runner in self.cluster.living()]
         users = sum(each is not None and each.stage == DATABASE_STAGE for each in running)
-        if 0 < self.config.database_units < users:
+        if users > self.config.database_units:
             raise InvariantError("an outside resource is held within its limit", f"{users} tasks")
 
     def stage(self, token: Token, duration_s: float) -> None:
@@ -282,12 +284,13 @@ class World:
         self._ensure_policy()
         if self.leader.alive and run not in self.leader.machine.runs:
             last = self.stages - 1 if run in self.exchanged else -1
+            uses = ((DATABASE, 1),) if self.config.database_units else ()
             stages = tuple(
                 StageShape(
                     name=f"stage-{i}",
                     timeout_s=self.config.timeout_s,
                     sinks=(i,),
-                    uses=((DATABASE, 1),) if i == DATABASE_STAGE else (),
+                    uses=uses if i == DATABASE_STAGE else (),
                     after=tuple(range(last)) if i == last else (),
                 )
                 for i in range(self.stages)
