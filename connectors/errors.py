@@ -6,6 +6,7 @@ ConnectorError
 └── StoreError
     ├── BadKeyError          fix     the key cannot name an object in this store
     ├── ObjectMissingError   fix     no object has this key
+    ├── ObjectDamagedError   repair  it is not what was written
     ├── StoreDeniedError     fix     the credentials or permissions do not allow the call
     ├── StoreReadOnlyError   fix     the place does not take writes
     ├── StoreFullError       fix     no room is left, or a quota is reached
@@ -96,6 +97,14 @@ class ObjectMissingError(StoreError):
 
     remedy: ClassVar[Remedy] = "fix"
     what: ClassVar[str] = "no such object"
+
+
+class ObjectDamagedError(StoreError):
+    """The object is not what was written: its checksum says so."""
+
+    remedy: ClassVar[Remedy] = "repair"
+    what: ClassVar[str] = "damaged object"
+    advice: ClassVar[str] = "`rayorch fsck` says what else is, and what to do"
 
 
 class StoreDeniedError(StoreError):

@@ -16,6 +16,7 @@ import xxhash
 
 _BLANK: Final = b'"seal":""}'
 _SEAL: Final = re.compile(rb'"seal":"([0-9a-f]{16})"\}\Z')
+_TAIL: Final = re.compile(rb"\nxxh3:([0-9a-f]{16})\Z")
 MENDED_BYTES_MAX: Final = 64 << 10
 """A flipped bit is looked for in objects up to this size: the search is quadratic, and takes a
 few seconds here."""
@@ -39,6 +40,23 @@ def is_sealed(document: bytes | bytearray, body: bytes | bytearray = b"") -> boo
     if found is None:
         return False
     return checksum(document[: found.start()] + _BLANK + body).encode() == found[1]
+
+
+def tailed(data: bytes) -> bytes:
+    """Return bytes of any kind, a checksum behind them."""
+    return data + b"\nxxh3:" + checksum(data).encode()
+
+
+def untailed(data: bytes) -> bytes | None:
+    """Return what `tailed` was given; None: it is damaged.
+
+    Without a checksum at its end it is what an earlier version wrote, or its tail alone is hurt.
+    """
+    found = _TAIL.search(data)
+    if found is None:
+        return data
+    body = data[: found.start()]
+    return body if checksum(body).encode() == found[1] else None
 
 
 def mended(data: bytes, is_right: Callable[[bytes | bytearray], bool]) -> tuple[bytes, int] | None:

@@ -28,7 +28,8 @@ from typing import Any, Final
 
 import msgspec
 
-from connectors.errors import ObjectMissingError, StoreUnsureError
+from connectors.errors import ObjectDamagedError, ObjectMissingError, StoreUnsureError
+from connectors.sealed import tailed, untailed
 from connectors.splits import Discovery, Split
 from connectors.store import Store, open_store
 from rayorch.ids import RunId
@@ -143,11 +144,11 @@ class Home:
 
     def put_program(self, run: RunId, version: str, data: bytes) -> None:
         """Keep the compiled pipeline of one version of a run."""
-        self.store.put(f"{RUNS}{run}/program-{version}.pkl", data)
+        self.store.put(f"{RUNS}{run}/program-{version}.pkl", tailed(data))
 
     def get_program(self, run: RunId, version: str) -> bytes:
-        """Return the compiled pipeline. Raises: ObjectMissingError."""
-        return self.store.get(f"{RUNS}{run}/program-{version}.pkl")
+        """Return the compiled pipeline. Raises: ObjectMissingError, ObjectDamagedError."""
+        return self._whole(f"{RUNS}{run}/program-{version}.pkl")
 
     def put_plan(self, run: RunId, plan: RunPlan) -> RunPlan:
         """Keep a run's plan, unless it has one; return the one that holds.
@@ -155,27 +156,31 @@ class Home:
         Two planners may work at once: one that was stopped, or whose control actor died before it
         could say that it was done, and the one that was asked next. Tasks are numbered by the plan.
         """
-        return _PLANS.decode(self._put_first(f"{RUNS}{run}/plan.msgpack", _ENCODER.encode(plan)))
+        key = f"{RUNS}{run}/plan.msgpack"
+        return _PLANS.decode(self._put_whole(key, _ENCODER.encode(plan)))
 
     def get_plan(self, run: RunId) -> RunPlan:
-        """Return a run's plan. Raises: ObjectMissingError."""
-        return _PLANS.decode(self.store.get(f"{RUNS}{run}/plan.msgpack"))
+        """Return a run's plan. Raises: ObjectMissingError, ObjectDamagedError."""
+        return _PLANS.decode(self._whole(f"{RUNS}{run}/plan.msgpack"))
 
     def put_stage(self, run: RunId, stage: int, data: bytes) -> bytes:
         """Keep how a stage is divided, unless it is; return what holds, as in `put_plan`."""
-        return self._put_first(f"{RUNS}{run}/stage-{stage}.msgpack", data)
+        return self._put_whole(f"{RUNS}{run}/stage-{stage}.msgpack", data)
 
     def get_stage(self, run: RunId, stage: int) -> bytes:
-        """Return how a stage is divided. Raises: ObjectMissingError."""
-        return self.store.get(f"{RUNS}{run}/stage-{stage}.msgpack")
+        """Return how a stage is divided. Raises: ObjectMissingError, ObjectDamagedError."""
+        return self._whole(f"{RUNS}{run}/stage-{stage}.msgpack")
 
     def put_stage_input(self, run: RunId, stage: int, revision: int, data: bytes) -> bytes:
         """Keep where the bytes are that a stage reads, unless that is known of this revision."""
-        return self._put_first(f"{RUNS}{run}/stage-{stage}-{revision}.msgpack", data)
+        return self._put_whole(f"{RUNS}{run}/stage-{stage}-{revision}.msgpack", data)
 
     def get_stage_input(self, run: RunId, stage: int, revision: int) -> bytes:
-        """Return where the bytes are that a stage reads. Raises: ObjectMissingError."""
-        return self.store.get(f"{RUNS}{run}/stage-{stage}-{revision}.msgpack")
+        """Return where the bytes are that a stage reads.
+
+        Raises: ObjectMissingError, ObjectDamagedError.
+        """
+        return self._whole(f"{RUNS}{run}/stage-{stage}-{revision}.msgpack")
 
     def collect_exchange(self, run: RunId, stage: int | None = None) -> int:
         """Delete the exchange files that a stage reads, or all of a run; return how many."""
@@ -183,6 +188,20 @@ class Home:
         keys = [info.key for info in self.store.list(prefix)]
         self.store.delete(keys)
         return len(keys)
+
+    def _put_whole(self, key: str, data: bytes) -> bytes:
+        """Keep a document, unless there is one; return what holds."""
+        return self._checked(key, self._put_first(key, tailed(data)))
+
+    def _whole(self, key: str) -> bytes:
+        """Return a document as it was kept."""
+        return self._checked(key, self.store.get(key))
+
+    def _checked(self, key: str, kept: bytes) -> bytes:
+        data = untailed(kept)
+        if data is None:
+            raise ObjectDamagedError(self.url, key, "its checksum does not match")
+        return data
 
     def _put_first(self, key: str, data: bytes) -> bytes:
         """Write an object unless its key is taken; return what it holds then.

@@ -8,7 +8,7 @@ import msgspec
 import xxhash
 
 from connectors.audit import wrong_with
-from connectors.errors import ObjectMissingError
+from connectors.errors import ObjectDamagedError, ObjectMissingError
 from rayorch.core.run import ENDED, Run
 from rayorch.core.task import TaskState
 from rayorch.exchange.index import Run as Rows
@@ -40,9 +40,11 @@ def document_findings(home: Home, runs: Mapping[RunId, Run]) -> Iterator[Finding
 
 def _unreadable(home: Home, run: Run) -> Iterator[tuple[str, str]]:
     folder = f"{RUNS}{run.id}/"
-    if home.store.head(f"{folder}program-{run.version}.pkl") is None:
-        yield f"{folder}program-{run.version}.pkl", "it is missing"
-    reads: list[tuple[str, Callable[[], object]]] = []
+    program = f"{folder}program-{run.version}.pkl"
+    # Not loaded: that would execute what it holds.
+    reads: list[tuple[str, Callable[[], object]]] = [
+        (program, partial(home.get_program, run.id, run.version))
+    ]
     if run.planned:
         reads.append((f"{folder}plan.msgpack", partial(home.get_plan, run.id)))
     for stage, revision in run.revisions.items():
@@ -58,6 +60,8 @@ def _unreadable(home: Home, run: Run) -> Iterator[tuple[str, str]]:
             read()
         except ObjectMissingError:
             yield key, "it is missing"
+        except ObjectDamagedError as error:
+            yield key, error.reason
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             yield key, f"it cannot be read ({error})"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.errors import ObjectMissingError, StoreUnsureError
+from connectors.errors import ObjectDamagedError, ObjectMissingError, StoreUnsureError
 from connectors.splits import FilePart, Split
 from connectors.stores.memory import MemoryStore
 from rayorch.home import (
@@ -112,6 +112,24 @@ def test_programs_are_kept_by_version(home: Home) -> None:
 
     assert home.get_program(RUN, "v1") == b"one"
     assert home.get_program(RUN, "v2") == b"two"
+
+
+def test_any_flipped_bit_of_a_program_is_found_and_one_of_an_earlier_version_is_read(
+    home: Home,
+) -> None:
+    home.put_program(RUN, "v1", b"one")
+    key = f"runs/{RUN}/program-v1.pkl"
+    kept = home.store.get(key)
+
+    for bit in range(len(b"one") * 8):
+        hurt = bytearray(kept)
+        hurt[bit // 8] ^= 1 << bit % 8
+        home.store.put(key, bytes(hurt))
+        with pytest.raises(ObjectDamagedError, match=f"`rayorch fsck` says .* key={key}"):
+            home.get_program(RUN, "v1")
+    home.store.put(key, b"one")
+
+    assert home.get_program(RUN, "v1") == b"one"
 
 
 def test_documents_are_readable_by_people(home: Home) -> None:

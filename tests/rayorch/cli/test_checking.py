@@ -322,3 +322,52 @@ def test_a_document_without_which_a_run_cannot_go_on_is_missed(shell: Shell, nam
 
     assert said.code == 1
     assert f"DAMAGE    runs/{run}/{path.name}" in said.out
+
+
+@pytest.mark.parametrize("name", ["plan.msgpack", "program-*.pkl"])
+def test_a_flipped_bit_of_such_a_document_is_found_by_fsck_and_by_who_reads_it(
+    shell: Shell, name: str
+) -> None:
+    run = half_run(shell)
+    path = only(shell.folder, f"home/runs/{run}/{name}")
+    flip(path)
+
+    said, resumed = shell("fsck"), shell("resume", "last")
+
+    assert said.code == 1
+    assert f"DAMAGE    runs/{run}/{path.name}" in said.out
+    assert "its checksum does not match" in said.out
+    assert resumed.code != 0
+    assert "damaged object: its checksum does not match" in resumed.err
+
+
+EXCHANGED = FAILING.replace(
+    "@nightly.map(lines)",
+    'mixed = lines.repartition("mixed", by="a", parts=2)\n\n@nightly.map(mixed)',
+)
+SPOILT: tuple[tuple[Callable[[Path], object], str], ...] = (
+    (flip, "the checksum of its block at byte"),
+    (lambda path: path.write_bytes(path.read_bytes()[:-7]), "bytes"),
+    (Path.unlink, "it is missing"),
+)
+
+
+@pytest.mark.parametrize(("spoil", "what"), SPOILT)
+def test_a_spoilt_exchange_file_is_named_and_costs_its_task_another_run(
+    shell: Shell, spoil: Callable[[Path], object], what: str
+) -> None:
+    shell.write(EXCHANGED)
+    assert shell("run", "nightly.py").code == 1
+    assert shell("fsck").out.count("harmless") == 0
+    path = only(shell.folder, "home/runs/*/exchange/*/*")
+    spoil(path)
+
+    said = shell("fsck")
+    shell.write(EXCHANGED.replace('raise ValueError("no such price")', "pass"))
+    resumed = shell("resume", "last", "nightly.py")
+
+    assert said.code == 0
+    assert f"harmless  runs/{path.relative_to(shell.folder / 'home' / 'runs')}" in said.out
+    assert what in said.out
+    assert "is executed again when it is read" in said.out
+    assert resumed.code == 0

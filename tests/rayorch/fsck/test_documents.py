@@ -12,7 +12,7 @@ from tests.rayorch.exchanges import run_divided
 from tests.rayorch.plan.test_waiting import DIRECT, FACTS, LARGE, NAMES, joined
 
 
-@pytest.mark.parametrize("how", ["whole", "cut", "gone"])
+@pytest.mark.parametrize("how", ["whole", "cut", "gone", "flipped"])
 def test_what_became_of_a_stage_that_waited_is_read_as_such(how: str) -> None:
     store = MemoryStore(new_nonce())
     done = run_divided(joined, {"facts": FACTS, "names": NAMES}, DIRECT, store=store)
@@ -22,6 +22,9 @@ def test_what_became_of_a_stage_that_waited_is_read_as_such(how: str) -> None:
         data = store.get(key)
         store.delete([key])
         store.put(key, data[: len(data) // 2])
+    if how == "flipped":
+        data = store.get(key)
+        store.put(key, data[:9] + bytes([data[9] ^ 1]) + data[10:])
     if how == "gone":
         store.delete([key])
 
