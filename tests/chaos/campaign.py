@@ -43,8 +43,6 @@ def stage(where: Where) -> Iterator[tuple[Cluster, str, S3Server | None]]:
             server = ending.enter_context(running_s3(folder / "s3"))
             os.environ.update(server.environment())
             root = f"{server.url}/{new_nonce()}"
-        # A head that starts while all cores are taken gets more than Ray's half a minute.
-        os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
         ray_cluster.set_environment()
         write_input(f"{root}/in")
         cluster = Cluster(folder)
