@@ -173,7 +173,8 @@ def _replanned(
     size = max(_GUARD_SIZE_MIN, min(_GUARD_SIZE, _GUARD_TASKS // after.tasks))
     safe, seen, simulator = _guarded(after, tables, layout, size, seed, budget)
     try:
-        return _searched(after, tables, safe, budget, _affordable(simulator, budget), seed)
+        size = _affordable(simulator, budget)
+        return _searched(after, tables, (safe, layout), budget, size, seed)
     except _CRASHES as err:
         forecast = forecast_of(after, tables, seen)
         plan = Plan(
@@ -191,9 +192,19 @@ def _replanned(
 
 
 def _searched(
-    after: Problem, tables: Tables, safe: Layout, budget: Budget, size: int, seed: int
+    after: Problem,
+    tables: Tables,
+    begin: tuple[Layout, Layout],
+    budget: Budget,
+    size: int,
+    seed: int,
 ) -> tuple[Plan, Sample]:
-    """The best plan that the time allows; the safe one unless another is better on fresh luck."""
+    """The best plan that the time allows; the safe one unless another is better on fresh luck.
+
+    It begins with the safe plan and with the one that was guarded, which may do all the same: a
+    guard looks at few scenarios, and has to be on the safe side.
+    """
+    safe, bare = begin
     end_s = after.objective.at_s if isinstance(after.objective, Deadline) else after.now_s + 3600.0
     search = Search(
         problem=after,
@@ -206,8 +217,12 @@ def _searched(
         rng=np.random.default_rng([seed, 78]),
     )
     first = search.evaluator.scored(safe, search.goal)
-    note(search, "carried over", first)
-    found = _improved(search, first)
+    note(search, "carried over" if safe == bare else "guarded", first)
+    heads = [first]
+    if safe != bare and is_served(tables, bare):
+        heads.append(search.evaluator.scored(bare, search.goal))
+        note(search, "carried over", heads[-1])
+    found = _improved(search, heads)
     if budget.left_s > _CHOICE * _CONFIRMED * search.evaluator.seconds_each:
         chosen, sample = choose(search, found)
     else:
@@ -244,8 +259,8 @@ def _affordable(simulator: ClassSimulator, budget: Budget) -> int:
     return min(max(size, _SEARCH_SIZE_MIN), _SEARCH_SIZE)
 
 
-def _improved(search: Search, first: Scored) -> list[Scored]:
-    found = [first]
+def _improved(search: Search, heads: list[Scored]) -> list[Scored]:
+    found = list(heads)
     # Other starts take some evaluations each: worth it only while time for the search remains.
     if search.budget.left_s > _STARTS * search.evaluator.seconds_each * search.evaluator.size:
         found += starts(search)
