@@ -38,6 +38,7 @@ class Dealer:
         self._at_s = event.at_s
         self._runs: dict[TenantId, Ranked[Run]] = {}
         self._claims: list[Command] = []
+        self._found: tuple[RunnerSlot, Run, Lane] | None = None  # the last choice, and its queues
         for party in book.parties.values():
             for run_id in [each for each in party.runs if not self._has_work(each)]:
                 del party.runs[run_id]
@@ -125,7 +126,8 @@ class Dealer:
         if slot.holder != party.id and not limiting.may_grow(self._book, party, slot):
             return None
         for run in order:
-            if self._lane(slot, run) is not None:
+            if (lane := self._lane(slot, run)) is not None:
+                self._found = (slot, run, lane)
                 return run
             if slot.id in self._book.claims:
                 return None
@@ -179,10 +181,10 @@ class Dealer:
         """Lease a runner what there is for it; return that, and how much it had room for."""
         book = self._book
         classes = served(flow, slot.pool)
-        lane = self._lane(slot, run)
-        if lane is None:
-            return [], 0
-        _, ready, suspects = lane
+        assert self._found is not None  # It has just been chosen.
+        found_slot, found_run, (_, ready, suspects) = self._found
+        assert found_slot is slot
+        assert found_run is run
         if not slot.queue and suspects.first(classes) is not None:
             tasks = islice(_next(run, flow, suspects, classes), 1)
             leases = [book.lease(run, slot, each, self._at_s) for each in tasks]
@@ -234,6 +236,8 @@ class Dealer:
             return
         for party in rich:
             giving = party.slots - parts.get(party.id, 0)
+            if giving <= 0:
+                continue  # To count ten thousand runners for nothing takes a while.
             clear = party.slots - sum(not slot.revoking for slot in party.deep.values())
             for slot in list(party.deep.values()) if giving > clear else ():
                 if clear >= giving:

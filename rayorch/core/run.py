@@ -177,6 +177,7 @@ class Flow:
         "held_due_s",
         "is_due",
         "is_held",
+        "lanes",
         "limited",
         "memory_bytes",
         "on",
@@ -223,6 +224,11 @@ class Flow:
             for number, stage in enumerate(stages)
             if stage.uses
         }
+        # Ready tasks and suspects, by stage; the common ones first, as of -1.
+        self.lanes: list[tuple[int, ReadyQueue, ReadyQueue]] = [
+            (-1, self.ready, self.suspects),
+            *((stage, *queues) for stage, queues in self.limited.items()),
+        ]
         self.waiting: list[tuple[float, TaskId]] = []  # heap of (until_s, task)
         # Of tasks that an earlier attempt committed, or came back to: the last one that was leased.
         self.given: dict[TaskId, int] = {}
@@ -263,14 +269,7 @@ class Flow:
     @property
     def open_count(self) -> int:
         """How many tasks are ready."""
-        limited = sum(len(ready) + len(suspects) for ready, suspects in self.limited.values())
-        return len(self.ready) + len(self.suspects) + limited
-
-    @property
-    def lanes(self) -> list[tuple[int, ReadyQueue, ReadyQueue]]:
-        """Queues of ready tasks and of suspects, by stage; the common ones first, as of -1."""
-        own = ((stage, *queues) for stage, queues in self.limited.items())
-        return [(-1, self.ready, self.suspects), *own]
+        return sum(len(ready) + len(suspects) for _, ready, suspects in self.lanes)
 
     def offered(self, at_s: float) -> None:
         """Note that something became ready."""
