@@ -23,6 +23,8 @@ MARGIN: Final = 1.25
 SLACK_S: Final = 60.0
 """A plan's time is a guess: work that has waited begins with this much more until its deadline."""
 LOOK_S: Final = 1.0
+CHEAP: Final = "cheap"
+"""The cause of a wait that may last for hours, and costs nothing meanwhile."""
 TOLD_S: Final = 15.0
 """How long a run with something ready is given nothing before that is told: most waits end."""
 
@@ -85,10 +87,10 @@ def _by_rule(book: Book, run: Run, flow: Flow, at_s: float) -> Why:
     opens_s = run.cheap.opens_s(at_s)
     if opens_s > at_s:
         until_s = opens_s if latest_s is None else min(opens_s, latest_s)
-        return "cheap", f"its hours, {run.cheap.hours}", until_s
+        return CHEAP, f"its hours, {run.cheap.hours}", until_s
     if dear and dear >= _pools(book, run):
         price = f"a core for {run.cheap.usd_core_h_max:g} USD an hour"
-        return "cheap", price, latest_s or 0.0
+        return CHEAP, price, latest_s or 0.0
     return _FREE
 
 

@@ -40,6 +40,7 @@ from rayorch.core.facts import (
     Ticked,
     is_durable,
 )
+from rayorch.core.holding import CHEAP
 from rayorch.core.machine import Machine
 from rayorch.core.run import ACTIVE, Run
 from rayorch.core.values import ErrorInfo
@@ -263,7 +264,7 @@ class ControlHost:
     def _tidy(self) -> None:
         """Let go of what ended runs needed, and bound the next replay."""
         now_s = self._clock.monotonic_s()
-        if self._is_active() or not self._machine.runners:
+        if self._is_at_work() or not self._machine.runners:
             self._idle_since_s = now_s
         elif now_s - self._idle_since_s > IDLE_S_MAX:
             self._executor.release()
@@ -278,6 +279,13 @@ class ControlHost:
     def _sign(self) -> None:
         active = next((run.id for run in self._machine.runs.values() if run.state in ACTIVE), "")
         self._signer.renew(active)
+
+    def _is_at_work(self) -> bool:
+        """Say whether a run is active that does not wait for hours or a price: for half a day."""
+        return any(
+            run.state in ACTIVE and not (run.held_by is not None and run.held_by.cause == CHEAP)
+            for run in self._machine.runs.values()
+        )
 
     def _is_active(self) -> bool:
         return any(run.state in ACTIVE for run in self._machine.runs.values())

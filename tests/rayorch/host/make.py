@@ -89,6 +89,7 @@ class ScriptedExecutor:
         self.ends_at_once = True  # each lease, with rows of `schema_of` its task
         self.schema_of: Callable[[TaskId], pa.Schema] = lambda _: IDS
         self.closed = 0
+        self.released = 0
         self._host: HostPort | None = None
         self._joined: set[RunnerId] = set()
 
@@ -126,7 +127,7 @@ class ScriptedExecutor:
         """Nothing here dies alone."""
 
     def release(self) -> None:
-        """They cost nothing."""
+        self.released += 1
 
     def close(self) -> None:
         self.closed += 1

@@ -4,10 +4,12 @@ import threading
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from connectors.errors import StoreReadOnlyError, StoreUnavailableError
 from connectors.store import open_store
 from rayorch.clock import ManualClock
+from rayorch.core.cheap import Cheap
 from rayorch.core.facts import (
     AttemptFinished,
     LeaseReturned,
@@ -28,11 +30,12 @@ from rayorch.core.values import AttemptOutput, Held
 from rayorch.errors import FencedError, UnknownRunError
 from rayorch.home import REQUESTS
 from rayorch.host import host as host_module
+from rayorch.host.host import IDLE_S_MAX
 from rayorch.host.leader import SIGN_S
 from rayorch.host.requests import leave_request
 from rayorch.ids import Epoch, EventId, RunId, TaskId
 from rayorch.journal.log import LOG, SNAP, Journal
-from tests.rayorch.host.make import RUN, RUNNER, VERSION, Rig, leading
+from tests.rayorch.host.make import RUN, RUNNER, VERSION, WAIT_S, Rig, leading
 
 
 def test_a_run_goes_from_its_submission_to_its_sweep() -> None:
@@ -219,6 +222,26 @@ def test_a_fenced_host_stops_and_refuses_everything() -> None:
         assert isinstance(rig.host.stopped_by, FencedError)
         assert rig.executor.closed
     assert not any(isinstance(event.fact, AttemptFinished) for event in rig.journaled())
+
+
+def test_runners_are_let_go_of_while_all_that_is_left_waits_until_it_is_cheap() -> None:
+    """It is eight o'clock, and the run waits for the night: a machine would be paid all day."""
+    rig = Rig(clock=ManualClock())
+    assert isinstance(rig.clock, ManualClock)
+    with leading(rig):
+        rig.submit(tasks=1)
+        rig.watch.wait_state(RunState.SUCCEEDED)
+        night = replace(rig.submission(run=RunId("night")), cheap=Cheap(22 * 60, 6 * 60))
+        rig.host.offer([night]).wait(WAIT_S)
+        rig.watch.wait_for(lambda: rig.host.view(RunId("night")).wait is not None)
+        before = rig.executor.released
+
+        rig.clock.advance(IDLE_S_MAX + 1.0)
+        rig.host.offer([]).wait(WAIT_S)
+        rig.host.offer([]).wait(WAIT_S)
+
+        assert before == 0
+        assert rig.executor.released > 0
 
 
 def test_an_idle_host_that_was_superseded_finds_out_before_it_signs() -> None:
