@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from placement.model import Problem, TaskClass
+    from placement.sample import Sample
     from placement.tables import Floats
+
+_KNOWN: Final[deque[tuple[Problem, Layout, Sample]]] = deque(maxlen=8)
 
 
 def nodes_wanted(
@@ -65,10 +69,19 @@ def _expected(problem: Problem, layout: Layout, now_s: float) -> tuple[Floats, F
 
     Shapes: (parts,).
     """
-    tables = tables_of(problem)
-    sample = ClassSimulator(problem, tables, mean_scenario(problem)).run(layout)
+    sample = _mean_run(problem, layout)
     done_s = sample.done_s[[part.cls for part in layout.parts]]
     return sample.ready_s, np.where(done_s > now_s, 1.0, 0.0)
+
+
+def _mean_run(problem: Problem, layout: Layout) -> Sample:
+    """The mean run of a plan.  It is asked for at every look at a run, and stays the same."""
+    for before, laid, sample in _KNOWN:
+        if before is problem and laid is layout:
+            return sample
+    sample = ClassSimulator(problem, tables_of(problem), mean_scenario(problem)).run(layout)
+    _KNOWN.append((problem, layout, sample))
+    return sample
 
 
 def _counted(

@@ -139,6 +139,8 @@ class _Execution:
         for k, (f, state) in enumerate(held):
             room = state.fleet.count * self._lanes_of(state, cls)
             count = run.count - at if k == len(held) - 1 else min(room, run.count - at)
+            if not count:
+                break  # Those before it had room for all of them.
             ends, lost = self._flown(state, cls, lo + at, left_s[:, at : at + count], reads_gb)
             self.egress_usd += lost * usd[:, 0]
             self._note_flown(cls, lo + at, ends, f)

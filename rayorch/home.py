@@ -18,6 +18,7 @@ runs/<run>/pools.json      what it was asked to keep to: pools, an objective; on
 runs/<run>/placement-<n>.json  what was weighed for each placement
 runs/<run>/estimate.json   what the run was expected to take
 runs/<run>/calibration.json and what it took
+runs/<run>/profile.json    what its tasks were and took, as numbers that may be shared
 runs/<run>/log/…           structured log, one JSON object a line
 """
 

@@ -4,6 +4,7 @@ from typing import Final
 
 import click
 
+from rayorch.cli.capacity_command import CAPACITY, PROFILE
 from rayorch.cli.lazy import ExamplesGroup, LazyCommand
 from rayorch.cli.parameters import (
     BUDGET,
@@ -301,6 +302,8 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
             JSON,
         ],
     ),
+    PROFILE,
+    CAPACITY,
     SIMULATE,
     LazyCommand(
         "up",

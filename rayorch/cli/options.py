@@ -69,6 +69,16 @@ class Options:
     entry_cpus: float | None = None
     entry_memory: str | None = None
     start_within: str | None = None
+    # What a workload is to be at another size.
+    output: str | None = None
+    data: str | None = None
+    growth: str | None = None
+    every: str | None = None
+    by_time: str | None = None
+    start: str = "00:00"
+    confidence: float = 0.95
+    scenarios: int = 50
+    seed: int = 0
 
     @property
     def is_placing(self) -> bool:

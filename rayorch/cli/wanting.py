@@ -118,14 +118,15 @@ def _objective(
     return (objective, None) if budget_usd is None else (Budget(budget_usd), None)
 
 
-def parsed_s(text: str) -> float:
+def parsed_s(text: str, option: str = "--deadline") -> float:
     """Return the seconds of `90s`, `30m`, `1h30m` or `90`. Raises: OptionError."""
     said = text.strip().lower()
     if not _TIME.fullmatch(said):
-        raise OptionError("a time is like 90s, 30m or 1h30m", "--deadline", repr(text))
+        raise OptionError("a time is like 90s, 30m or 1h30m", option, repr(text))
     seconds = sum(float(number) * _UNITS_S[unit] for number, unit in _TIME_PART.findall(said))
     if not DEADLINE_S_MIN <= seconds <= DEADLINE_S_MAX:
-        raise OptionError("a deadline is above 0 and within a year", "--deadline", repr(text))
+        what = "a deadline" if option == "--deadline" else "a time"
+        raise OptionError(f"{what} is above 0 and within a year", option, repr(text))
     return seconds
 
 

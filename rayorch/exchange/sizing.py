@@ -106,20 +106,26 @@ def task_count(
     if keying_of(code) == HashKeys(()):
         reasons.append(Reason("1 task", "all rows are one group", numbers))
         return 1
-    by_size = -(-total // target)
-    by_slots = min(TASKS_PER_SLOT * limits.slots, total // TASK_BYTES_MIN)
+    count, is_cut = affordable_count(total, parts, limits)
+    numbers |= {"target_mib": round(target / MIB, 3), "slots": limits.slots}
+    why = "so many fit in memory and keep the slots busy"
+    if is_cut:
+        why = "more would ask the store for too many ranges"
+        numbers["requests_max"] = limits.requests_max
+    reasons.append(Reason(f"{count} task{'s' * (count != 1)}", why, numbers))
+    return count
+
+
+def affordable_count(total_bytes: int, parts: int, limits: PlanLimits) -> tuple[int, bool]:
+    """Return how many tasks read so many bytes, and whether requests are why there are no more."""
+    by_size = -(-total_bytes // target_bytes(limits))
+    by_slots = min(TASKS_PER_SLOT * limits.slots, total_bytes // TASK_BYTES_MIN)
     count = max(by_size, by_slots, 1)
     if count > limits.slots:
         # Whole rounds: or the last one leaves slots idle.
         count = -(-count // limits.slots) * limits.slots
-    numbers |= {"target_mib": round(target / MIB, 3), "slots": limits.slots}
-    why = "so many fit in memory and keep the slots busy"
     affordable = max(limits.requests_max // max(parts, 1), by_size, 1)
-    if count > affordable:
-        count, why = affordable, "more would ask the store for too many ranges"
-        numbers["requests_max"] = limits.requests_max
-    reasons.append(Reason(f"{count} task{'s' * (count != 1)}", why, numbers))
-    return count
+    return min(count, affordable), count > affordable
 
 
 def broadcast_choice(

@@ -16,6 +16,7 @@ from rayorch.core.facts import AttemptFinished, Event
 from rayorch.core.machine import Machine
 from rayorch.core.run import ACTIVE
 from rayorch.home import Home
+from rayorch.host.profiling import Trace, Traces, keep_profile
 from rayorch.ids import RunId, TaskId
 from rayorch.plan.estimate import Calibration, Measured, calibrated, estimate_of, observe
 from rayorch.plan.history import (
@@ -49,6 +50,7 @@ class EstimateKeeper:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._noted: dict[RunId, dict[TaskId, Noted]] = {}
+        self._traces = Traces()
         # One thread: histories are read, added to and written back.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="rayorch-estimates")
 
@@ -57,6 +59,7 @@ class EstimateKeeper:
         touched: dict[RunId, None] = {}
         for event in events:
             fact = event.fact
+            self._traces.saw(event, machine)
             if isinstance(fact, AttemptFinished):
                 slot = machine.runners.get(fact.runner)
                 self._note(fact, slot.pool if slot is not None else "")
@@ -66,7 +69,8 @@ class EstimateKeeper:
         for run_id in touched:
             found = machine.runs.get(run_id)
             if found is None or found.state not in ACTIVE:
-                self._writer.submit(self._keep, run_id, self._noted.pop(run_id))
+                trace = None if found is None else self._traces.taken(found)
+                self._writer.submit(self._keep, run_id, self._noted.pop(run_id), trace)
 
     def close(self) -> None:
         """Write what runs at rest have left to write, and end."""
@@ -88,9 +92,11 @@ class EstimateKeeper:
 
     # --- in a thread of its own --------------------------------------------------------------
 
-    def _keep(self, run: RunId, noted: dict[TaskId, Noted]) -> None:
+    def _keep(self, run: RunId, noted: dict[TaskId, Noted], trace: Trace | None) -> None:
         try:
             learn(self._home, run, noted)
+            if trace is not None:
+                keep_profile(self._home, run, trace)
         except ConnectorError as error:
             logger.warning("nothing is learned of a run. run=%s, reason=%s", run, error)
         # Nobody waits for this thread: a bug of ours would never be heard of.

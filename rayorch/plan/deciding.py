@@ -327,6 +327,14 @@ def _nodes(problem: Problem, plan: Plan, stage: str, pool: str) -> int:
 # --- what else is open --------------------------------------------------------------------------
 
 
+def frontier_points(
+    problem: Problem, *, is_priced: bool, points: int = POINTS
+) -> tuple[FrontierPoint, ...]:
+    """Return cost against time, from the fastest plan to the cheapest."""
+    found = _frontier(problem, points)
+    return tuple(_point(problem, each, is_priced=is_priced) for each in found)
+
+
 def _frontier(problem: Problem, points: int) -> tuple[Point, ...]:
     try:
         return placement.frontier(problem, points=points, time_limit_s=points * POINT_S)

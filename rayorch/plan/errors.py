@@ -1,9 +1,10 @@
-"""The errors of cutting a stage that reads what other stages wrote.
+"""The errors of cutting a stage that reads what other stages wrote, and of workload profiles.
 
 RayorchError
 ├── ExchangeTypesError     fix     columns of one side differ, or keys of two sides never compare
 ├── NoColumnsError         fix     no task made a row, and none can say what columns it would have
-└── ExchangeChangedError   fix     a task that ran again made other rows
+├── ExchangeChangedError   fix     a task that ran again made other rows
+└── ProfileError           fix     a file is no workload profile that can be reckoned with
 """
 
 from typing import ClassVar
@@ -55,3 +56,18 @@ class ExchangeChangedError(RayorchError):
 
     def __str__(self) -> str:
         return f"lost input of {self.dataset!r} was made again, and differs: {self.what}"
+
+
+class ProfileError(RayorchError):
+    """A file that is to be a workload profile cannot be reckoned with."""
+
+    remedy: ClassVar[Remedy] = "fix"
+
+    def __init__(self, problem: str, file: str, fix: str) -> None:
+        super().__init__(problem, file, fix)
+        self.problem = problem
+        self.file = file
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.problem}. file={self.file}\n  {self.fix}"

@@ -1,0 +1,351 @@
+"""From a question to its answer: plans made and tried in simulated runs, until one keeps its word.
+
+scaled ── thinned ── planned by the solver ── simulated ──┬── late: planned for an earlier end
+                                                          └── in time: simulated many times
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from placement import PlacementError
+from rayorch.capacity.asking import (
+    Capacity,
+    Finish,
+    PoolNeed,
+    Question,
+    StageNeed,
+    WhatIf,
+)
+from rayorch.capacity.errors import CapacityError
+from rayorch.capacity.limits import uses_of
+from rayorch.capacity.rehearsal import Prepared, fixed, prepared
+from rayorch.capacity.scaling import Scaled, scaled_of
+from rayorch.capacity.scenarios import Loss, Promise, Runs, Unsure, runs_of, unsure_of
+from rayorch.capacity.thinning import RUNNERS, fitting, thin_of
+from rayorch.observe.figures import seconds_text
+from rayorch.plan.deciding import FrontierPoint, frontier_points
+from rayorch.plan.pools import PoolsSpec, local_pools
+from rayorch.plan.profile import Profile
+from rayorch.spec.objective import Deadline, Objective, Weighted
+
+MONTH_S: Final = 86_400.0 * 365.25 / 12.0
+ROUNDS: Final = 4
+"""Plans that are tried until one keeps the deadline."""
+TRIED: Final = 6
+"""Scenarios in which one thing is changed."""
+LOSSES_MAX: Final = 4
+SURER: Final = 0.97
+SOONER_MIN: Final = 0.6
+"""A plan that was late is asked to end as much sooner, and a little more; not at once by half."""
+RUNNERS_MIN: Final = RUNNERS // 2
+RUNNERS_MAX: Final = RUNNERS * 6
+UNCALIBRATED: Final = 0.05
+"""What the simulator is taken to be off, in logarithms, where nobody has measured it."""
+SELF_RUNS: Final = 3
+
+
+def capacity(question: Question) -> Capacity:
+    """Answer a question. The same question has the same answer.
+
+    Raises: CapacityError: no machine is large enough, or the question contradicts itself.
+    """
+    if not question.pools.pools:
+        raise CapacityError("there are no pools to plan for", "name some: --pools cluster.yaml")
+    simulated_s = itself_s(question.profile, question.seed)
+    unsure = _simulator(question, simulated_s)
+    found = _kept(question, unsure)
+    planned, ask_s, runs = found.plan, found.ask_s, found.runs
+    refused, nearest = _refusal(question, runs, planned) if found.is_late else ("", "")
+    doubled_plan, doubled = _doubled(question, planned, ask_s, unsure)
+    losses = _losses(question, planned, runs, unsure)
+    scaled = planned.thin.scaled
+    late_s = runs.quantile_s(question.confidence)
+    half_s = runs.quantile_s(0.5)
+    runs_month = None if question.every_s is None else MONTH_S / question.every_s
+    usd = runs.mean_usd
+    return Capacity(
+        pipeline=question.profile.pipeline,
+        growth=question.growth,
+        data_bytes=scaled.source_bytes,
+        tasks=scaled.tasks,
+        stages=_stages(scaled),
+        deadline_s=question.deadline_s,
+        confidence=question.confidence,
+        ask_s=ask_s,
+        pools=_needs(question, planned, runs),
+        finish=_finish(runs, question),
+        usd=usd,
+        core_hours=float(runs.core_hours.mean()),
+        runs_month=runs_month,
+        usd_month=None if usd is None or runs_month is None else usd * runs_month,
+        headroom=late_s / half_s - 1.0 if half_s > 0.0 and math.isfinite(late_s) else 0.0,
+        doubled=None if doubled is None else _what_if("twice the data", doubled, question),
+        uses=uses_of(question, planned, runs, doubled_plan, doubled),
+        losses=losses,
+        frontier=_frontier(planned) if question.search_s else (),
+        scenarios=question.scenarios,
+        seed=question.seed,
+        runners_each=planned.thin.factor,
+        tasks_each=max(stage.bundle for stage in planned.thin.stages),
+        measured_s=question.profile.whole_s,
+        simulated_s=simulated_s,
+        calibrated=question.calibrated,
+        unknown=(*question.unknown, *_unmeasured(question)),
+        refused=refused,
+        nearest=nearest,
+    )
+
+
+def itself_s(profile: Profile, seed: int) -> float:
+    """Return how long the profiled run takes when it is simulated, on its own runners."""
+    pools = own_pools(profile)
+    scaled = scaled_of(profile, 1.0, sum(profile.runners.values()))
+    thin = thin_of(scaled, pools, 0.0, tasks=max(1, scaled.tasks))
+    plan = fixed(thin, max(profile.whole_s, 1.0))
+    there = dict.fromkeys(profile.runners, 1)
+    still = Unsure(run=0.0, pools={})
+    return float(runs_of(plan, SELF_RUNS, seed, still, there=there).whole_s.mean())
+
+
+def own_pools(profile: Profile) -> PoolsSpec:
+    """Return the machines of the profiled run: one for each pool, with the runners that it had."""
+    cores = max(1.0, *(stage.cores for stage in profile.stages))
+    here = local_pools(1, 1 << 50).pools[0]
+    own = [
+        here.model_copy(update={"name": pool, "vcpu": cores * count})
+        for pool, count in profile.runners.items()
+    ]
+    return PoolsSpec(pools=own or [here])
+
+
+def _simulator(question: Question, simulated_s: float) -> float:
+    """Return how far the simulator may be off, in logarithms.
+
+    As was measured, or as it is off the profiled run itself, where that is more.
+    """
+    found = question.calibrated
+    known = UNCALIBRATED if found is None else found.whole_median
+    if question.profile.whole_s > 0.0 and not question.profile.resumed:
+        known = max(known, abs(math.log(simulated_s / question.profile.whole_s)))
+    return known
+
+
+# --- a plan that keeps its word ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """A plan, the deadline that it was asked to keep, and what its runs come to."""
+
+    plan: Prepared
+    ask_s: float | None
+    runs: Runs
+    is_late: bool = False
+
+
+def _kept(question: Question, unsure: float) -> _Kept:
+    """Return the first plan that keeps the promise in all scenarios, or the fastest one."""
+
+    def tried(plan: Prepared, promise: Promise | None) -> Runs:
+        return runs_of(
+            plan, question.scenarios, question.seed, unsure_of(plan, unsure), promise=promise
+        )
+
+    within_s = question.deadline_s
+    if within_s is None:
+        plan = _made(question, None)
+        return _Kept(plan=plan, ask_s=None, runs=tried(plan, None))
+    missed_max = math.floor((1.0 - question.confidence) * question.scenarios + 1e-9)
+    promise = Promise(within_s=within_s, missed_max=missed_max)
+    ask_s, before = within_s, None
+    for _ in range(ROUNDS):
+        plan = _made(question, Deadline(timedelta(seconds=ask_s)), before)
+        runs = tried(plan, promise)
+        if not promise.is_broken(runs.outcomes):
+            return _Kept(plan=plan, ask_s=ask_s, runs=runs)
+        before = plan
+        if plan.is_hopeless:
+            break
+        ends_s = float(np.where(runs.finished, runs.whole_s, 2.0 * within_s).max())
+        ask_s *= max(SOONER_MIN, SURER * within_s / ends_s)
+    plan = _made(question, Weighted(1.0), before)
+    runs = tried(plan, None)
+    return _Kept(plan=plan, ask_s=None, runs=runs, is_late=promise.is_broken(runs.outcomes))
+
+
+def _made(
+    question: Question, objective: Objective | None, before: Prepared | None = None
+) -> Prepared:
+    """Return what the solver plans, on a workload that is thinned for what it uses."""
+    runners = _guessed(question) if before is None else _used(before)
+    plan = _prepared(question, runners, objective)
+    for _ in range(ROUNDS):
+        used, factor = _used(plan), plan.thin.factor
+        is_coarse = factor > 1.0 and used / factor < RUNNERS_MIN
+        if not is_coarse and used / factor <= RUNNERS_MAX:
+            break
+        plan = _prepared(question, used, objective)
+    return plan
+
+
+def _prepared(question: Question, runners: float, objective: Objective | None) -> Prepared:
+    scaled = scaled_of(question.profile, question.growth, max(1, round(runners)))
+    thin = thin_of(scaled, question.pools, runners)
+    try:
+        return prepared(thin, objective, there={}, search_s=question.search_s)
+    except PlacementError as error:
+        raise CapacityError(str(error), "name other pools: --pools FILE") from error
+
+
+def _guessed(question: Question) -> float:
+    """Return about how many runners a plan uses: only to begin with."""
+    scaled = scaled_of(question.profile, question.growth, RUNNERS)
+    pools, rooms = fitting(scaled, question.pools)
+    most = sum(pool.max_nodes * rooms[pool.name] for pool in pools.pools)
+    work_s = sum(_work_s(scaled, number) for number in range(len(scaled.stages)))
+    if question.deadline_s is None:
+        return min(most, max(1.0, scaled.tasks / 8.0))
+    return min(float(most), max(1.0, 1.3 * work_s / question.deadline_s))
+
+
+def _work_s(scaled: Scaled, number: int) -> float:
+    stage = scaled.stages[number]
+    overhead_s, gb_s, mrow_s = stage.profile.estimate().line_s
+    each_s = overhead_s + gb_s * stage.task_bytes / 1e9 + mrow_s * stage.task_rows / 1e6
+    return stage.tasks * each_s * stage.profile.bias
+
+
+def _used(plan: Prepared) -> float:
+    """Return how many runners of full size a plan uses at most."""
+    assert plan.ready is not None
+    most: dict[str, int] = {}
+    for each in plan.ready.runners:
+        most[each.pool] = max(most.get(each.pool, 0), each.count)
+    return plan.thin.factor * max(1, sum(most.values()))
+
+
+def _refusal(question: Question, runs: Runs, plan: Prepared) -> tuple[str, str]:
+    """Return that nothing keeps the promise, and what could."""
+    ends_s = runs.quantile_s(question.confidence)
+    share, wanted = f"{100.0 * question.confidence:g} %", seconds_text(question.deadline_s or 0.0)
+    fastest = seconds_text(ends_s) if math.isfinite(ends_s) else "for ever"
+    refused = (
+        f"nothing keeps {wanted} in {share} of the runs: the fastest plan that was found takes "
+        f"{fastest}"
+    )
+    used = plan.ready.runners if plan.ready is not None else ()
+    limits = {pool.name: pool.max_nodes for pool in plan.thin.pools.pools}
+    full = sorted({each.pool for each in used if each.nodes >= limits.get(each.pool, 0)})
+    more = f", or more machines of {', '.join(full)} (all that can be had are used)" if full else ""
+    could = f"--deadline {math.ceil(ends_s)}s" if math.isfinite(ends_s) else "other pools"
+    return refused, f"{could}{more}"
+
+
+# --- what if ------------------------------------------------------------------------------------
+
+
+def _doubled(
+    question: Question, plan: Prepared, ask_s: float | None, unsure: float
+) -> tuple[Prepared | None, Runs | None]:
+    """Return the plan for twice the data on the same pools, and what some runs of it come to."""
+    twice = replace(question, growth=question.growth * 2.0)
+    objective: Objective | None = None
+    if question.deadline_s is not None:
+        objective = Weighted(1.0) if ask_s is None else Deadline(timedelta(seconds=ask_s))
+    try:
+        made = _prepared(twice, 2.0 * _used(plan), objective)
+    except CapacityError:
+        return None, None  # Its largest task fits nowhere, which `uses` tells.
+    return made, runs_of(made, TRIED, question.seed + 2, unsure_of(made, unsure))
+
+
+def _losses(question: Question, plan: Prepared, runs: Runs, unsure: float) -> tuple[WhatIf, ...]:
+    """Lose each pool that is used, and each zone, half-way for good."""
+    used = sorted(
+        (pool for pool, nodes in runs.nodes.items() if nodes.any()),
+        key=lambda pool: -float(runs.nodes[pool].mean()),
+    )
+    lost: list[tuple[str, tuple[str, ...]]] = [
+        (f"without {pool} from half-way on", (pool,)) for pool in used[:LOSSES_MAX]
+    ]
+    known = {pool.name for pool in plan.thin.pools.pools}
+    for zone, pools in question.zones:
+        if known.intersection(pools):
+            lost.append((f"without zone {zone} from half-way on", pools))
+    found = []
+    for name, gone in lost[: 2 * LOSSES_MAX]:
+        loss = Loss(pools=frozenset(gone), at_s=runs.quantile_s(0.5) / 2.0)
+        after = runs_of(plan, TRIED, question.seed + 3, unsure_of(plan, unsure), loss=loss)
+        found.append(_what_if(name, after, question))
+    return tuple(found)
+
+
+def _what_if(name: str, runs: Runs, question: Question) -> WhatIf:
+    return WhatIf(
+        name=name,
+        p50_s=runs.quantile_s(0.5),
+        p95_s=runs.quantile_s(0.95),
+        usd=runs.mean_usd,
+        hit=None if question.deadline_s is None else runs.kept(question.deadline_s),
+        unfinished=int((~runs.finished).sum()),
+        nodes={pool: int(nodes.max()) for pool, nodes in runs.nodes.items() if nodes.any()},
+    )
+
+
+# --- in full size -------------------------------------------------------------------------------
+
+
+def _frontier(plan: Prepared) -> tuple[FrontierPoint, ...]:
+    """Return cost against time as the solver finds it, in machines of full size."""
+    thin = plan.thin
+    points = frontier_points(plan.problem, is_priced=thin.pools.is_priced)
+    return tuple(
+        msgspec.structs.replace(
+            point,
+            usd=None if point.usd is None else point.usd * thin.factor,
+            cost=point.cost * thin.factor,
+            pools={pool: thin.nodes(pool, nodes) for pool, nodes in point.pools.items()},
+        )
+        for point in points
+    )
+
+
+def _needs(question: Question, plan: Prepared, runs: Runs) -> tuple[PoolNeed, ...]:
+    limits = {pool.name: pool.max_nodes for pool in question.pools.pools}
+    return tuple(
+        PoolNeed(pool, math.ceil(float(np.median(nodes))), int(nodes.max()), limits[pool])
+        for pool, nodes in runs.nodes.items()
+    )
+
+
+def _stages(scaled: Scaled) -> tuple[StageNeed, ...]:
+    return tuple(
+        StageNeed(stage.profile.name, stage.tasks, stage.task_bytes, stage.memory_bytes)
+        for stage in scaled.stages
+    )
+
+
+def _finish(runs: Runs, question: Question) -> Finish:
+    return Finish(
+        p50_s=runs.quantile_s(0.5),
+        p95_s=runs.quantile_s(0.95),
+        p99_s=runs.quantile_s(0.99),
+        hit=None if question.deadline_s is None else runs.kept(question.deadline_s),
+    )
+
+
+def _unmeasured(question: Question) -> Sequence[str]:
+    """Say which pools nothing was measured on: their stated speed is all that is known."""
+    measured = {pool for stage in question.profile.stages for pool in stage.pools}
+    return [
+        f"pool {pool.name}: how fast it is was not measured; it is said to be {pool.speed:g} times "
+        f"as fast as {', '.join(sorted(measured))}"
+        for pool in question.pools.pools
+        if pool.name not in measured
+    ]

@@ -1,0 +1,130 @@
+"""What is asked about a workload's capacity, and what is answered: values alone."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from rayorch.plan.deciding import SOLVE_S, FrontierPoint
+from rayorch.plan.pools import PoolsSpec
+from rayorch.plan.profile import Profile
+
+
+class Calibrated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far the simulator was off runs that it was not fitted on: shares of what was measured."""
+
+    version: int
+    runs: int
+    whole_median: float
+    whole_worst: float
+    usd_median: float
+    made_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked.
+
+    Units: `growth` times the measured data; `deadline_s` after the submission, kept by `confidence`
+    of all runs; a run `every_s`. `zones` has the pools of each zone that is known, `unknown` what
+    is not known of the pools, in words. `search_s` are counted seconds of the solver for a plan;
+    0 takes the first one, and then there is no frontier either.
+    """
+
+    profile: Profile
+    growth: float
+    pools: PoolsSpec
+    deadline_s: float | None = None
+    confidence: float = 0.95
+    every_s: float | None = None
+    zones: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    unknown: tuple[str, ...] = ()
+    scenarios: int = 50
+    seed: int = 0
+    search_s: float = SOLVE_S
+    calibrated: Calibrated | None = None
+
+
+class StageNeed(msgspec.Struct, frozen=True):
+    """A stage at full size."""
+
+    name: str
+    tasks: int
+    task_bytes: float
+    memory_bytes: int
+
+
+class PoolNeed(msgspec.Struct, frozen=True):
+    """Machines of a pool: what half of the runs have at most, what any had, what may be had."""
+
+    pool: str
+    nodes: int
+    nodes_most: int
+    nodes_max: int
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """When runs end, in seconds after the submission; `hit` of them keep the deadline."""
+
+    p50_s: float
+    p95_s: float
+    p99_s: float
+    hit: float | None = None
+
+
+class WhatIf(msgspec.Struct, frozen=True):
+    """The same runs, but for one thing."""
+
+    name: str
+    p50_s: float
+    p95_s: float
+    usd: float | None
+    hit: float | None
+    unfinished: int
+    nodes: dict[str, int]
+
+
+class Use(msgspec.Struct, frozen=True):
+    """How much of something is used: now, and of twice the data. 1 is all that there is."""
+
+    name: str
+    share: float
+    doubled: float
+    why: str
+
+
+class Capacity(msgspec.Struct, frozen=True):
+    """What a workload will need, cost and take.
+
+    Dollars are None where a price is not known. `ask_s` is the deadline to give to a run, so that
+    `confidence` of them keep `deadline_s`; `headroom` how much later than half of the runs that is.
+    """
+
+    pipeline: str
+    growth: float
+    data_bytes: float
+    tasks: int
+    stages: tuple[StageNeed, ...]
+    deadline_s: float | None
+    confidence: float
+    ask_s: float | None
+    pools: tuple[PoolNeed, ...]
+    finish: Finish
+    usd: float | None
+    core_hours: float
+    runs_month: float | None
+    usd_month: float | None
+    headroom: float
+    doubled: WhatIf | None
+    uses: tuple[Use, ...]
+    losses: tuple[WhatIf, ...]
+    frontier: tuple[FrontierPoint, ...]
+    scenarios: int
+    seed: int
+    runners_each: float
+    tasks_each: int
+    measured_s: float
+    simulated_s: float
+    calibrated: Calibrated | None
+    unknown: tuple[str, ...]
+    refused: str = ""
+    nearest: str = ""

@@ -1,0 +1,59 @@
+"""What runs out first: of each resource, how much is used now and would be with twice the data.
+
+The slopes of the control plane were measured; `benchmarks/scale.md` has the commands.
+"""
+
+from typing import Final
+
+from rayorch.capacity.asking import Question, Use
+from rayorch.capacity.rehearsal import Prepared
+from rayorch.capacity.scenarios import Runs
+
+TASK_CPU_S: Final = 150e-6
+"""Of the control actor for one task: `python -m benchmarks.core_scale`."""
+TASK_MEMORY_BYTES: Final = 1_500
+"""Of the control actor for one task: the same, its peak over its tasks."""
+CONTROL_MEMORY_BYTES: Final = 8 << 30
+"""What a control actor is taken to have."""
+
+
+def uses_of(
+    question: Question,
+    plan: Prepared,
+    runs: Runs,
+    doubled_plan: Prepared | None,
+    doubled: Runs | None,
+) -> tuple[Use, ...]:
+    """Return the resources, the one that breaks first when data doubles before the others."""
+    now = _shares(question, plan, runs)
+    then = (
+        {} if doubled_plan is None or doubled is None else _shares(question, doubled_plan, doubled)
+    )
+    if not then:
+        # Twice the data did not fit: what grows with it is what it was.
+        then = {name: (2.0 * share, why) for name, (share, why) in now.items()}
+    found = [
+        Use(name=name, share=share, doubled=then.get(name, (share, ""))[0], why=why)
+        for name, (share, why) in now.items()
+    ]
+    return tuple(sorted(found, key=lambda use: -use.doubled))
+
+
+def _shares(question: Question, plan: Prepared, runs: Runs) -> dict[str, tuple[float, str]]:
+    thin, found = plan.thin, {}
+    if question.deadline_s is not None:
+        late_s = runs.quantile_s(question.confidence)
+        found["the deadline"] = (late_s / question.deadline_s, "time of a run")
+    for pool in question.pools.pools:
+        nodes = runs.nodes.get(pool.name)
+        if nodes is not None and nodes.any():
+            share = float(nodes.max()) / pool.max_nodes
+            found[f"machines of {pool.name}"] = (share, f"at most {pool.max_nodes} can be had")
+    scaled = thin.scaled
+    room = max(pool.memory // thin.per_node[pool.name] for pool in thin.full_pools.pools)
+    found["memory of a task"] = (scaled.memory_bytes / room, "of the part of a machine it has")
+    tasks_s = scaled.tasks / max(runs.quantile_s(0.5), 1e-9)
+    found["the control actor"] = (tasks_s * TASK_CPU_S, f"{tasks_s:.3g} tasks a second on a core")
+    held = scaled.tasks * TASK_MEMORY_BYTES / CONTROL_MEMORY_BYTES
+    found["memory of the control actor"] = (held, f"{scaled.tasks:,} tasks, of 8 GiB")
+    return found

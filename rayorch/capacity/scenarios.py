@@ -1,0 +1,161 @@
+"""Many simulated runs of one workload: luck, drawn so that few of them say much."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from rayorch.capacity.rehearsal import Prepared, Rehearsal
+from rayorch.plan.estimate import DRIFT_CV
+from rayorch.plan.placing import runners_a_node
+from rayorch.plan.pools import PoolSpec
+from rayorch.sim.fleet import TrialPool
+from rayorch.sim.trial import Trial, TrialOutcome
+
+NORMAL: Final = statistics.NormalDist()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsure:
+    """How far a whole run may be off what is expected of it: logarithms, one sigma."""
+
+    run: float = DRIFT_CV  # tomorrow's machines, and what the simulator itself gets wrong
+    pools: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """A pool that is lost for good, so long after the submission."""
+
+    pools: frozenset[str]
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """An end, and how many of the runs may miss it."""
+
+    within_s: float
+    missed_max: int
+
+    def is_broken(self, outcomes: Sequence[TrialOutcome]) -> bool:
+        """Say whether more runs have missed it than may."""
+        late = (not each.finished or each.whole_s > self.within_s for each in outcomes)
+        return sum(late) > self.missed_max
+
+
+class Runs:
+    """What some scenarios came to, at full size. Shapes: (scenarios,)."""
+
+    def __init__(self, outcomes: Sequence[TrialOutcome], prepared: Prepared) -> None:
+        thin = prepared.thin
+        self.outcomes = tuple(outcomes)
+        self.finished = np.array([each.finished for each in outcomes])
+        self.whole_s = np.array([each.whole_s for each in outcomes])
+        self.usd = np.array(
+            [np.nan if each.usd is None else each.usd * thin.factor for each in outcomes]
+        )
+        self.core_hours = np.array([each.core_hours * thin.factor for each in outcomes])
+        self.nodes = {
+            pool.name: np.array(
+                [thin.nodes(pool.name, each.nodes.get(pool.name, 0)) for each in outcomes]
+            )
+            for pool in thin.pools.pools
+        }
+        self.events = sum(each.events for each in outcomes)
+
+    def quantile_s(self, share: float) -> float:
+        """Return by when so many of the runs have ended; those that did not never have."""
+        ends = np.sort(np.where(self.finished, self.whole_s, np.inf))
+        at = min(len(ends) - 1, max(0, int(np.ceil(share * len(ends))) - 1))
+        return float(ends[at])
+
+    def kept(self, within_s: float) -> float:
+        """Return the share of the runs that end in time."""
+        return float((self.finished & (self.whole_s <= within_s)).mean())
+
+    @property
+    def mean_usd(self) -> float | None:
+        """Dollars of a run; None where a price is not known."""
+        usd = float(self.usd.mean())
+        return None if np.isnan(usd) else usd
+
+
+def unsure_of(prepared: Prepared, simulator: float) -> Unsure:
+    """Return how unsure the speed of each pool is: little where it was measured."""
+    stages = [stage for stage in prepared.thin.stages if stage.tasks]
+    heavy = max(stages, key=lambda stage: float(stage.each_s.sum()))
+    known = heavy.stage.profile.estimate().scale_cv
+    pools = {pool.name: known.get(pool.name, known[""]) for pool in prepared.thin.pools.pools}
+    return Unsure(run=float(np.hypot(DRIFT_CV, simulator)), pools=pools)
+
+
+def runs_of(  # noqa: PLR0913 - what may be unlike in them.
+    prepared: Prepared,
+    scenarios: int,
+    seed: int,
+    unsure: Unsure,
+    *,
+    there: Mapping[str, int] | None = None,
+    loss: Loss | None = None,
+    promise: Promise | None = None,
+) -> Runs:
+    """Simulate so many runs: the same seed gives the same.
+
+    With a promise, no more than it takes to know that it is not kept.
+    """
+    pools = prepared.thin.pools.pools
+    lots = _stratified(scenarios, 1 + len(pools), seed)
+    outcomes = []
+    for number in range(scenarios):
+        own = [
+            _trial_pool(
+                prepared,
+                pool,
+                there or {},
+                _slowness(lots[number], at + 1, unsure, pool.name),
+                loss,
+            )
+            for at, pool in enumerate(pools)
+        ]
+        trial = Trial(Rehearsal(prepared, seed * 100_003 + number), own, seed * 100_003 + number)
+        outcomes.append(trial.go())
+        if promise is not None and promise.is_broken(outcomes):
+            break
+    return Runs(outcomes, prepared)
+
+
+def _stratified(rows: int, columns: int, seed: int) -> np.ndarray:
+    """Return normal luck, each part of it as often as is to be expected (a Latin hypercube)."""
+    luck = np.random.default_rng(seed)
+    levels = [NORMAL.inv_cdf((number + 0.5) / rows) for number in range(rows)]
+    return np.stack([luck.permutation(levels) for _ in range(columns)], axis=1)
+
+
+def _slowness(lots: np.ndarray, at: int, unsure: Unsure, pool: str) -> float:
+    own = unsure.pools.get(pool, 0.0)
+    return float(np.exp(unsure.run * lots[0] + own * lots[at] - (unsure.run**2 + own**2) / 2.0))
+
+
+def _trial_pool(
+    prepared: Prepared, pool: PoolSpec, there: Mapping[str, int], slowness: float, loss: Loss | None
+) -> TrialPool:
+    cores = prepared.thin.scaled.cores
+    room = 1 if prepared.thin.factor > 1.0 else prepared.thin.per_node[pool.name]
+    return TrialPool(
+        name=pool.name,
+        nodes_max=pool.max_nodes,
+        runners=min(room, runners_a_node(pool.vcpu, cores)),
+        runner_cores=cores,
+        node_cores=pool.vcpu,
+        provision_s=pool.provision_s,
+        boot_s=pool.boot_s,
+        reclaims_per_h=0.0 if pool.spot is None else pool.spot.reclaims_per_h,
+        outage_s=0.0 if pool.spot is None else pool.spot.outage_s,
+        slowness=slowness,
+        there=there.get(pool.name, 0),
+        join_s=prepared.thin.scaled.profile.overheads.start_s,
+        gone_s=loss.at_s if loss is not None and pool.name in loss.pools else None,
+    )

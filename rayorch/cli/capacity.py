@@ -1,0 +1,321 @@
+"""`profile` and `capacity`: a run's workload as a file, and what it will need at another size."""
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+
+from connectors.errors import ObjectMissingError
+from rayorch.capacity.answering import capacity as answer
+from rayorch.capacity.asking import Capacity, Question, WhatIf
+from rayorch.capacity.calibrated import read_calibrated
+from rayorch.capacity.scaling import growth_of
+from rayorch.cli.errors import OptionError
+from rayorch.cli.finding import find_run
+from rayorch.cli.options import Exit, Options
+from rayorch.cli.printing import print_document, print_section, print_table
+from rayorch.cli.wanting import parsed_s
+from rayorch.client import connection
+from rayorch.core.run import RunState
+from rayorch.observe.figures import (
+    bytes_text,
+    core_hours_text,
+    count_text,
+    counted,
+    seconds_text,
+    usd_text,
+)
+from rayorch.plan.errors import ProfileError
+from rayorch.plan.machines import Described
+from rayorch.plan.pool_files import PoolFile, read_pool_file
+from rayorch.plan.profile import Profile, check, dumped, parsed
+from rayorch.reading import read_machine
+from rayorch.spec.fields import parsed_bytes
+
+DAY_S: Final = 86_400.0
+_TIMES: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*x?")
+_CLOCK: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
+LABEL: Final = 13
+UNKNOWN_SHOWN: Final = ("usd_h", "speed", "provision_s", "boot_s", "reclaims_per_h", "outage_s")
+"""Facts that an answer rests on: what nobody says of them is told."""
+
+
+# --- profile ------------------------------------------------------------------------------------
+
+
+def profile(options: Options) -> int:
+    """Export a finished run as a workload profile."""
+    at = connection(options.home)
+    run = find_run(at, read_machine(at.home, at.clock), options.run)
+    if run.state is not RunState.SUCCEEDED:
+        problem = f"only a run that succeeded can be profiled: {run.id} is {run.state.value}"
+        fix = f"`rayorch resume {run.id}`, and profile it when it is done"
+        raise ProfileError(problem, at.home.url, fix)
+    try:
+        kept = at.home.get_json(run.id, "profile")
+    except ObjectMissingError:
+        problem = f"nothing is kept of what the tasks of {run.id} took"
+        fix = "run the pipeline once more with this version, and profile that run"
+        raise ProfileError(problem, at.home.url, fix) from None
+    found = parsed(msgspec.json.encode(kept), f"{at.home.url}runs/{run.id}/profile.json")
+    if options.output is not None:
+        _write(Path(options.output), dumped(found))
+    if options.as_json or options.output is None:
+        click.echo(dumped(found), nl=False)
+        return Exit.OK
+    size = bytes_text(found.source_bytes)
+    click.echo(
+        f"{options.output}: {counted(len(found.stages), 'stage')}, {counted(found.tasks, 'task')}, "
+        f"{size} read in {seconds_text(found.whole_s)}"
+    )
+    return Exit.OK
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        problem = f"it cannot be written: {(error.strerror or '').lower()}"
+        raise OptionError(problem, "--output", str(path)) from None
+
+
+# --- capacity -----------------------------------------------------------------------------------
+
+
+def capacity(options: Options) -> int:
+    """Answer what a workload will need."""
+    found = answer(question_of(options))
+    if options.as_json:
+        print_document(found)
+    else:
+        _print(found)
+    return Exit.BLOCKED if found.refused else Exit.OK
+
+
+def question_of(options: Options) -> Question:
+    """Return what is asked. Raises: OptionError, ProfileError, PoolsError, CapacityError."""
+    measured = _read(options.file)
+    check(measured, options.file)
+    if options.pools is None:
+        raise OptionError("which machines there may be is needed: --pools FILE", "--pools", "")
+    file = read_pool_file(options.pools, options.prices)
+    growth = growth_of(
+        measured,
+        None if options.data is None else _bytes(options.data),
+        1.0 if options.growth is None else _growth(options.growth),
+    )
+    return Question(
+        profile=measured,
+        growth=growth,
+        pools=file.spec,
+        deadline_s=_deadline_s(options),
+        confidence=options.confidence,
+        every_s=None if options.every is None else parsed_s(options.every, "--every"),
+        zones=_zones(file),
+        unknown=tuple(_unknown(file)),
+        scenarios=options.scenarios,
+        seed=options.seed,
+        calibrated=read_calibrated(connection(options.home).home),
+    )
+
+
+def _read(file: str) -> Profile:
+    try:
+        return parsed(Path(file).read_bytes(), file)
+    except OSError as error:
+        problem = f"the profile cannot be read: {(error.strerror or '').lower()}"
+        raise ProfileError(problem, file, "`rayorch profile RUN -o FILE` makes one") from None
+
+
+def _bytes(text: str) -> float:
+    try:
+        return float(str(parsed_bytes(text)))
+    except ValueError:
+        raise OptionError("a size is like 500GB, 10TB or 1.5TiB", "--data", repr(text)) from None
+
+
+def _growth(text: str) -> float:
+    match = _TIMES.fullmatch(text.strip().lower())
+    if match is None or not float(match[1]):
+        raise OptionError("growth is like 3x or 1.5", "--growth", repr(text))
+    return float(match[1])
+
+
+def _deadline_s(options: Options) -> float | None:
+    if options.by_time is None:
+        return None if options.deadline is None else parsed_s(options.deadline)
+    if options.deadline is not None:
+        raise OptionError("say one of --by and --deadline", "--by", options.by_time)
+    within_s = _clock_s(options.by_time, "--by") - _clock_s(options.start, "--start")
+    return within_s if within_s > 0.0 else within_s + DAY_S
+
+
+def _clock_s(text: str, option: str) -> float:
+    match = _CLOCK.fullmatch(text.strip())
+    if match is None:
+        raise OptionError("a time of day is like 06:00", option, repr(text))
+    return 3600.0 * int(match[1]) + 60.0 * int(match[2])
+
+
+def _zones(file: PoolFile) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    zones: dict[str, list[str]] = {}
+    for each in file.described:
+        fact = each.facts.get("zone")
+        if fact is not None:
+            zones.setdefault(str(fact.value), []).append(each.spec.name)
+    return tuple((zone, tuple(pools)) for zone, pools in zones.items())
+
+
+def _unknown(file: PoolFile) -> Iterator[str]:
+    for each in file.described:
+        for name in UNKNOWN_SHOWN:
+            if name in each.unknown:
+                yield f"pool {each.spec.name}: {name} is not known; {_reckoned(each, name)}"
+    if not any("zone" in each.facts for each in file.described):
+        yield "in which zones the pools are, so that the loss of one is not shown"
+
+
+def _reckoned(each: Described, name: str) -> str:
+    value = getattr(each.spec, name, None)
+    if value is None and each.spec.spot is not None:
+        value = getattr(each.spec.spot, name, None)
+    return "dollars are not shown" if value is None else f"{value:g} is reckoned with"
+
+
+# --- what is printed ----------------------------------------------------------------------------
+
+
+def _print(found: Capacity) -> None:
+    print_section(f"capacity of {found.pipeline}", _head(found), LABEL)
+    click.echo("\nmachines")
+    print_table(
+        ("pool", "nodes>", "at most>", "can be had>"),
+        [(p.pool, f"{p.nodes:,}", f"{p.nodes_most:,}", f"{p.nodes_max:,}") for p in found.pools],
+        "  ",
+    )
+    print_section("ends", _ends(found), LABEL)
+    print_section("costs", _costs(found), LABEL)
+    click.echo("\nwhat if")
+    some = ([found.doubled] if found.doubled is not None else []) + list(found.losses)
+    print_table(
+        ("", "half within>", "95 % within>", "a run>", "in time>", "nodes"),
+        [_what_if(each) for each in some],
+        "  ",
+    )
+    click.echo("\nwhat breaks first when data doubles")
+    print_table(
+        ("", "now>", "doubled>", ""),
+        [(use.name, _share(use.share), _share(use.doubled), use.why) for use in found.uses],
+        "  ",
+    )
+    if found.frontier:
+        click.echo("\ncost against time, as the solver finds it")
+        print_table(
+            ("95 % within>", "a run>", "nodes"),
+            [
+                (
+                    seconds_text(p.p95_s),
+                    core_hours_text(p.cost) if p.usd is None else usd_text(p.usd),
+                    _nodes(p.pools),
+                )
+                for p in found.frontier
+            ],
+            "  ",
+        )
+    print_section("rests on", _basis(found), LABEL)
+
+
+def _head(found: Capacity) -> Iterator[tuple[str, str]]:
+    yield "workload", f"{bytes_text(found.data_bytes)}, {found.growth:.3g} x what was measured"
+    stages = ", ".join(
+        f"{count_text(stage.tasks)} of {stage.name} ({bytes_text(stage.task_bytes)} each)"
+        for stage in found.stages
+        if stage.tasks
+    )
+    yield "tasks", f"{count_text(found.tasks)}: {stages}"
+    if found.deadline_s is not None:
+        share = f"{100.0 * found.confidence:g} % of the runs"
+        yield "promise", f"within {seconds_text(found.deadline_s)} in {share}"
+    if found.refused:
+        yield "refused", found.refused
+        yield "could do", found.nearest
+    elif found.ask_s is not None:
+        yield "ask for", f"rayorch run ... --autoscale --deadline {math.floor(found.ask_s)}s"
+
+
+def _ends(found: Capacity) -> Iterator[tuple[str, str]]:
+    ends = found.finish
+    yield "half", f"within {seconds_text(ends.p50_s)}"
+    yield "95 %", f"within {seconds_text(ends.p95_s)}"
+    yield "99 %", f"within {seconds_text(ends.p99_s)}"
+    if ends.hit is not None:
+        yield "in time", f"{100.0 * ends.hit:.3g} % of {counted(found.scenarios, 'simulated run')}"
+    share = f"{100.0 * found.confidence:g} %"
+    yield (
+        "headroom",
+        f"{share} of the runs take up to {100.0 * found.headroom:.0f} % more than half",
+    )
+
+
+def _costs(found: Capacity) -> Iterator[tuple[str, str]]:
+    hours = core_hours_text(found.core_hours)
+    yield "a run", f"{usd_text(found.usd)} ({hours})"
+    if found.runs_month is not None:
+        yield "a month", f"{usd_text(found.usd_month)} for {found.runs_month:.4g} runs"
+
+
+def _what_if(each: WhatIf) -> tuple[str, ...]:
+    hit = "" if each.hit is None else f"{100.0 * each.hit:.0f} %"
+    return (
+        each.name,
+        _time(each.p50_s),
+        _time(each.p95_s),
+        usd_text(each.usd),
+        hit,
+        _nodes(each.nodes),
+    )
+
+
+def _time(duration_s: float) -> str:
+    return seconds_text(duration_s) if math.isfinite(duration_s) else "never"
+
+
+def _nodes(nodes: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {pool}" for pool, count in nodes.items() if count)
+
+
+def _share(share: float) -> str:
+    return f"{100.0 * share:,.3g} %" if math.isfinite(share) else "never ends"
+
+
+def _basis(found: Capacity) -> Iterator[tuple[str, str]]:
+    if found.measured_s:
+        off = found.simulated_s / found.measured_s - 1.0
+        took, would = seconds_text(found.measured_s), seconds_text(found.simulated_s)
+        yield "the run", f"measured {took}, simulated {would} ({100.0 * off:+.1f} %)"
+    yield "simulator", _calibrated(found)
+    if found.runners_each > 1.0 or found.tasks_each > 1:
+        each = count_text(found.runners_each * found.tasks_each)
+        yield (
+            "thinned",
+            f"one runner stands for {found.runners_each:.3g}, one task for up to {each}",
+        )
+    yield "luck", f"{counted(found.scenarios, 'scenario')} of seed {found.seed}"
+    for number, each in enumerate(found.unknown):
+        yield "" if number else "not known", each
+
+
+def _calibrated(found: Capacity) -> str:
+    known = found.calibrated
+    if known is None:
+        return "not calibrated here: `rayorch bench calibrate` measures how far it is off"
+    runs = counted(known.runs, "run")
+    median, worst = 100.0 * known.whole_median, 100.0 * known.whole_worst
+    return (
+        f"on {runs} that it was not fitted to, time was off by {median:.1f} % (median; at worst "
+        f"{worst:.1f} %), cost by {100.0 * known.usd_median:.1f} %"
+    )

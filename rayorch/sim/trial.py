@@ -1,0 +1,379 @@
+"""A trial: one run on the real scheduler, and machines that are what somebody says they are.
+
+Where a campaign (`campaign.py`) looks for what breaks, a trial asks how long a run takes and what
+it costs. So there is no journal and no oracle here, and nothing goes wrong but what the machines
+are said to do: start late, be slow, be taken away. What the run is made of, and what its planner
+answers, is a `Workload`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Final, Protocol
+
+import msgspec
+
+from rayorch.core.accounts import NANO
+from rayorch.core.commands import (
+    AskNodes,
+    Command,
+    CutTask,
+    EnsureRunners,
+    KillRunner,
+    Lease,
+    MakePlan,
+    PlanStage,
+    PublishSink,
+    Record,
+    RevokeLeases,
+    SendLeases,
+    SolvePlacement,
+    SweepRun,
+)
+from rayorch.core.facts import (
+    AttemptFinished,
+    AttemptStarted,
+    Event,
+    Fact,
+    LeaseReturned,
+    Led,
+    PlacementKept,
+    RunnerJoined,
+    RunSubmitted,
+    RunSwept,
+    SinkPublished,
+    Ticked,
+)
+from rayorch.core.machine import Machine
+from rayorch.core.run import ACTIVE, Run, RunState
+from rayorch.core.values import AttemptOutput
+from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId
+from rayorch.sim.agenda import Action, Agenda
+from rayorch.sim.fleet import Fleet, TrialPool, TrialRunner
+
+Answer = tuple[float, Sequence[Fact]]
+"""How many seconds later, and what then is told."""
+DONE: Final = b"done"
+"""In the place of what a task that was cut has read: nobody reads it again."""
+STEPS_MAX: Final = 5_000_000
+"""Nothing that ends takes so many."""
+
+
+class Workload(Protocol):
+    """What a trial's run is made of, and what its planner answers. Times are of the trial."""
+
+    @property
+    def turn_s(self) -> float:
+        """Seconds from the first fact that waits for a turn of the scheduler to the turn."""
+        ...
+
+    @property
+    def tick_s(self) -> float:
+        """Seconds between two turns without news."""
+        ...
+
+    @property
+    def patience_s(self) -> float:
+        """Seconds after which a run is given up."""
+        ...
+
+    def submitted(self) -> RunSubmitted:
+        """Return the run."""
+        ...
+
+    def planned(self, at_s: float) -> Answer:
+        """Return the plan, and the first placement."""
+        ...
+
+    def divided(self, command: PlanStage) -> Answer:
+        """Return the tasks of a stage that others come before."""
+        ...
+
+    def placed(self, command: SolvePlacement, there: Mapping[str, int]) -> Answer:
+        """Look at the placement, where each pool has so many slots of one core."""
+        ...
+
+    def publish_s(self) -> float:
+        """Return the seconds that it takes to make the outputs visible."""
+        ...
+
+    def attempt_s(self, lease: Lease, first: int | None, rest: bytes, *, is_first: bool) -> float:
+        """Return the seconds of an attempt at speed 1.
+
+        `first` is the first task of a stage that was divided as the run went; `rest` is of a task
+        that has what another left.
+        """
+        ...
+
+    def speed(self, lease: Lease, pool: str) -> float:
+        """Return how quick a pool is at a stage's tasks."""
+        ...
+
+    def overhead_s(self, lease: Lease) -> float:
+        """Return the seconds that pass on a runner before the next attempt begins."""
+        ...
+
+    def output(self, lease: Lease, duration_s: float) -> AttemptOutput:
+        """Return what an attempt ends with."""
+        ...
+
+    def cut(self, lease: Lease, took_s: float, left_s: float) -> tuple[float, tuple[bytes, ...]]:
+        """Return when an attempt ends that is to leave its rest to others, and the rests.
+
+        Nothing is left of one that cannot be cut.
+        """
+        ...
+
+
+class TrialOutcome(msgspec.Struct, frozen=True):
+    """What came of a trial. `nodes` has the most that each pool had; `usd` is None if unknown."""
+
+    finished: bool
+    whole_s: float
+    usd: float | None
+    core_hours: float
+    nodes: dict[str, int]
+    committed: int
+    events: int
+    placements: int
+    lost_nodes: int
+    state: str
+
+
+class Trial:
+    """One run, from its submission to its end."""
+
+    def __init__(self, workload: Workload, pools: Sequence[TrialPool], seed: int) -> None:
+        self.agenda = Agenda()
+        self.machine = Machine()
+        self.events = 0
+        self.placements = 0
+        self._work = workload
+        self._inbox: list[Fact] = []
+        self._turn_due = False
+        self._run = RunId("")
+        self._pending: SolvePlacement | None = None
+        self.fleet = Fleet(self, pools, seed)
+
+    @property
+    def at_s(self) -> float:
+        """Seconds since the submission."""
+        return self.agenda.elapsed_s
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        return self.machine.runs[self._run]
+
+    def go(self) -> TrialOutcome:
+        """Let the run go to its end."""
+        submitted = self._work.submitted()
+        self._run = submitted.run
+        self.offer(Led(Epoch(1)), submitted)
+        self.fleet.begin()
+        self._tick()
+        for _ in range(STEPS_MAX):
+            if not self.agenda.step() or self.at_s > self._work.patience_s:
+                break
+            if self._is_over():
+                break
+        return self._outcome()
+
+    def offer(self, *facts: Fact) -> None:
+        """Queue facts for the scheduler's next turn."""
+        self._inbox.extend(facts)
+        if not self._turn_due:
+            self._turn_due = True
+            self.agenda.after(self._work.turn_s, self._turn)
+
+    def _is_over(self) -> bool:
+        run = self.machine.runs.get(self._run)
+        if self.fleet.is_gone:
+            return True
+        return run is not None and run.state not in ACTIVE
+
+    def _outcome(self) -> TrialOutcome:
+        run = self.run
+        whole_s = (run.finished_s or self.agenda.now_s()) - run.submitted_s
+        self.fleet.close()
+        self._turn()
+        billed = self.machine.accounts.billed.values()
+        asked = [spent for pools in run.ledger.values() for spent in pools.values()]
+        usd = sum(each.nano_usd for each in billed) / NANO
+        usd += sum(each.egress_usd + each.request_usd for each in asked)
+        is_priced = not any(each.unpriced_core_s for each in billed)
+        return TrialOutcome(
+            finished=run.state is RunState.SUCCEEDED,
+            whole_s=whole_s,
+            usd=usd if is_priced else None,
+            core_hours=sum(each.core_s for each in billed) / 3600.0,
+            nodes=dict(self.fleet.most),
+            committed=run.committed,
+            events=self.events,
+            placements=self.placements,
+            lost_nodes=self.fleet.lost,
+            state=run.state.value,
+        )
+
+    # --- the scheduler's turn -------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        self.offer()
+        self.agenda.after(self._work.tick_s, self._tick)
+
+    def _turn(self) -> None:
+        self._turn_due = False
+        facts, self._inbox = self._inbox, []
+        while facts:
+            facts = self._fed(facts)
+        if facts := self._fed([Ticked()]):
+            self._inbox = [*facts, *self._inbox]
+            self._turn()
+
+    def _fed(self, facts: Iterable[Fact]) -> list[Fact]:
+        """Stamp and handle facts, carry out what is asked; return what is to be recorded."""
+        now_s = self.agenda.now_s()
+        recorded: list[Fact] = []
+        for fact in facts:
+            self.events += 1
+            event = Event(EventId(self.events), now_s, self.machine.admitted(fact))
+            for command in self.machine.handle(event):
+                if isinstance(command, Record):
+                    recorded.append(command.fact)
+                else:
+                    self._execute(command)
+        return recorded
+
+    def _execute(self, command: Command) -> None:  # noqa: C901 - one case a command.
+        match command:
+            case SendLeases():
+                self._enqueue(self.fleet.runners.get(command.runner), command)
+            case RevokeLeases():
+                self._revoke(self.fleet.runners.get(command.runner), command)
+            case CutTask():
+                self._cut(self.fleet.runners.get(command.runner), command.lease)
+            case KillRunner():
+                self.fleet.end(command.runner)
+            case AskNodes():
+                self.fleet.ask({each.pool: each.count for each in command.nodes})
+            case EnsureRunners():
+                self.fleet.ensure()
+            case MakePlan():
+                self._later(self._work.planned(self.agenda.now_s()))
+            case PlanStage():
+                self._later(self._work.divided(command))
+            case SolvePlacement():
+                self._look(command)
+            case PublishSink(run=run, sink=sink):
+                published = SinkPublished(run, sink, "1", 0, 0, 0)
+                self._later((self._work.publish_s(), (published,)))
+            case SweepRun(run=run):
+                self.offer(RunSwept(run, 0))
+            case _:
+                pass  # Exchange files and schemas are nobody's here.
+
+    def _later(self, answer: Answer) -> None:
+        after_s, facts = answer
+        self.agenda.after(after_s, partial(self.offer, *facts))
+
+    # --- the placement --------------------------------------------------------------------------
+
+    def _look(self, command: SolvePlacement) -> None:
+        """Look at the placement; until the answer is told, nobody looks at it again."""
+        after_s, facts = self._work.placed(command, self.fleet.there())
+        self._pending = command
+
+        def told() -> None:
+            if self._pending is command:
+                self._pending = None
+                self.placements += any(not isinstance(fact, PlacementKept) for fact in facts)
+                self.offer(*facts)
+
+        self.agenda.after(after_s, told)
+
+    def look_anew(self) -> None:
+        """Have the placement looked at now: a pool has changed, whatever was to be answered."""
+        if self._pending is not None:
+            self.offer(PlacementKept(self._pending.run))
+            self._pending = None
+
+    # --- machines and runners ------------------------------------------------------------------
+
+    def after(self, delay_s: float, action: Action) -> None:
+        """Do something later."""
+        self.agenda.after(delay_s, action)
+
+    def joined(self, runner: TrialRunner) -> None:
+        """Let the scheduler know of a runner."""
+        pool = runner.pool
+        self.offer(
+            RunnerJoined(
+                runner.id, pool.name, pool.runner_cores, pool.memory_bytes, node=runner.node
+            )
+        )
+
+    def _enqueue(self, runner: TrialRunner | None, command: SendLeases) -> None:
+        if runner is None:
+            return
+        runner.queue.extend(command.leases)
+        if runner.running is None and not runner.is_busy:
+            self._begin(runner)
+
+    def _revoke(self, runner: TrialRunner | None, command: RevokeLeases) -> None:
+        if runner is None:
+            return
+        back = [lease for lease in runner.queue if lease in command.leases]
+        runner.queue = [lease for lease in runner.queue if lease not in command.leases]
+        if command.halt and runner.running in command.leases:
+            assert runner.running is not None
+            back.append(runner.running)
+            runner.running = None
+            self._begin(runner)
+        self.offer(*(LeaseReturned(*_about(lease, runner)) for lease in back))
+
+    def _begin(self, runner: TrialRunner) -> None:
+        if not runner.queue or not runner.alive:
+            return
+        lease = runner.running = runner.queue.pop(0)
+        self.offer(AttemptStarted(*_about(lease, runner)))
+        run, is_first = self.run, lease.stage not in runner.seen
+        runner.seen.add(lease.stage)
+        rest = run.splits.get(lease.task, b"")
+        first = run.first_tasks.get(lease.stage)
+        duration_s = self._work.attempt_s(
+            lease, first, b"" if rest == DONE else rest, is_first=is_first
+        )
+        duration_s *= runner.pool.slowness / self._work.speed(lease, runner.pool.name)
+        runner.begun_s = self.agenda.now_s()
+        runner.ends_s = runner.begun_s + duration_s
+        self.agenda.after(duration_s, partial(self._end, runner, lease))
+
+    def _cut(self, runner: TrialRunner | None, lease: Lease) -> None:
+        """End a running attempt at the next place where its input can be cut."""
+        if runner is None or runner.running is not lease:
+            return
+        now_s = self.agenda.now_s()
+        left_s = runner.ends_s - now_s
+        after_s, rests = self._work.cut(lease, now_s - runner.begun_s, left_s)
+        if rests:
+            runner.ends_s = now_s + after_s
+            self.agenda.after(after_s, partial(self._end, runner, lease, rests))
+
+    def _end(self, runner: TrialRunner, lease: Lease, rests: tuple[bytes, ...] = ()) -> None:
+        if not runner.alive or runner.running is not lease:
+            return
+        runner.running = None
+        output = self._work.output(lease, self.agenda.now_s() - runner.begun_s)
+        if rests:
+            output = msgspec.structs.replace(output, cut=(DONE, *rests))
+        self.offer(AttemptFinished(*_about(lease, runner), output, runner.pool.name))
+        runner.is_busy = True
+        self.agenda.after(self._work.overhead_s(lease), partial(self._next, runner))
+
+    def _next(self, runner: TrialRunner) -> None:
+        runner.is_busy = False
+        if runner.running is None:
+            self._begin(runner)
+
+
+def _about(lease: Lease, runner: TrialRunner) -> tuple[RunId, TaskId, int, Epoch, RunnerId]:
+    return (lease.run, lease.task, lease.attempt, lease.epoch, runner.id)

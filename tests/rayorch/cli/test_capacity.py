@@ -1,0 +1,127 @@
+"""`profile` and `capacity`: from a finished run to what it will need."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rayorch.cli.options import Exit
+from rayorch.plan.profile import dumped
+from tests.rayorch.capacity import make
+from tests.rayorch.cli.conftest import FAILING, Shell
+
+POOLS = """
+pools:
+  - {name: here, vcpu: 4, memory: 16 GiB, usd_h: 0.4, speed: 1, max_nodes: 20}
+  - {name: other, vcpu: 4, memory: 16 GiB, usd_h: 0.5, max_nodes: 2}
+"""
+QUICK = ("--scenarios", "2")
+
+
+@pytest.fixture
+def lab(shell: Shell) -> Shell:
+    """A shell with a profile and a file of pools."""
+    (shell.folder / "n.profile").write_bytes(dumped(make.profile(whole_s=21.0)))
+    (shell.folder / "pools.yaml").write_text(POOLS)
+    return shell
+
+
+def test_a_run_is_exported_as_a_profile_without_what_is_its_own(shell: Shell) -> None:
+    shell("run", "nightly.py")
+
+    said = shell("profile", "last", "-o", "n.profile")
+
+    text = (shell.folder / "n.profile").read_text()
+    assert said.code == Exit.OK
+    assert "n.profile: 1 stage, 1 task" in said.out
+    kept = json.loads(text)
+    assert (kept["state"], kept["stages"][0]["name"], kept["stages"][0]["measured"]) == (
+        "succeeded",
+        "lines",
+        1,
+    )
+    assert kept["whole_s"] > 0.0
+    for secret in (str(shell.folder), "parquet", "twice", "doubling"):
+        assert secret not in text
+    assert json.loads(shell("profile", "last", "--json").out) == kept
+
+
+def test_a_run_that_failed_has_no_profile(shell: Shell) -> None:
+    (shell.folder / "bad.py").write_text(FAILING.replace("FOLDER", str(shell.folder)))
+    shell("run", "bad.py")
+
+    said = shell("profile", "last", "-o", "n.profile")
+
+    assert said.code == Exit.USAGE
+    assert "only a run that succeeded can be profiled" in said.err
+    assert "`rayorch resume " in said.err
+    assert not (shell.folder / "n.profile").exists()
+
+
+def test_capacity_says_machines_time_money_and_what_it_rests_on(lab: Shell) -> None:
+    said = lab(
+        "capacity", "n.profile", "--pools", "pools.yaml", "--every", "1d", "--by", "06:00", *QUICK
+    )
+
+    assert said.code == Exit.OK, said.err
+    assert "promise      within 6 h 00 min in 95 % of the runs" in said.out
+    assert "ask for      rayorch run ... --autoscale --deadline 21600s" in said.out
+    for title in ("machines", "ends", "costs", "what if", "what breaks first", "rests on"):
+        assert title in said.out
+    assert "the run      measured 21.0 s, simulated 2" in said.out
+    assert "not calibrated here: `rayorch bench calibrate`" in said.out
+    assert "pool other: speed is not known; 1 is reckoned with" in said.out
+    assert "pool here: speed is not known" not in said.out
+    assert "in which zones the pools are" in said.out
+
+
+def test_a_deadline_that_nothing_meets_ends_blocked_and_says_what_could(lab: Shell) -> None:
+    said = lab(
+        "capacity", "n.profile", "--pools", "pools.yaml", "--deadline", "60s", "--json", *QUICK
+    )
+
+    assert said.code == Exit.BLOCKED
+    assert "nothing keeps 60.0 s in 95 % of the runs" in said.document["refused"]
+    assert said.document["nearest"].startswith("--deadline ")
+    assert said.document["finish"]["hit"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["--data", "huge"], "a size is like 500GB, 10TB or 1.5TiB. --data 'huge'"),
+        (["--growth", "0x"], "growth is like 3x or 1.5. --growth '0x'"),
+        (["--by", "6"], "a time of day is like 06:00. --by '6'"),
+        (["--by", "06:00", "--deadline", "1h"], "say one of --by and --deadline"),
+        (["--every", "often"], "a time is like 90s, 30m or 1h30m. --every 'often'"),
+        (["--data", "900000000TB"], "beyond what can be reckoned with"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(lab: Shell, typed: list[str], said: str) -> None:
+    found = lab("capacity", "n.profile", "--pools", "pools.yaml", *typed)
+
+    assert found.code == Exit.USAGE
+    assert said in found.err
+
+
+def test_without_pools_there_is_no_answer(lab: Shell) -> None:
+    found = lab("capacity", "n.profile")
+
+    assert found.code == Exit.USAGE
+    assert "which machines there may be is needed: --pools FILE" in found.err
+
+
+def test_zero_machines_are_refused_with_where(lab: Shell) -> None:
+    Path(lab.folder / "pools.yaml").write_text(POOLS.replace("max_nodes: 20", "max_nodes: 0"))
+
+    found = lab("capacity", "n.profile", "--pools", "pools.yaml")
+
+    assert found.code == Exit.USAGE
+    assert "max_nodes" in found.err
+
+
+def test_a_profile_that_is_not_there_is_said(lab: Shell) -> None:
+    found = lab("capacity", "other.profile", "--pools", "pools.yaml")
+
+    assert found.code == Exit.USAGE
+    assert "the profile cannot be read: no such file or directory. file=other.profile" in found.err

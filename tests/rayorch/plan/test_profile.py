@@ -1,0 +1,105 @@
+"""Profiles as files: what is in one, and what is refused."""
+
+import msgspec
+import numpy as np
+import pytest
+
+from rayorch.plan.errors import ProfileError
+from rayorch.plan.profile import EVEN, LEVELS, Profile, drawn, dumped, parsed, shape_of
+from tests.rayorch.capacity import make
+
+
+def test_a_profile_is_read_as_it_was_written() -> None:
+    kept = make.profile(make.stage(spread=make.SKEWED), make.stage("totals", 4, after=(0,)))
+
+    assert parsed(dumped(kept), "n.profile") == kept
+
+
+def test_a_row_of_numbers_is_one_line_so_that_people_can_read_it() -> None:
+    text = dumped(make.profile()).decode()
+
+    assert len(text.splitlines()) < 80
+    assert len(text) < 8_000
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"version": 2}, "this profile is of version 2, and version 1 is read here"),
+        ({"kind": "else"}, "this is no profile of a run"),
+        ({"state": "failed"}, "of a run that did not succeed: it is failed"),
+        ({"stages": []}, "the run had no tasks"),
+        ({"colour": "red"}, "this profile is damaged: Object contains unknown field `colour`"),
+        ({"whole_s": "long"}, "this profile is damaged: Expected `float`, got `str`"),
+    ],
+)
+def test_what_cannot_be_reckoned_with_is_refused_with_what_to_do(
+    change: dict[str, object], said: str
+) -> None:
+    content = msgspec.to_builtins(make.profile()) | change
+
+    with pytest.raises(ProfileError) as caught:
+        parsed(msgspec.json.encode(content), "n.profile")
+
+    assert said in str(caught.value)
+    assert "file=n.profile\n  " in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"hello", b"[1, 2]"])
+def test_a_file_that_is_something_else_is_no_profile(data: bytes) -> None:
+    with pytest.raises(ProfileError, match="this is no profile"):
+        parsed(data, "n.profile")
+
+
+def test_a_stage_without_a_measurement_is_named() -> None:
+    some = make.profile(make.stage(), make.stage("totals", after=(0,), measured=0))
+
+    with pytest.raises(ProfileError, match="nothing was measured of totals"):
+        parsed(dumped(some), "n.profile")
+
+
+@pytest.mark.parametrize("shape", [(1.0,), (*EVEN[:-1], 0.5), (-1.0, *EVEN[1:])])
+def test_a_distribution_is_quantiles_in_order(shape: tuple[float, ...]) -> None:
+    some = make.profile(make.stage(spread=shape))
+
+    with pytest.raises(ProfileError, match="a distribution of stage 'lines' is no list"):
+        parsed(dumped(some), "n.profile")
+
+
+def test_stages_come_after_those_before_them() -> None:
+    with pytest.raises(ProfileError, match="comes after a stage that is not before it"):
+        parsed(dumped(make.profile(make.stage(after=(0,)))), "n.profile")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 99, 100, 5_000])
+def test_values_that_are_drawn_keep_their_mean_and_the_largest(count: int) -> None:
+    """What a run waits for is its largest task: of few tasks, too, one is as large."""
+    values = drawn(make.SKEWED, count)
+
+    assert values.size == count
+    assert values.mean() == pytest.approx(1.0, rel=1e-3)
+    assert (np.diff(values) >= -1e-9).all()
+    if count >= 20:
+        assert values[-1] == make.SKEWED[-1]
+
+
+def test_a_shape_is_what_it_was_made_of() -> None:
+    luck = np.random.default_rng(1)
+    values = luck.lognormal(0.0, 0.8, 20_000)
+
+    again = drawn(shape_of(values), 2_000)
+
+    assert np.quantile(again, 0.9) == pytest.approx(
+        np.quantile(values / values.mean(), 0.9), rel=0.03
+    )
+    assert again[-1] == pytest.approx(values.max() / values.mean(), rel=1e-3)
+    assert len(LEVELS) == len(shape_of(values))
+
+
+def test_nothing_in_a_profile_says_where_data_lies_or_what_it_is() -> None:
+    """A profile is shared: its fields are numbers, and names of the pipeline, stages and pools."""
+    texts = {"kind", "pipeline", "state", "made_by", "name"}
+
+    fields = {field.name for field in msgspec.structs.fields(Profile) if field.type is str}
+
+    assert fields <= texts

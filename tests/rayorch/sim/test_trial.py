@@ -1,0 +1,77 @@
+"""One run on the real scheduler, and machines that do what they are said to do."""
+
+from typing import Any
+
+import pytest
+
+from rayorch.capacity.rehearsal import Rehearsal, fixed
+from rayorch.capacity.scaling import scaled_of
+from rayorch.capacity.thinning import thin_of
+from rayorch.sim.fleet import TrialPool
+from rayorch.sim.trial import Trial, TrialOutcome
+from tests.rayorch.capacity import make
+
+
+def outcome(profile: Any = None, seed: int = 1, **pool: Any) -> TrialOutcome:
+    """What comes of 40 tasks of 2 s on one machine of four runners, unless said otherwise."""
+    profile = profile or make.profile()
+    thin = thin_of(scaled_of(profile, 1.0, 4), make.pools(), 0.0, tasks=10_000)
+    machines = TrialPool(**{"name": "here", "nodes_max": 1, "runners": 4, "there": 1, **pool})
+    return Trial(Rehearsal(fixed(thin, 25.0), seed), [machines], seed).go()
+
+
+def test_a_run_takes_its_waves_and_what_is_around_them() -> None:
+    found = outcome()
+
+    assert found.finished
+    assert found.committed == 40
+    # 10 waves of 2 s; 0.5 s to plan, 0.2 s to publish, and the turns of the scheduler.
+    assert found.whole_s == pytest.approx(20.7, abs=0.7)
+
+
+def test_slow_machines_take_as_much_longer() -> None:
+    assert outcome(slowness=2.0).whole_s == pytest.approx(2 * outcome().whole_s, rel=0.1)
+
+
+def test_the_same_seed_is_the_same_run() -> None:
+    skewed = make.profile(make.stage(spread=make.SKEWED))
+
+    assert outcome(skewed) == outcome(skewed)
+    assert outcome(skewed, seed=2).whole_s != outcome(skewed).whole_s
+
+
+def test_a_stage_waits_for_the_one_before_it() -> None:
+    two = make.profile(make.stage(), make.stage("totals", 4, 3.0, after=(0,)))
+
+    found = outcome(two)
+
+    assert found.committed == 44
+    assert found.whole_s == pytest.approx(outcome().whole_s + 3.0, abs=1.0)
+
+
+def test_the_first_task_on_a_runner_takes_longer_and_there_is_time_between_two() -> None:
+    slow = make.profile(make.stage(first_s=4.0, overhead_s=0.5))
+
+    found = outcome(slow)
+
+    assert found.whole_s == pytest.approx(20.7 + 4.0 + 5.0, abs=1.0)
+
+
+def test_a_task_far_behind_is_cut_and_its_rest_goes_to_others() -> None:
+    behind = make.stage(spread=make.SKEWED, pieces=16.0)
+
+    cut, whole = (
+        outcome(make.profile(behind)),
+        outcome(make.profile(make.stage(spread=make.SKEWED))),
+    )
+
+    assert cut.committed > 40
+    assert cut.whole_s < whole.whole_s
+
+
+def test_a_run_without_its_machines_never_ends_and_says_so() -> None:
+    found = outcome(gone_s=10.0)
+
+    assert not found.finished
+    assert 0 < found.committed < 40
+    assert found.lost_nodes == 1
