@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from rayorch.core.commands import Lease
 from rayorch.core.facts import Fact, RunnerLost
 from rayorch.core.node_facts import NodeJoined, NodeLost
 from rayorch.ids import NodeId, RunnerId
+
+if TYPE_CHECKING:
+    from rayorch.core.commands import Lease
 
 HOUR_S: Final = 3600.0
 
