@@ -75,6 +75,7 @@ class ExchangeResult(
     size_bytes: int = 0
     rows_in: int = 0  # before they were merged; 0: nothing merges them before the exchange
     paid: bool = True  # False: merging was given up, because hardly any rows were of one key
+    heavy: tuple[int, int] = (0, 0)  # rows of heavy keys that were merged then, and what became
     rows_schema: bytes = b""  # of the rows whose partial states it holds; none: it holds rows
     payload: bytes = b""  # what the planner needs of it; shut to the core
 

@@ -37,7 +37,7 @@ from rayorch.exchange.hashing import bucket_ids
 from rayorch.exchange.index import ExchangeIndex
 from rayorch.exchange.parts import ExchangePart, carried_schema, dump_part, load_part
 from rayorch.exchange.planner import ExchangePlan, plan_exchange
-from rayorch.exchange.reader import open_side
+from rayorch.exchange.reader import Fetched, open_side
 from rayorch.exchange.sizing import PlanLimits, Reason
 from rayorch.exchange.splits import ReduceSplit, dump_split, load_split
 from rayorch.exchange.together import TogetherReader
@@ -49,6 +49,7 @@ __all__ = [
     "ExchangePart",
     "ExchangePlan",
     "ExchangeWriter",
+    "Fetched",
     "KeyRefusedError",
     "KeysApartError",
     "PlanLimits",

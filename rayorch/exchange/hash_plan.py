@@ -48,13 +48,16 @@ def hash_tasks(
     mean = total / tasks
     cut_side, refusal = _side_to_cut(code, sides)
     found = _hot_keys(sides, measured, cut_side, HOT_SHARE * mean)
-    if cut_side is None:
-        _say_uncut(found, refusal, mean, reasons)
+    if isinstance(code, AggregateCode) and not limits.merges_first:
+        _say_uncut(found, "each task before merged what it could of it", mean, reasons)
         hot: list[_Hot] = []
+    elif cut_side is None:
+        _say_uncut(found, refusal, mean, reasons)
+        hot = []
     else:
         hot = _worth_cutting(found, measured, cut_side, mean, reasons)
     if isinstance(code, AggregateCode):
-        return _aggregated_before(measured, hot if limits.merges_first else (), tasks, reasons)
+        return _aggregated_before(measured, hot, tasks, reasons)
     sizes = np.sum([side.raw_bytes for side in measured], axis=0)
     for key in hot:
         sizes[key.bucket] -= key.raw_bytes

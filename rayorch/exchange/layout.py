@@ -50,9 +50,9 @@ def _hashed(table: pa.Table, keying: HashKeys, buckets: int) -> Layout:
     order: Order = np.argsort(ids, kind="stable")
     ends = np.cumsum(counts)
     heavy: list[HeavyKey] = []
-    for bucket in np.flatnonzero(counts >= _heavy_rows(table.num_rows, buckets)):
+    for bucket in np.flatnonzero(counts >= heavy_rows(table.num_rows, buckets)):
         inside = order[ends[bucket] - counts[bucket] : ends[bucket]]
-        found = heavy_hashes(hashes[inside], _heavy_rows(table.num_rows, buckets))
+        found = heavy_hashes(hashes[inside], heavy_rows(table.num_rows, buckets))
         heavy += [
             HeavyKey(int(bucket), key, rows, _key_text(table, keying, inside[first]))
             for key, rows, first in found
@@ -65,7 +65,8 @@ def _hashed(table: pa.Table, keying: HashKeys, buckets: int) -> Layout:
     return Layout(order=order, bucket_rows=counts, heavy=tuple(kept))
 
 
-def _heavy_rows(rows: int, buckets: int) -> int:
+def heavy_rows(rows: int, buckets: int) -> int:
+    """Return how many of so many rows make a key a heavy one."""
     share = max(HEAVY_SHARE, 2 / buckets)
     # With one bucket, or two, nothing is planned by buckets.
     return max(int(rows * share), HEAVY_ROWS_MIN)
@@ -77,7 +78,7 @@ def heavy_hashes(hashes: Words, rows_min: int) -> list[tuple[int, int, int]]:
     Counts are exact and none is missed: such a hash makes its lowest bits as frequent, so that
     only rows of frequent low bits are looked at twice, and hardly ever sorted.
     """
-    low = (hashes & np.uint64((1 << _LOW_BITS) - 1)).astype(np.uint16)
+    low = _low_bits(hashes)
     frequent = np.bincount(low, minlength=1 << _LOW_BITS) >= rows_min
     rows = np.flatnonzero(frequent[low])
     if not rows.size:
@@ -92,6 +93,20 @@ def heavy_hashes(hashes: Words, rows_min: int) -> list[tuple[int, int, int]]:
         keys, firsts, counts = np.unique(hashes[rows], return_index=True, return_counts=True)
         found = zip(keys, counts, rows[firsts], strict=True)
     return sorted((int(k), int(n), int(at)) for k, n, at in found if n >= rows_min)
+
+
+def rows_of_hashes(hashes: Words, wanted: Words) -> NDArray[np.bool_]:
+    """Say of each row whether its hash is among those wanted."""
+    frequent = np.zeros(1 << _LOW_BITS, dtype=np.bool_)
+    frequent[_low_bits(wanted)] = True
+    found = frequent[_low_bits(hashes)]
+    rows = np.flatnonzero(found)
+    found[rows] = np.isin(hashes[rows], wanted)
+    return found
+
+
+def _low_bits(hashes: Words) -> NDArray[np.uint16]:
+    return (hashes & np.uint64((1 << _LOW_BITS) - 1)).astype(np.uint16)
 
 
 def _counted(low: NDArray[np.uint16]) -> tuple[Counts, Counts, Counts]:

@@ -42,6 +42,14 @@ _Rows = tuple[pa.RecordBatch, int]
 """A batch, and about how many bytes it has."""
 
 
+@dataclass(slots=True)
+class Fetched:
+    """What readers have asked the store for, and how many bytes that was."""
+
+    requests: int = 0
+    size_bytes: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class _Range:
     """Blocks of one part that are fetched at once."""
@@ -52,28 +60,30 @@ class _Range:
     blocks: tuple[BlockRead, ...]
 
 
-def open_side(
+def open_side(  # noqa: PLR0913 - what is read, from where, and how far ahead.
     store: Store,
     index: ExchangeIndex,
     split: ReduceSplit,
     side: int = 0,
     *,
+    fetched: Fetched | None = None,
     ahead_bytes: int = AHEAD_BYTES,
     threads: int = THREADS,
 ) -> Iterator[pa.Table]:
     """Yield the rows that a task takes of a side, in the order of parts, then of each file.
 
-    At most `ahead_bytes` are held before they are asked for, one range at least.
+    At most `ahead_bytes` are held before they are asked for, one range at least. What is asked for
+    is added to `fetched`.
 
     Raises: ExchangeLostError, naming the part whose file is missing or damaged; StoreError.
     """
-    reader = _SideReader(store, index.sides[side], side)
+    reader = _SideReader(store, index.sides[side], side, fetched)
     ranges = reader.ranges(index.sides[side].reads(split.sides[side]))
     return _tables(reader.fetched(ranges, ahead_bytes, threads))
 
 
 def rows_of_runs(
-    store: Store, index: ExchangeIndex, side: int, lows: Counts, highs: Counts
+    store: Store, index: ExchangeIndex, side: int, bounds: tuple[Counts, Counts], fetched: Fetched
 ) -> pa.Table | None:
     """Return a range of rows of each run of a side, in one piece; None, when there are none.
 
@@ -81,10 +91,11 @@ def rows_of_runs(
     """
     reads: dict[int, list[BlockRead]] = {}
     runs = index.sides[side].runs
-    for run, low, high in zip(runs, lows.tolist(), highs.tolist(), strict=True):
+    lows, highs = (each.tolist() for each in bounds)
+    for run, low, high in zip(runs, lows, highs, strict=True):
         if low < high:
             reads.setdefault(run.part, []).extend(run.reads(low, high))
-    reader = _SideReader(store, index.sides[side], side)
+    reader = _SideReader(store, index.sides[side], side, fetched)
     found = reader.fetched(reader.ranges(reads), AHEAD_BYTES, THREADS)
     batches = [batch for some in found for batch, _ in some]
     if not batches:
@@ -97,8 +108,11 @@ def rows_of_runs(
 
 
 class _SideReader:
-    def __init__(self, store: Store, index: SideIndex, side: int) -> None:
+    def __init__(
+        self, store: Store, index: SideIndex, side: int, fetched: Fetched | None = None
+    ) -> None:
         self._store = store
+        self._fetched = fetched if fetched is not None else Fetched()
         self._index = index
         self._side = side
         self._schemas: dict[bytes, pa.Schema] = {}
@@ -108,7 +122,10 @@ class _SideReader:
     def ranges(self, reads: Mapping[int, Sequence[BlockRead]]) -> list[_Range]:
         """Return what to fetch for blocks of parts."""
         self._wanted = tuple(reads)
-        return [item for part, blocks in reads.items() for item in _coalesced(part, blocks)]
+        found = [item for part, blocks in reads.items() for item in _coalesced(part, blocks)]
+        self._fetched.requests += len(found)
+        self._fetched.size_bytes += sum(item.length for item in found)
+        return found
 
     def fetched(
         self, ranges: Sequence[_Range], ahead_bytes: int, threads: int

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from rayorch.exchange.ordering import in_order
-from rayorch.exchange.reader import TABLE_BYTES, open_side, rows_of_runs
+from rayorch.exchange.reader import TABLE_BYTES, Fetched, open_side, rows_of_runs
 from rayorch.exchange.sharing import Group, bucket_range, groups, together_bytes
 from rayorch.exchange.splits import load_split
 
@@ -37,10 +37,12 @@ class TogetherReader:
         splits: Sequence[bytes],
         memory_bytes: int,
         together: int,
+        fetched: Fetched,
     ) -> None:
         """Take the division of an exchange.
 
         together: as the planner said; groups of tasks end where their numbers are multiples of it.
+        fetched: is added to, of a group by its first task.
         """
         self._store = store
         self._index = index
@@ -51,6 +53,7 @@ class TogetherReader:
         # By side, what was read last: tasks come in order, and one that comes back reads its own.
         self._read: dict[int, tuple[Group, dict[int, pa.Table]]] = {}
         self._done: set[tuple[int, Group]] = set()
+        self._fetched = fetched
 
     def open_side(self, number: int, side: int) -> Iterator[pa.Table]:
         """Yield the rows that a task takes of a side, as `reader.open_side` does.
@@ -63,7 +66,7 @@ class TogetherReader:
         table = None if group is None else self._taken(number, side, group)
         if table is None:  # It has rows enough of its own, or this is another try.
             split = load_split(self._splits[number])
-            yield from open_side(self._store, self._index, split, side)
+            yield from open_side(self._store, self._index, split, side, fetched=self._fetched)
             return
         rows = max(1, table.num_rows * TABLE_BYTES // max(table.nbytes, TABLE_BYTES))
         for start in range(0, table.num_rows, rows):
@@ -91,7 +94,8 @@ class TogetherReader:
         bounds = [ranges[0][0], *(last for _, last in ranges)]
         # Rows come run by run, in each bucket by bucket.
         starts = np.stack([run.bucket_starts[bounds] for run in self._index.sides[side].runs])
-        table = rows_of_runs(self._store, self._index, side, starts[:, 0], starts[:, -1])
+        ends_of = (starts[:, 0], starts[:, -1])
+        table = rows_of_runs(self._store, self._index, side, ends_of, self._fetched)
         if table is None:
             return {}
         counts = np.diff(starts, axis=1)

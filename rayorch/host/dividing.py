@@ -29,17 +29,20 @@ def plan_with_waits(program: Program, plan: RunPlan, slots: int) -> RunPlan:
     return with_waits(program, plan, PlanLimits(slots=slots, memory_bytes=memory_bytes))
 
 
-def planned_stage(
+def planned_stage(  # noqa: PLR0913 - what is divided, and by what.
     home: Home,
     program: Program,
     command: PlanStage,
     written: Written,
     waits: frozenset[int],
     slots: int,
+    *,
+    request_usd: float = 0.0,
 ) -> StagePlanned:
     """Divide a stage, keep how, and return how many tasks it has.
 
-    waits: the run's stages that wait, or waited. Raises: what `cut_stage` raises.
+    waits: the run's stages that wait, or waited. request_usd: of one read from the store.
+    Raises: what `cut_stage` raises.
     """
     from rayorch.exchange import PlanLimits  # noqa: PLC0415
     from rayorch.exchange.kept import load_waited  # noqa: PLC0415
@@ -50,7 +53,12 @@ def planned_stage(
     if found.exchange is None:
         return _planned_waiting(home, program, command, written, slots)
     mine = [each for each in written if each[1].exchange == found.exchange]
-    limits = PlanLimits(slots=slots, memory_bytes=found.resources.memory_bytes, merges_first=False)
+    limits = PlanLimits(
+        slots=slots,
+        memory_bytes=found.resources.memory_bytes,
+        request_usd=request_usd,
+        merges_first=False,
+    )
     exchange = program.exchanges[found.exchange]
     large = [each for side in exchange.producers for each in side if each in waits]
     waited = load_waited(home, run, large[0]) if large else None

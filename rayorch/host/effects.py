@@ -109,7 +109,10 @@ class Effects:
             case PlanStage():
                 written = _written(run, run.before(command.stage))
                 waits = frozenset(run.waits)
-                self._submit(run.id, self._plan_stage, command, run.version, written, waits)
+                prices = run.placement.prices if run.placement is not None else ()
+                get_usd = max((each.get_usd for each in prices), default=0.0)
+                asked = (command, run.version, written, waits, get_usd)
+                self._submit(run.id, self._plan_stage, *asked)
             case CollectExchange(stage=stage):
                 self._submit(run.id, self._collect, run.id, stage)
             case CompareSchemas():
@@ -198,10 +201,17 @@ class Effects:
         return self._home.get_asked(run) is None and len(self._room.pools) <= 1
 
     def _plan_stage(
-        self, command: PlanStage, version: str, written: Written, waits: frozenset[int]
+        self,
+        command: PlanStage,
+        version: str,
+        written: Written,
+        waits: frozenset[int],
+        get_usd: float,
     ) -> Iterable[Fact]:
         program, slots = self._program(command.run, version), self._slots(command.run)
-        yield planned_stage(self._home, program, command, written, waits, slots)
+        yield planned_stage(
+            self._home, program, command, written, waits, slots, request_usd=get_usd
+        )
 
     def _slots(self, run: RunId) -> int:
         """Return what a run's input is cut for: the machines that are there, or that may come.

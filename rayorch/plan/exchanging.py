@@ -85,6 +85,11 @@ def _merged_before(written: Sequence[Written]) -> Iterator[str]:
     if gave_up:
         numbers |= {"tasks": len(results), "gave_up": gave_up}
     yield str(Reason(decision, why, numbers))
+    heavy_in, heavy_out = (sum(each) for each in zip(*(r.heavy for r in results), strict=True))
+    if heavy_in:
+        why = "all of a key goes to one task, so that its rows are merged where they are many"
+        merged = {"rows": heavy_in, "sent": heavy_out}
+        yield str(Reason("rows of heavy keys merged all the same", why, merged))
 
 
 def _divided(

@@ -69,6 +69,9 @@ class Spent:
     cpu_s: float = 0.0
     memory_bytes: int = 0
     puts: int = 0
+    # Of an exchange; of files, the split says it.
+    gets: int = 0
+    moved_bytes: int = 0
 
 
 class Attempt:
@@ -140,8 +143,8 @@ class Attempt:
                 cpu_s=spent.cpu_s + time.thread_time() - cpu_s,
             ),
             memory_bytes=spent.memory_bytes,
-            moved_bytes=self._split.size_bytes,
-            gets=len(self._split.parts),
+            moved_bytes=self._split.size_bytes + spent.moved_bytes,
+            gets=len(self._split.parts) + spent.gets,
             puts=spent.puts,
             parts=parts,
         )

@@ -238,7 +238,13 @@ class RunnerEngine:
 
     def _inline(self, ticket: Ticket, loaded: LoadedStage, spent: Spent) -> Iterator[pa.Table]:
         batch_bytes = batch_bytes_of(loaded.limits.memory_bytes, ticket.lease.shrink)
+        fetched = loaded.fetched
+        before = (0, 0) if fetched is None else (fetched.requests, fetched.size_bytes)
         yield from _until_cut(ticket, _pieces_read(ticket, loaded, batch_bytes, self._cache))
+        if fetched is not None:
+            # An exchange is read by this thread alone: what came meanwhile came for this attempt.
+            spent.gets += fetched.requests - before[0]
+            spent.moved_bytes += fetched.size_bytes - before[1]
         spent.read_s = spent.wait_s
 
     def _handed_over(self, ticket: Ticket, spent: Spent) -> Iterator[pa.Table]:

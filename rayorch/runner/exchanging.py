@@ -23,6 +23,7 @@ from rayorch.exchange import (
     ExchangeIndex,
     ExchangeLostError,
     ExchangeWriter,
+    Fetched,
     TogetherReader,
     bucket_ids,
     carried_schema,
@@ -41,7 +42,7 @@ from rayorch.exchange.kept import (
 from rayorch.exchange.parts import carried
 from rayorch.home import Home, decode_split, exchange_key
 from rayorch.ids import Epoch, RunId, TaskId
-from rayorch.operators import Kernel, Partial, open_kernel, open_partial
+from rayorch.operators import Kernel, open_kernel, open_partial
 from rayorch.program import (
     ExchangeEdge,
     ExchangeProgram,
@@ -63,6 +64,7 @@ from rayorch.runner.batches import batch_bytes_of
 from rayorch.runner.conform import conformed, learnt
 from rayorch.runner.errors import AttemptError
 from rayorch.runner.failures import failure_of
+from rayorch.runner.merging import Merging
 from rayorch.runner.tracebacks import message_of, traceback_of, where_of
 
 WRITER_SHARE: Final = 4
@@ -94,7 +96,7 @@ class EdgeWriter:
         self._key = exchange_key(lease.run, exchange.consumer, name)
         self._memory_bytes = limits.memory_bytes // WRITER_SHARE
         self._schema: pa.Schema | None = None
-        self._partial: Partial | None = None
+        self._partial: Merging | None = None
         self._writer: ExchangeWriter | None = None
 
     def write(self, table: pa.Table) -> None:
@@ -119,8 +121,9 @@ class EdgeWriter:
             side=self._edge.side,
             rows=part.rows,
             size_bytes=part.size_bytes,
-            rows_in=0 if self._partial is None else self._partial.counts.rows_in,
+            rows_in=0 if self._partial is None else self._partial.rows_in,
             paid=self._partial is None or self._partial.pays,
+            heavy=(0, 0) if self._partial is None else self._partial.heavy_rows,
             rows_schema=b""
             if not isinstance(self._code, AggregateCode)
             else _rows_of(self._schema),
@@ -135,10 +138,13 @@ class EdgeWriter:
     def _open(self, schema: pa.Schema) -> None:
         check_side(self._name, self._code, self._edge.side, schema)
         self._schema = schema
-        self._partial = open_partial(self._code, schema, self._memory_bytes)
+        partial = open_partial(self._code, schema, self._memory_bytes)
         keying = keying_of(self._code, self._edge.side)
-        if self._partial is not None and isinstance(self._code, AggregateCode):
-            schema = self._partial.schema
+        if partial is not None:
+            assert isinstance(keying, HashKeys)
+            self._partial = Merging(self._code, keying, schema, self._memory_bytes, partial)
+            schema = partial.schema
+        if isinstance(self._code, AggregateCode):
             assert isinstance(keying, HashKeys)
             # States have their keys first, under names of their own.
             keying = HashKeys(tuple(schema.names[: len(keying.columns or ())]))
@@ -175,6 +181,7 @@ class ExchangeReader:
         self._exchange = exchange
         self._limits = limits
         self._lock = threading.Lock()
+        self.fetched: Final = Fetched()
         self._plan: ReducePlan | None = None
         self._inputs: dict[int, tuple[ReduceInput, TogetherReader]] = {}
 
@@ -284,7 +291,9 @@ class ExchangeReader:
                 found = load_input(self._home, self._run, self._exchange.consumer, revision)
                 index = ExchangeIndex.load(found.index)
                 store, memory_bytes = self._home.store, self._limits.memory_bytes
-                reader = TogetherReader(store, index, plan.splits, memory_bytes, plan.together)
+                reader = TogetherReader(
+                    store, index, plan.splits, memory_bytes, plan.together, self.fetched
+                )
                 self._inputs = {revision: (found, reader)}
             return self._inputs[revision]
 

@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from connectors.range_cache import RangeCache
@@ -25,6 +25,9 @@ from rayorch.program import (
     load_program,
 )
 from rayorch.runner.apply import CodeLimits
+
+if TYPE_CHECKING:
+    from rayorch.exchange import Fetched
 
 PROGRAMS_MAX: Final = 8  # a runner serves a few runs at a time, and a program may hold a model
 INLINE_BYTES_MAX: Final = 1 << 20
@@ -55,6 +58,7 @@ class LoadedStage:
     edges: tuple[tuple[ExchangeEdge, ExchangeProgram], ...] = ()
     operator: ExchangeProgram | None = None  # whose result its rows are
     scratch: Store  # of the home, where exchange files lie
+    fetched: "Fetched | None" = None  # by who reads an exchange, of all attempts so far
 
     def is_cheap(self, split: Split) -> bool:
         """Say whether reading the split inline is cheaper than another thread's doing it."""
@@ -92,13 +96,15 @@ class LoadedProgram:
             memory_bytes=min(self._memory_bytes, stage.resources.memory_bytes),
         )
         exchanges = self._program.exchanges
+        reader = self._reader(stage, discovery, limits)
         loaded = LoadedStage(
             stage=stage,
-            reader=self._reader(stage, discovery, limits),
+            reader=reader,
             sinks={edge.sink: self._sink(edge.sink) for edge in stage.sinks},
             sink_names={edge.sink: self._program.sinks[edge.sink].name for edge in stage.sinks},
             branches=branches_of(stage),
             limits=limits,
+            fetched=getattr(reader, "fetched", None),
             operator=None if stage.exchange is None else exchanges[stage.exchange],
             edges=tuple((edge, exchanges[edge.exchange]) for edge in stage.exchanges),
             scratch=self._home.scratch,

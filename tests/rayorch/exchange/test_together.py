@@ -10,6 +10,7 @@ from connectors.store import Store, open_store
 from rayorch.exchange import (
     ExchangeIndex,
     ExchangeLostError,
+    Fetched,
     PlanLimits,
     TogetherReader,
     dump_split,
@@ -30,6 +31,7 @@ class CountingStore:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.reads = 0
+        self.size_bytes = 0
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._store, name)
@@ -37,7 +39,9 @@ class CountingStore:
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """Read a range."""
         self.reads += 1
-        return self._store.get_range(key, start, length)
+        data = self._store.get_range(key, start, length)
+        self.size_bytes += len(data)
+        return data
 
 
 def divided(
@@ -54,10 +58,11 @@ def together_reader(
     index: ExchangeIndex,
     splits: Sequence[ReduceSplit],
     memory_bytes: int = 1 << 30,
+    fetched: Fetched | None = None,
 ) -> TogetherReader:
     together = tasks_together(splits, [len(side.runs) for side in index.sides], memory_bytes)
     dumped = [dump_split(split) for split in splits]
-    return TogetherReader(store, index, dumped, memory_bytes, together)
+    return TogetherReader(store, index, dumped, memory_bytes, together, fetched or Fetched())
 
 
 @pytest.mark.parametrize("memory_bytes", [1 << 30, 4 << 20, 1])
@@ -96,11 +101,14 @@ def test_blocks_are_read_once_for_all_tasks_that_share_them(tmp_path: Path) -> N
     index, splits = divided(store, CODE, [[odd_table(seed, 400) for seed in range(5)]], 40)
     counting.reads = 0
 
-    reader = together_reader(store, index, splits)
+    fetched = Fetched()
+    reader = together_reader(store, index, splits, fetched=fetched)
     rows = sum(table.num_rows for n in range(40) for table in reader.open_side(n, 0))
 
     assert rows == 2000
     assert counting.reads < 5 * 40 / 4
+    assert fetched.requests == counting.reads
+    assert fetched.size_bytes == counting.size_bytes
 
 
 def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:

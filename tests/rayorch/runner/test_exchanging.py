@@ -1,6 +1,7 @@
 """The author's code in operators: called in its own kind of frame, blamed for what it raises."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -12,7 +13,7 @@ import pytest
 
 import rayorch as ro
 from rayorch.api import Dataset
-from rayorch.core.facts import AttemptFailed
+from rayorch.core.facts import AttemptFailed, AttemptFinished, StagePlanned
 from rayorch.runner import exchanging
 from rayorch.runner.batches import batch_bytes_of
 from tests.rayorch.exchanges import Division, asked, keyed_table, outputs_of, rows_of, run_divided
@@ -161,3 +162,21 @@ def test_dedupe_before_the_exchange_keeps_the_first_of_the_input(skew: str) -> N
 
     sql = 'SELECT DISTINCT ON (k0) k0, id FROM rows ORDER BY "at", id'
     assert rows_of(found.select(["k0", "id"])) == rows_of(asked(sql, rows=rows))
+
+
+def test_what_is_asked_for_of_an_exchange_is_in_the_record_as_foretold() -> None:
+    """It is charged as what is read of files is. One runner has all tasks that read together."""
+
+    def built(left: Dataset) -> Mapping[str, Dataset]:
+        return {"out": left.aggregate("sums", by="k0", n=("n", "sum"))}
+
+    done = run_divided(built, {"left": ROWS}, replace(DIVIDED, slots=1))
+
+    facts = [event.fact for event in done.events]
+    (planned,) = [fact for fact in facts if isinstance(fact, StagePlanned)]
+    finished = [fact for fact in facts if isinstance(fact, AttemptFinished)]
+    (note,) = [note for note in planned.notes if "ranges read" in note]
+    written = sum(part.size_bytes for fact in finished for part in fact.output.parts)
+    readers = [fact.output for fact in finished if not fact.output.parts]
+    assert sum(output.gets for output in readers) == int(note.partition(" ")[0])
+    assert 0 < sum(output.moved_bytes for output in readers) < written
