@@ -26,6 +26,8 @@ _SLACK: Final = 1.02
 # The slowest plan may take this many times as long as the fastest: by then nothing is in a hurry.
 _STRETCH: Final = 20.0
 _ENDS: Final = 2
+# Of the fastest plan's cost: where time saves less, no plan in between is worth its search.
+_SAVING_MIN: Final = 0.005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +51,9 @@ def frontier(
     """Give plans that no other of them beats in both cost and finish, fastest and dearest first.
 
     The fastest and the cheapest plan found are the ends, so that there is always a plan; from the
-    one to the other deadlines are tried, at equal ratios, for up to `points` plans in all.  The
-    objective of `problem` is replaced; its confidence is kept when it is a deadline.
+    one to the other deadlines are tried, at equal ratios, for up to `points` plans in all; none
+    where time saves nothing.  The objective of `problem` is replaced; its confidence is kept when
+    it is a deadline.
     Raises: InfeasibleError when some class fits in no pool.
     """
     if points <= 0:
@@ -76,6 +79,8 @@ def frontier(
     first_s = (fastest.p95_s - problem.now_s) * _SLACK
     if points >= _ENDS and math.isfinite(first_s) and (cheapest := by(_STRETCH * first_s)):
         found.append(cheapest)
+        if cheapest.usd > fastest.usd * (1.0 - _SAVING_MIN):
+            return undominated(found)
         last_s = max(cheapest.p95_s - problem.now_s, first_s)
         found += filter(None, map(by, np.geomspace(first_s, last_s, points)[: points - _ENDS]))
     return undominated(found)

@@ -1,5 +1,6 @@
 """The smaller pieces: bounds, menu, tiny schedules, luck, moves, risk, frontier, reasons."""
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from placement.risk import Goal, hit_interval
 from placement.sample import Sample
 from placement.scenarios import draw, is_random, take
 from placement.simulate import ClassSimulator
+from placement.solve import solve
 from placement.spine import spine_layout, spines
 from placement.tables import tables_of
 from placement.tiny import is_tiny, tiny_layout
@@ -292,6 +294,24 @@ def test_a_frontier_is_never_empty_however_far_the_bound_is_from_what_can_be_don
     assert cheapest.usd < 0.8 * fastest.usd
     for point in points:
         check_layout(p, tables_of(p), point.plan.layout)
+
+
+@pytest.mark.parametrize(("count", "solves"), [(1, 2), (40, 5)])
+def test_no_plan_is_looked_for_between_ends_that_cost_the_same(
+    count: int, solves: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One task has one fastest and cheapest machine; many may have more of them and end sooner."""
+    asked = []
+
+    def counted(problem: Problem, **limits: Any) -> "Plan":
+        asked.append(problem)
+        return solve(problem, **limits)
+
+    monkeypatch.setattr(sys.modules["placement.frontier"], "solve", counted)
+    problem = make.problem([make.cls(count=count)], [make.pool("a", nodes_max=20, boot_s=60.0)])
+
+    assert frontier(problem, points=5, time_limit_s=0.5)
+    assert len(asked) == solves
 
 
 def test_a_frontier_of_one_point_or_none_is_what_it_says() -> None:
