@@ -1,6 +1,6 @@
 """The one place that names Ray's decorators: plain classes become actors here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import ray
@@ -31,12 +31,21 @@ def runner_actor(plain: type, runner: RunnerId, cores: float, selector: Mapping[
     )
 
 
-def control_actor(plain: type, name: str, calls_max: int = CONTROL_CALLS_MAX) -> Any:  # noqa: ANN401 - untyped in Ray.
+def control_actor(
+    plain: type,
+    name: str,
+    places: Sequence[Mapping[str, str]] = (),
+    calls_max: int = CONTROL_CALLS_MAX,
+) -> Any:  # noqa: ANN401 - untyped in Ray.
     """Return what starts the control actor by `.remote(...)`, or finds it if it lives.
 
-    Ray restarts it wherever it can, empty: what it knows is in the journal.
+    It goes to the first of the places, each the labels of a node, that is there; so it does when
+    Ray restarts it, empty: what it knows is in the journal.
     """
+    first, *others = [dict(place) for place in places] or [{}]
     return ray.remote(plain).options(
+        label_selector=first or None,
+        fallback_strategy=[{"label_selector": each} for each in others] or None,
         name=name,
         lifetime="detached",
         get_if_exists=True,

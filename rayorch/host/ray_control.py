@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import ray
@@ -22,6 +22,7 @@ from rayorch.host.control import (
 )
 from rayorch.host.job_environment import keep_packages_alone
 from rayorch.host.ray_cluster import connect
+from rayorch.host.ray_nodes import control_places
 from rayorch.host.runner_actor import ENCODER
 from rayorch.ids import RunId
 from rayorch.observe.view import RunView
@@ -50,6 +51,7 @@ class RayControl:
         *,
         takeover: bool = False,
         serves: bool = False,
+        places: Sequence[Mapping[str, str]] = (),
     ) -> None:
         self._clock = SystemClock()
         # Before: Ray takes what it is told of a job when it connects.
@@ -70,6 +72,7 @@ class RayControl:
             serves=serves,
             packages=packages,
         )
+        self._places = places or control_places(ray.nodes())  # type: ignore[no-untyped-call]
         self._actor = self._found_or_started()
         if serves:
             self._call("serve")
@@ -151,7 +154,9 @@ class RayControl:
         """Find or start the control actor; Ray may still give us one that has just been killed."""
         begun_s = self._clock.monotonic_s()
         while True:
-            self._actor = control_actor(ControlActor, self._spec.name).remote(self._spec)
+            self._actor = control_actor(ControlActor, self._spec.name, self._places).remote(
+                self._spec
+            )
             try:
                 return self.info()
             except ClusterError:

@@ -5,6 +5,7 @@ ways to learn that a runner is gone: its `guard` call ends (it died, or Ray refu
 its node is gone from Ray's table, or its heartbeat stops (it hangs, or its node is cut off).
 """
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -52,7 +53,7 @@ from rayorch.ids import NodeId, RunnerId
 SILENT_S_MAX: Final = 10.0
 """A runner that has said nothing for so long loses its leases. It says something every second."""
 CONTROL_PREFIX: Final = "rayorch-control-"
-RECOVER_S_MAX: Final = 10.0
+RECOVER_S_MAX: Final = 5.0
 STILLBORN_MAX: Final = 4
 """After so many runners, one after the other, whose process could not begin, none can."""
 
@@ -103,9 +104,8 @@ class RayExecutor:
         self._host = host
         # First: of a runner on a node that is being taken away, both must be known.
         self._watch.start()
-        for name in ray.util.list_named_actors():
-            if name.startswith(self._prefix):
-                self._find(RunnerId(name))
+        names = ray.util.list_named_actors()
+        self._find([RunnerId(name) for name in names if name.startswith(self._prefix)])
 
     def start(self, command: RunnerCommand) -> None:
         """Carry out a command; nothing here waits for a runner."""
@@ -237,15 +237,23 @@ class RayExecutor:
         handle = runner_actor(RunnerActor, runner, command.cores, labels).remote(spec)
         self._adopt(handle, spec)
 
-    def _find(self, runner: RunnerId) -> None:
+    def _find(self, runners: Sequence[RunnerId]) -> None:
+        """Adopt those that answer; all are asked at once, so that hanging ones cost one wait."""
         get: Any = ray.get  # Its annotations say that an untyped reference has no value.
-        try:
-            handle: Any = ray.get_actor(runner)
-            hello: Hello = get(handle.hello.remote(), timeout=RECOVER_S_MAX)
-        except (ValueError, ray.exceptions.RayError):
-            # Dead, or hanging: its leases are ready again as far as we know.
+        asked: dict[Any, Any] = {}
+        for runner in runners:
+            # It may have ended since it was listed.
+            with contextlib.suppress(ValueError):
+                handle: Any = ray.get_actor(runner)
+                asked[handle.hello.remote()] = handle
+        if not asked:
             return
-        self._adopt(handle, hello.spec, hello)
+        answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=RECOVER_S_MAX)
+        for answer in answered:
+            # One that is dead or hangs: its leases are ready again as far as we know.
+            with contextlib.suppress(ray.exceptions.RayError):
+                hello: Hello = get(answer)
+                self._adopt(asked[answer], hello.spec, hello)
 
     def _adopt(
         self,

@@ -1,14 +1,24 @@
 """The node table of the Ray cluster that this process belongs to."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import ray
 
 from rayorch.errors import ClusterError
 from rayorch.host.nodes import Machine, Machines
 from rayorch.ids import NodeId
-from rayorch.plan.labels import LabelProblem, facts_of_labels, pool_of_labels
+from rayorch.plan.labels import (
+    MARKET_LABEL,
+    SPOT,
+    LabelProblem,
+    facts_of_labels,
+    pool_of_labels,
+)
+
+NODE_LABEL: Final = "ray.io/node-id"
+HEAD: Final = "node:__internal_head__"
+"""What Ray says that a head has."""
 
 
 def ray_machines() -> Machines:
@@ -23,6 +33,15 @@ def ray_machines() -> Machines:
         machine.node: machine
         for machine in (_machine(node, until_ms) for node in nodes if node["Alive"])
     }
+
+
+def control_places(nodes: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return the labels of where a control actor should be, the best place first.
+
+    With the head, whose end is that of the cluster; else where nobody takes the machine back.
+    """
+    heads = [node["NodeID"] for node in nodes if node["Alive"] and HEAD in node["Resources"]]
+    return [*({NODE_LABEL: head} for head in heads), {MARKET_LABEL: f"!{SPOT}"}, {}]
 
 
 def _machine(node: Mapping[str, Any], until_ms: Mapping[str, int]) -> Machine:

@@ -9,11 +9,11 @@ from rayorch.core.commands import EnsureRunners
 from rayorch.core.values import FailureKind
 from rayorch.host.actors import ORDERS
 from rayorch.host.nodes import Machines
+from rayorch.host.ray_nodes import NODE_LABEL
 from rayorch.host.runner_actor import RunnerSpec
 from rayorch.ids import NodeId
 from rayorch.plan.labels import LOCAL, POOL_LABEL
 
-NODE_LABEL: Final = "ray.io/node-id"
 _CREATION: Final = "creation task"
 """How Ray says that what failed was the start of an actor."""
 

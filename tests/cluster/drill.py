@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +67,12 @@ class Drill:
 
     # --- the work ------------------------------------------------------------------------------
 
-    def control(self, *, takeover: bool = False) -> RayControl:
+    def control(
+        self, *, takeover: bool = False, places: Sequence[Mapping[str, str]] = ()
+    ) -> RayControl:
         """Find or start this home's control actor."""
-        return RayControl(self.home_url, self.at.settings.ray_address, None, takeover=takeover)
+        address = self.at.settings.ray_address
+        return RayControl(self.home_url, address, None, takeover=takeover, places=places)
 
     def pipeline(
         self, function: Callable[[pa.Table], pa.Table] | None = None, form: str = "parquet"

@@ -1,0 +1,69 @@
+"""The machine of the control actor dies: it goes on elsewhere, and the run with it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rayorch.core.facts import AttemptFinished, AttemptLost, Led
+from rayorch.host import ray_cluster
+from tests.cluster.drill import FILES, Drill
+from tests.cluster.functions import waits_for
+from tests.cluster.raylets import Raylet, wait_for_pool
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300)]
+FLOW_S_MAX = 15.0
+
+
+@pytest.fixture
+def bare(drill: Drill, tmp_path: Path) -> Iterator[list[Raylet]]:
+    """Two machines without a slot: what becomes of them is no runner's business."""
+    address = drill.at.settings.ray_address
+    assert address is not None
+    ray_cluster.connect(address)
+    machines: list[Raylet] = []
+    try:
+        for number, name in enumerate(("a", "b")):
+            machines.append(Raylet(address, "bare", 0, tmp_path, name))
+            wait_for_pool("bare", count=number + 1)
+        yield machines
+    finally:
+        for machine in machines:
+            machine.kill()
+        wait_for_pool("bare", count=0)
+
+
+def test_the_control_actor_goes_on_elsewhere_when_its_machine_dies(
+    drill: Drill, bare: list[Raylet]
+) -> None:
+    """Protection: Ray restarts it where it is told to; runners are detached, and wait for it.
+
+    1. It lives on a machine of its own, the runners on others; that machine is killed.
+    2. What runs ends meanwhile, and is handed in once it is back, on the second of its places.
+    3. Leases flow again within 15 s of the kill; no task was lost or done twice.
+    """
+    gate = drill.folder / "gate"
+    control = drill.control(places=[{"machine": "a"}, {"machine": "b"}, {}])
+    here = {process.pid for process in bare[0].processes()}
+    assert control.info().pid in here
+    run = drill.submit(control, drill.pipeline(waits_for(gate)))
+    drill.wait_until(lambda: control.view(run).first_start_s, "a task started")
+
+    killed_s = drill.clock.now_s()
+    bare[0].kill()
+    gate.touch()
+    view = drill.follow(control, run)
+
+    drill.check_output(view)
+    assert control.info().pid in {process.pid for process in bare[1].processes()}
+    events = drill.events()
+    (_, first), (led_s, second) = [
+        (event.at_s, event.fact.epoch) for event in events if isinstance(event.fact, Led)
+    ]
+    done = [(e.at_s, e.fact) for e in events if isinstance(e.fact, AttemptFinished)]
+    assert sorted(fact.task for _, fact in done) == list(range(FILES))
+    assert [event.fact for event in events if isinstance(event.fact, AttemptLost)] == []
+    handed_in = [at_s for at_s, fact in done if fact.epoch == first and at_s > killed_s]
+    assert handed_in, "nothing was at work when the machine died"
+    flows_s = min(at_s for at_s, fact in done if fact.epoch == second)
+    assert flows_s - killed_s < FLOW_S_MAX, f"it led again {led_s - killed_s:.1f} s after the kill"
