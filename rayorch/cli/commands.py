@@ -4,6 +4,7 @@ from typing import Final
 
 import click
 
+from rayorch.cli.bench_command import BENCH
 from rayorch.cli.capacity_command import CAPACITY, PROFILE
 from rayorch.cli.lazy import ExamplesGroup, LazyCommand
 from rayorch.cli.parameters import (
@@ -337,7 +338,7 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
 RAYORCH: Final = ExamplesGroup(
     "rayorch",
     context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
-    commands={str(command.name): command for command in COMMANDS},
+    commands={str(command.name): command for command in (*COMMANDS, BENCH)},
     help="Partitioned Arrow transforms on Ray, committed exactly once.",
     epilog="RUN is a run's id, the beginning of one, or `last`. `rayorch COMMAND --help` has "
     "examples of each.",

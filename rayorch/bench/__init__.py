@@ -1,0 +1,1 @@
+"""What can be measured on this machine: so far, how far the simulator of capacity is off."""

@@ -1,0 +1,210 @@
+"""How far simulated runs are off real ones, of sizes that they were not fitted on.
+
+Two pipelines, one of files and one with an exchange, run for real on this machine, with one and
+with two runners. A profile of one size is simulated at three other sizes, and compared with what
+runs of these sizes took. Runs of one pipeline and number of runners follow each other, so that what
+else the machine does meets all of them.
+"""
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from connectors.errors import ObjectMissingError
+from rayorch.api import Pipeline
+from rayorch.capacity.answering import own_pools
+from rayorch.capacity.asking import Calibrated
+from rayorch.capacity.calibrated import VERSION
+from rayorch.capacity.rehearsal import fixed
+from rayorch.capacity.scaling import scaled_of
+from rayorch.capacity.scenarios import Runs, Unsure, runs_of
+from rayorch.capacity.thinning import thin_of
+from rayorch.client import (
+    Connection,
+    connection,
+    failure_text,
+    open_control,
+    submit_run,
+    watch,
+)
+from rayorch.errors import RunFailedError
+from rayorch.ids import RunId
+from rayorch.plan.profile import Profile
+from rayorch.version import our_version
+
+FITTED_FILES: Final = 24
+TESTED_FILES: Final = (16, 40, 64)
+"""Files of the run that is profiled, and of those that are foretold."""
+RUNNERS: Final = (1, 2)
+FILE_ROWS: Final = 100_000
+GROUPS: Final = 2_000
+STEPS: Final = 60
+SEEDS: Final = 5
+"""Simulated runs that a foretold one is the mean of."""
+KEPT_S_MAX: Final = 30.0
+STILL: Final = Unsure(run=0.0, pools={})
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """One run, foretold and measured. Units: seconds; core seconds, of which cost is made."""
+
+    pipeline: str
+    runners: int
+    files: int
+    measured_s: float
+    simulated_s: float
+    measured_core_s: float
+    simulated_core_s: float
+
+    @property
+    def whole_error(self) -> float:
+        """How far off the time is, as a share of what was measured."""
+        return abs(self.simulated_s / self.measured_s - 1.0)
+
+    @property
+    def cost_error(self) -> float:
+        """How far off the cost is, as a share of what was measured."""
+        return abs(self.simulated_core_s / self.measured_core_s - 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Where runs go. `executor` is what `rayorch run --executor` takes."""
+
+    folder: Path
+    executor: str
+    fitted: int = FITTED_FILES
+    tested: Sequence[int] = TESTED_FILES
+    rows: int = FILE_ROWS
+
+
+def calibrate(bench: Bench, tell: Callable[[str], None]) -> list[Compared]:
+    """Run, simulate and compare; `tell` hears of each run."""
+    _make_files(bench, max([bench.fitted, *bench.tested]))
+    found: list[Compared] = []
+    for name in ("map", "exchange"):
+        for runners in RUNNERS:
+            _measured(bench, name, 2, runners)  # What is loaded once is loaded.
+            fitted = _measured(bench, name, bench.fitted, runners)
+            for files in bench.tested:
+                each = _compared(bench, name, runners, files, fitted)
+                tell(_line(each))
+                found.append(each)
+    return found
+
+
+def summary(found: Sequence[Compared]) -> Calibrated:
+    """Return what a calibration comes to."""
+    whole = [each.whole_error for each in found]
+    return Calibrated(
+        version=VERSION,
+        runs=len(found),
+        whole_median=statistics.median(whole),
+        whole_worst=max(whole),
+        usd_median=statistics.median(each.cost_error for each in found),
+        made_by=our_version(),
+    )
+
+
+def foretold(profile: Profile, growth: float, runners: int) -> Runs:
+    """Return simulated runs of a profile at another size, on the runners of that run."""
+    scaled = scaled_of(profile, growth, runners)
+    thin = thin_of(scaled, own_pools(profile), 0.0, tasks=max(1, scaled.tasks))
+    plan = fixed(thin, max(1.0, profile.whole_s * growth))
+    return runs_of(plan, SEEDS, 0, STILL, there=dict.fromkeys(profile.runners, 1))
+
+
+def _compared(bench: Bench, name: str, runners: int, files: int, fitted: Profile) -> Compared:
+    measured = _measured(bench, name, files, runners)
+    growth = measured.source_bytes / fitted.source_bytes
+    runs = foretold(fitted, growth, runners)
+    return Compared(
+        pipeline=name,
+        runners=runners,
+        files=files,
+        measured_s=measured.whole_s,
+        simulated_s=float(runs.whole_s.mean()),
+        measured_core_s=measured.core_s,
+        simulated_core_s=3600.0 * float(runs.core_hours.mean()),
+    )
+
+
+def _line(each: Compared) -> str:
+    off = each.simulated_s / each.measured_s - 1.0
+    return (
+        f"{each.pipeline}, {each.runners} runner{'s' * (each.runners > 1)}, {each.files} files: "
+        f"measured {each.measured_s:.2f} s, simulated {each.simulated_s:.2f} s ({off:+.1%})"
+    )
+
+
+# --- runs ---------------------------------------------------------------------------------------
+
+
+def _make_files(bench: Bench, count: int) -> None:
+    luck = np.random.default_rng(1)
+    for number in range(count):
+        table = pa.table(
+            {
+                "key": luck.integers(0, GROUPS, bench.rows),
+                "value": luck.random(bench.rows),
+                "other": luck.random(bench.rows),
+            }
+        )
+        pq.write_table(table, bench.folder / f"{number:04d}.parquet")
+
+
+def _measured(bench: Bench, name: str, files: int, runners: int) -> Profile:
+    """Run a pipeline for real; return its profile."""
+    at = connection(str(bench.folder / "home"), bench.executor)
+    with closing(open_control(at, slots=runners)) as control:
+        begun = submit_run(at, control, _pipeline(bench, name, files))
+        view = watch(at, control, begun, None)
+    if view.state != "succeeded":
+        raise RunFailedError(view.run, view.state, failure_text(view))
+    return msgspec.convert(_profile(at, begun), Profile)
+
+
+def _profile(at: Connection, run: RunId) -> dict[str, Any]:
+    """Return what is kept of a run: by a thread that nobody waits for, where it went to Ray."""
+    until_s = at.clock.monotonic_s() + KEPT_S_MAX
+    while True:
+        try:
+            return at.home.get_json(run, "profile")
+        except ObjectMissingError:
+            if at.clock.monotonic_s() > until_s:
+                raise
+            at.clock.sleep(0.1)
+
+
+def _pipeline(bench: Bench, name: str, files: int) -> Pipeline:
+    made = Pipeline(f"calibrate-{name}")
+    urls = [str(bench.folder / f"{number:04d}.parquet") for number in range(files)]
+    lines = made.read("lines", urls, split="file")
+
+    def worked(batch: pa.Table) -> pa.Table:
+        value = batch["value"]
+        for _ in range(STEPS):
+            value = pc.sqrt(pc.add(pc.multiply(value, value), batch["other"]))
+        return batch.set_column(1, "value", value)
+
+    done = made.map(lines, output="worked")(worked)
+    if name == "exchange":
+        done = done.aggregate("totals", by="key", value=("value", "sum"), lines=("*", "count"))
+    done.write(str(bench.folder / f"out-{name}-{files}"), format="parquet")
+    return made
+
+
+def lines(found: Calibrated) -> Iterator[tuple[str, str]]:
+    """Return what a calibration found, in words."""
+    yield "runs", f"{found.runs}, of sizes that were not fitted"
+    yield "time", f"off by {found.whole_median:.1%} (median), {found.whole_worst:.1%} (worst)"
+    yield "cost", f"off by {found.usd_median:.1%} (median)"
