@@ -9,10 +9,10 @@ from rayorch.capacity.asking import Question, Use
 from rayorch.capacity.rehearsal import Prepared
 from rayorch.capacity.scenarios import Runs
 
-TASK_CPU_S: Final = 150e-6
+TASK_CPU_S: Final = 220e-6
 """Of the control actor for one task: `python -m benchmarks.core_scale`."""
-TASK_MEMORY_BYTES: Final = 1_500
-"""Of the control actor for one task: the same, its peak over its tasks."""
+TASK_MEMORY_BYTES: Final = 450
+"""Of the scheduler's state for one task: the same, from 10,000 tasks to 60,000."""
 CONTROL_MEMORY_BYTES: Final = 8 << 30
 """What a control actor is taken to have."""
 
