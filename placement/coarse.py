@@ -21,7 +21,7 @@ from placement.layout import Fleet, Layout, Part
 from placement.model import Budget, Deadline, Held, Running, Weighted
 from placement.scenarios import draw
 from placement.simulate import ClassSimulator
-from placement.tables import tables_of
+from placement.tables import fits_pool, tables_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -49,12 +49,26 @@ _SEED: Final = 31
 # A search is asked to end at most this share of the time sooner, for what is later at full size.
 _ROOM_MAX: Final = 0.25
 _EPS: Final = 1e-9
+_ROUNDED: Final = 1e-6
 
 
 def factor_for(problem: Problem, time_limit_s: float) -> float:
     """How many tasks each task is to stand for; 1 when the time is enough for all of them."""
     factor = problem.tasks / max(_TASKS_MIN, _TASKS_A_SECOND * time_limit_s)
+    factor = min(factor, _room(problem))
     return factor if factor >= _FACTOR_MIN else 1.0
+
+
+def _room(problem: Problem) -> float:
+    """How many tasks of any class run at once, where most do: one must fit in what is left.
+
+    Source: a pool of n nodes with L lanes shrinks to one node of n * L / factor lanes at most.
+    """
+    room = [
+        max((p.nodes_max * _lanes(c, p) for p in problem.pools if fits_pool(c, p)), default=1.0)
+        for c in problem.classes
+    ]
+    return min(room, default=1.0) * (1.0 - _ROUNDED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +176,7 @@ class Coarse:
             tables = tables_of(self.small)
             self._small[layout] = _undisturbed(self.small, tables, layout, _RUNS_SMALL, budget)
         small = self._small[layout]
-        factor = self.problem.tasks / _TASKS_FULL
+        factor = min(self.problem.tasks / _TASKS_FULL, _room(self.problem))
         if factor < _FACTOR_MIN:
             return small, _undisturbed(self.problem, self.tables, grown, _RUNS_LARGE, budget)
         # With so many tasks, more of them say nothing more.
@@ -217,7 +231,8 @@ def _lanes(cls: TaskClass, pool: Pool) -> float:
 
 
 def _resized(pool: Pool, stands_for: float, factor: float) -> Pool:
-    size = stands_for / factor
+    # A hair more: what is exactly one task must not round to less than one.
+    size = stands_for / factor * (1.0 + _EPS)
     return replace(
         pool,
         nodes_max=_shrunk(pool.nodes_max, stands_for) if pool.nodes_max else 0,

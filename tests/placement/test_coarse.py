@@ -158,3 +158,17 @@ def test_what_is_poured_at_full_size_is_not_made_small() -> None:
 
     assert not coarse.is_worth_it(few)
     assert coarse.is_worth_it(many)
+
+
+@pytest.mark.parametrize(("tasks", "vcpu"), [(10_000, 10.0), (200_000, 4.0), (20_000, 1.0)])
+@pytest.mark.parametrize("time_limit_s", [0.0, 0.8])
+def test_very_many_tasks_on_one_machine_fit_in_it(
+    tasks: int, vcpu: float, time_limit_s: float
+) -> None:
+    """Tasks that stand for more than run at once would need a machine that is smaller than one."""
+    pool = make.pool("one", vcpu=vcpu, mem_gb=64.0, nodes_max=1)
+    problem = make.problem([make.cls("rows", tasks)], [pool], Weighted(usd_per_h=1.0))
+
+    plan = solve(problem, time_limit_s=time_limit_s)
+
+    assert sum(part.count for part in plan.layout.parts) == tasks
