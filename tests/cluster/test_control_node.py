@@ -7,12 +7,15 @@ import pytest
 
 from rayorch.core.facts import AttemptFinished, AttemptLost, Led
 from rayorch.host import ray_cluster
+from rayorch.host.ray_control import RESTART_S_MAX
 from tests.cluster.drill import FILES, Drill
 from tests.cluster.functions import waits_for
 from tests.cluster.raylets import Raylet, wait_for_pool
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300)]
-FLOW_S_MAX = 15.0
+FLOW_S_MAX = 5.0
+"""From the lead to the first commit of a lease of its own. How long Ray takes before it is its own:
+it gives a machine up after five health checks, three seconds apart."""
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ def test_the_control_actor_goes_on_elsewhere_when_its_machine_dies(
 
     1. It lives on a machine of its own, the runners on others; that machine is killed.
     2. What runs ends meanwhile, and is handed in once it is back, on the second of its places.
-    3. Leases flow again within 15 s of the kill; no task was lost or done twice.
+    3. Leases flow again as soon as it leads; no task was lost or done twice.
     """
     gate = drill.folder / "gate"
     control = drill.control(places=[{"machine": "a"}, {"machine": "b"}, {}])
@@ -66,4 +69,5 @@ def test_the_control_actor_goes_on_elsewhere_when_its_machine_dies(
     handed_in = [at_s for at_s, fact in done if fact.epoch == first and at_s > killed_s]
     assert handed_in, "nothing was at work when the machine died"
     flows_s = min(at_s for at_s, fact in done if fact.epoch == second)
-    assert flows_s - killed_s < FLOW_S_MAX, f"it led again {led_s - killed_s:.1f} s after the kill"
+    assert led_s - killed_s < RESTART_S_MAX
+    assert flows_s - led_s < FLOW_S_MAX
