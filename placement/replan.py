@@ -216,13 +216,15 @@ def _searched(
         end_s=end_s,
         rng=np.random.default_rng([seed, 78]),
     )
+    before_s = budget.used_s
     first = search.evaluator.scored(safe, search.goal)
+    run_s = budget.used_s - before_s
     note(search, "carried over" if safe == bare else "guarded", first)
     heads = [first]
     if safe != bare and is_served(tables, bare):
         heads.append(search.evaluator.scored(bare, search.goal))
         note(search, "carried over", heads[-1])
-    found = _improved(search, heads)
+    found = _improved(search, heads, run_s)
     if budget.left_s > _CHOICE * _CONFIRMED * search.evaluator.seconds_each:
         chosen, sample = choose(search, found)
     else:
@@ -259,10 +261,11 @@ def _affordable(simulator: ClassSimulator, budget: Budget) -> int:
     return min(max(size, _SEARCH_SIZE_MIN), _SEARCH_SIZE)
 
 
-def _improved(search: Search, heads: list[Scored]) -> list[Scored]:
+def _improved(search: Search, heads: list[Scored], run_s: float) -> list[Scored]:
+    """The heads, and what is found from them: `run_s` is what a simulation was seen to take."""
     found = list(heads)
     # Other starts take some evaluations each: worth it only while time for the search remains.
-    if search.budget.left_s > _STARTS * search.evaluator.seconds_each * search.evaluator.size:
+    if search.budget.left_s > _STARTS * run_s:
         found += starts(search)
     best = min(found, key=lambda s: s.score)
     # What is found must be confirmed within the limit too, and a walk is some evaluations long.
