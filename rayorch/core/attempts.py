@@ -87,6 +87,7 @@ def attempt_failed(
 ) -> Iterable[Command]:
     """Treat a failure by its kind: again, later, smaller, or not any more."""
     run = book.run(fact)
+    book.losing.discard((fact.run, fact.task, fact.attempt, fact.epoch))
     if run.swept:
         return  # Its tasks are gone.
     task = book.task(run, fact)
@@ -239,6 +240,7 @@ def runner_lost(book: Book, fact: RunnerLost, event: Event) -> Iterable[Command]
     if head is not None and not is_ours and _is_held(book, slot, head):
         # Its death is a decision to be journaled: it counts against the task.
         yield Record(event.id, _lost(head, replace(fact, kind=kind), slot, event.at_s))
+        book.losing.add((head.run, head.task, head.attempt, head.epoch))
         book.let_go(slot, (head.run, head.task))
         leases.remove(head)
         # It may have ended without a word and one behind it been at work: those run alone, too, so

@@ -83,6 +83,8 @@ class Book:
         self.steal_due_s = 0.0
         # Runners that lost their leases but may still write, and the runs that they wrote for.
         self.zombies: dict[RunnerId, frozenset[RunId]] = {}
+        # Attempts whose `AttemptLost` is being journaled: run, task, attempt, epoch.
+        self.losing: set[tuple[RunId, TaskId, int, Epoch]] = set()
         self.nodes: dict[NodeId, NodeJoined] = {}
         self.draining: dict[NodeId, NodeDraining] = {}
         self.elastic: set[str] = set()  # pools of which machines have been asked for
@@ -276,6 +278,7 @@ class Book:
         """Forget all runners: nobody holds anything."""
         self.runners.clear()
         self.zombies.clear()
+        self.losing.clear()
         self.nodes.clear()
         self.draining.clear()
         self.leaving.clear()

@@ -231,8 +231,11 @@ def _check_task(machine: Machine, run: Run, task: Task) -> None:
 def _check_held(machine: Machine, run: Run, task: Task) -> None:
     """A held task has its lease in its runner's queue, or the runner is gone.
 
-    (Gone: between `RunnerLost` and the `AttemptLost` that the machine asked to be journaled.)
+    Gone: between `RunnerLost` and the `AttemptLost` that the machine asked to be journaled. By then
+    the runner may be heard again, and have joined anew.
     """
+    if (run.id, task.id, task.attempt, task.epoch) in machine.book.losing:
+        return
     slot = machine.runners.get(task.runner) if task.runner is not None else None
     if slot is None:
         return
