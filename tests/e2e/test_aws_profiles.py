@@ -1,7 +1,4 @@
-"""Keys that a profile of AWS names, against a server that takes no others; and while they change.
-
-Each test of keys that change was seen to fail while keys were asked for once.
-"""
+"""Keys that a profile of AWS names, against a server that takes no others; and while they change."""
 
 import json
 import os
