@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 # Annealing starts by taking plans that are 1.5 % worse, and ends by taking none.
 _HEAT: Final = 0.015
-# Random moves in a row that lead nowhere new: the neighbourhood is exhausted.
-_STALE_MAX: Final = 3_000
+# Random moves in a row that lead nowhere new: the neighbourhood is exhausted, and what each takes.
+_STALE_MAX: Final = 400
+_STALE_S: Final = 3e-5
 
 
 def anneal(
@@ -37,6 +38,7 @@ def anneal(
         moved = neighbour(current.layout, near, rng)
         stale += 1
         if moved is None or moved in seen:
+            evaluator.budget.charge(_STALE_S)
             continue
         stale = 0
         seen.add(moved)

@@ -92,8 +92,11 @@ class TogetherReader:
         ranges = [found for split in splits if (found := bucket_range(split, side)) is not None]
         assert len(ranges) == len(splits)
         bounds = [ranges[0][0], *(last for _, last in ranges)]
+        runs = self._index.sides[side].runs
+        if not runs:
+            return {}  # Nobody wrote a row of this side.
         # Rows come run by run, in each bucket by bucket.
-        starts = np.stack([run.bucket_starts[bounds] for run in self._index.sides[side].runs])
+        starts = np.stack([run.bucket_starts[bounds] for run in runs])
         ends_of = (starts[:, 0], starts[:, -1])
         table = rows_of_runs(self._store, self._index, side, ends_of, self._fetched)
         if table is None:
