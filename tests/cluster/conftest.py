@@ -6,13 +6,9 @@ from pathlib import Path
 import pytest
 
 from rayorch.host import ray_cluster
-
-# Ray reads its settings when it is imported, which the next lines do.
-ray_cluster.set_environment()
-
-from rayorch.host.control import control_name, runner_prefix  # noqa: E402
-from tests.cluster.drill import Drill  # noqa: E402
-from tests.warm_ray import end_actors  # noqa: E402
+from rayorch.host.control import control_name, runner_prefix
+from tests.cluster.drill import Drill
+from tests.warm_ray import end_actors
 
 
 @pytest.fixture

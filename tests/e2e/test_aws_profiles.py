@@ -1,4 +1,4 @@
-"""Keys that a profile of AWS names, against a server that takes no others; and while they change."""
+"""Keys that a profile of AWS names, for a server that takes no others, and while they change."""
 
 import json
 import os
