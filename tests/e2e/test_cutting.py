@@ -52,5 +52,6 @@ def test_a_fat_split_is_cut_and_each_row_is_there_once(
     assert view.state == "succeeded"
     ids = ro.read(str(tmp_path / "out")).to_table()["id"].to_pylist()
     assert sorted(ids) == list(range(6000))
-    assert view.totals.cuts == 1
+    # What is left of it is cut again where the machine is slow.
+    assert view.totals.cuts >= 1
     assert view.tasks > 6
