@@ -1,5 +1,5 @@
-"""Tests on a real Ray. It reads its settings when it is imported, which all of these modules do."""
+"""Tests on a real Ray."""
 
-from rayorch.host import ray_cluster
+from tests.cluster import settings
 
-ray_cluster.set_environment()
+__all__ = ["settings"]
