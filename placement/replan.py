@@ -52,8 +52,8 @@ _MORE: Final = (0.1, 0.3, 0.8)
 _EVALUATIONS: Final = 12
 _STARTS: Final = 12
 _WALK: Final = 3
-# Scenarios that confirm a plan, with some room; confirmations that are worth a choice.
-_CONFIRMED: Final = 20
+# Scenarios that confirm a plan (40), with some room; confirmations that are worth a choice.
+_CONFIRMED: Final = 48
 _CHOICE: Final = 6
 # On-demand machines that are about as quick as the quickest: the cheapest of them will do.
 _ABOUT_AS_QUICK: Final = 1.5
