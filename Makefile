@@ -59,8 +59,8 @@ fix: $(STAMP) ## let ruff repair and format what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) $(STAMP_BENCH) ## measure us against Ray Data, Daft, Dask and a bare pool; takes long
-	$(BIN)/python -m benchmarks $(ARGS)
+bench: $(STAMP) $(STAMP_BENCH) ## measure us against Ray Data, Daft, Dask, Polars, DuckDB (ARGS=--quick; else it takes hours)
+	$(BIN)/rayorch bench run $(ARGS)
 
 lock: $(STAMP) ## pin again what pyproject.toml asks for (ARGS=--upgrade for the newest versions)
 	$(LOCK) $(ARGS) --extra dev --output-file constraints.txt

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from rayorch.bench.errors import SuiteError
+from rayorch.observe.figures import bytes_text
+
 WORDS: Final = 20_000
 COUNTRIES: Final = ("at", "be", "br", "ca", "ch", "cn", "de", "es", "fr", "gb", "in", "it", "jp")
 START_US: Final = 1_767_225_600_000_000  # 2026-01-01
@@ -24,6 +27,8 @@ DAY_US: Final = 86_400_000_000
 QTY_MAX: Final = 100
 """`qty` is uniform below it: `qty < 30` keeps 30 %."""
 MARK: Final = "_made"
+ROWS_MIN: Final = 2_500
+"""Of a file, where a shape is scaled down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +95,16 @@ WARM: Final = Shape(name="warm", files=4, rows_per_file=1_000, seed=8, table=eve
 WARM_TINY: Final = Shape(name="warm-tiny", files=4, rows_per_file=100, seed=5, table=points_table)
 
 
+def scaled(shape: Shape, scale: float) -> Shape:
+    """Return a shape with so many times the rows: in as many files if there are enough of them.
+
+    Of the same name, so that a folder is told from another by its files and rows alone.
+    """
+    rows = max(1, round(shape.rows * scale))
+    files = max(1, min(round(shape.files * max(1.0, scale)), rows // ROWS_MIN))
+    return replace(shape, files=files, rows_per_file=rows // files)
+
+
 def cache_folder() -> Path:
     """Return where inputs are kept between runs: `$XDG_CACHE_HOME`, else the temporary folder."""
     base = os.environ.get("XDG_CACHE_HOME") or tempfile.gettempdir()
@@ -113,11 +128,13 @@ def made(shape: Shape, cache: Path) -> Path:
 
 
 def check_room(folder: Path, wanted_bytes: int) -> None:
-    """Refuse to begin where the disk would fill. Raises: OSError."""
+    """Refuse to begin where the disk would fill. Raises: SuiteError."""
     folder.mkdir(parents=True, exist_ok=True)
     free_bytes = shutil.disk_usage(folder).free
     if free_bytes < wanted_bytes:
-        raise OSError(
-            f"not enough disk for the benchmarks. folder={folder}, free_bytes={free_bytes}, "
-            f"wanted_bytes={wanted_bytes}"
+        problem = (
+            f"there is no room for the data of the benchmarks: {bytes_text(free_bytes)} are free "
+            f"and {bytes_text(wanted_bytes)} are needed. folder={folder}"
         )
+        fix = "name a folder on a larger disk with XDG_CACHE_HOME, or ask for less with --scale"
+        raise SuiteError(problem, fix)

@@ -7,41 +7,56 @@ What a side prints besides goes to a file, the end of which is quoted when it fa
 """
 
 import os
+import re
 import select
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Final, Self
+from typing import IO, ClassVar, Final, Self
 
 import msgspec
 
 from benchmarks.jobs import Job
 from benchmarks.processes import CpuSampler, MemorySampler, memory_bytes
+from rayorch.bench.results import Measured, Told, Why
 
 READY_S_MAX: Final = 120.0
 END_S_MAX: Final = 20.0
 QUOTED_CHARACTERS: Final = 600
+DONE: Final = "done"
 
-Told = dict[str, float | str]
+OUT_OF_MEMORY: Final = re.compile(
+    r"MemoryError|OutOfMemory|Out of Memory|out of memory|ArrowMemoryError|bad_alloc|oom", re.ASCII
+)
 
 
 class SideFailedError(Exception):
-    """A side raised, ended, or took longer than it may."""
+    """A side raised, ended, or wrote what is wrong."""
+
+    kind: ClassVar[Why] = "failed"
 
 
 class SideTooSlowError(SideFailedError):
     """A side took longer than it may; how long it would take is not known, but that is known."""
 
-    def __init__(self, word: str, limit_s: float) -> None:
-        super().__init__(word, limit_s)
-        self.word = word
+    kind = "slow"
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(limit_s)
         self.limit_s = limit_s
 
     def __str__(self) -> str:
-        return f"not {self.word} after {self.limit_s:.0f} s"
+        return f"not done after {self.limit_s:.0f} s"
+
+
+class SideOutOfMemoryError(SideFailedError):
+    """A side needed more memory than there is: the system ended it, or it says so itself."""
+
+    kind = "memory"
 
 
 class Word(msgspec.Struct, frozen=True):
@@ -51,20 +66,13 @@ class Word(msgspec.Struct, frozen=True):
     told: Told = {}
 
 
-class Measured(msgspec.Struct, frozen=True):
-    """What one run of one side took."""
-
-    wall_s: float
-    cpu_s: float
-    told: Told = {}
-    peak_bytes: int = 0
-
-
 class Driver:
     """A running side, as the parent sees it."""
 
     def __init__(self, side: str, job: Job, log: Path, environment: Mapping[str, str]) -> None:
         self._log = log
+        self._begun_s = time.perf_counter()
+        self._startup_s = 0.0
         read_end, write_end = os.pipe()
         with log.open("wb") as out:
             self._process = subprocess.Popen(
@@ -87,6 +95,7 @@ class Driver:
     def __enter__(self) -> Self:
         try:
             self._heard("ready", READY_S_MAX)
+            self._startup_s = time.perf_counter() - self._begun_s
         except BaseException:
             self._end()
             raise
@@ -108,9 +117,9 @@ class Driver:
         with CpuSampler((self.pid, *roots)) as sampler:
             began_s = time.perf_counter()
             self._say(b"go")
-            told = self._heard("done", limit_s).told
+            word = self._heard(DONE, limit_s)
             wall_s = time.perf_counter() - began_s
-        return Measured(wall_s, sampler.cpu_s, told)
+        return self._measured(word, wall_s, cpu_s=sampler.cpu_s)
 
     def weighed(
         self,
@@ -122,9 +131,14 @@ class Driver:
         began_s = time.perf_counter()
         with MemorySampler((self.pid, *roots), measure) as sampler:
             self._say(b"go")
-            told = self._heard("done", limit_s).told
+            word = self._heard(DONE, limit_s)
         wall_s = time.perf_counter() - began_s
-        return Measured(wall_s, 0.0, told, sampler.peak_bytes)
+        return self._measured(word, wall_s, peak_bytes=sampler.peak_bytes)
+
+    def _measured(
+        self, word: Word, wall_s: float, *, cpu_s: float = 0.0, peak_bytes: int = 0
+    ) -> Measured:
+        return Measured(wall_s, cpu_s, word.told, peak_bytes, self._startup_s)
 
     def _say(self, line: bytes) -> None:
         assert self._process.stdin is not None
@@ -134,12 +148,15 @@ class Driver:
     def _heard(self, word: str, limit_s: float) -> Word:
         readable, _, _ = select.select([self._words], [], [], limit_s)
         if not readable:
-            raise SideTooSlowError(word, limit_s)
+            # One that is not even ready did not take long for its job: it did not begin.
+            if word == "ready":
+                raise SideFailedError(f"not ready after {limit_s:.0f} s")
+            raise SideTooSlowError(limit_s)
         line = self._words.readline()
         if not line:
             self._process.wait()
             tail = self._log.read_text(errors="replace").strip()[-QUOTED_CHARACTERS:]
-            raise SideFailedError(f"ended with code {self._process.returncode}: {tail}")
+            raise ended_error(self._process.returncode, tail)
         heard = msgspec.json.decode(line, type=Word)
         assert heard.word == word, heard
         return heard
@@ -156,6 +173,14 @@ class Driver:
         self._words.close()
 
 
+def ended_error(code: int, tail: str) -> SideFailedError:
+    """Return why a side ended before it was done, by its exit code and the end of its log."""
+    text = f"ended with code {code}: {tail}"
+    if code == -signal.SIGKILL:
+        return SideOutOfMemoryError(f"killed, as the system does when memory runs out: {tail}")
+    return SideOutOfMemoryError(text) if OUT_OF_MEMORY.search(tail) else SideFailedError(text)
+
+
 def serve(prepare: Callable[[Job], Callable[[], Told]]) -> None:
     """Be a side: `prepare` connects and warms up, and returns what does the job."""
     words = os.fdopen(int(sys.argv[1]), "wb", buffering=0)
@@ -164,7 +189,6 @@ def serve(prepare: Callable[[Job], Callable[[], Told]]) -> None:
     words.write(msgspec.json.encode(Word("ready")) + b"\n")
     if not sys.stdin.buffer.readline():
         return
-    told = work()
-    words.write(msgspec.json.encode(Word("done", told)) + b"\n")
+    words.write(msgspec.json.encode(Word(DONE, work())) + b"\n")
     # Until the parent has taken its last look at us.
     sys.stdin.buffer.readline()

@@ -18,15 +18,14 @@ from typing import Final
 
 from benchmarks import data
 from benchmarks.jobs import Job
-from benchmarks.keyed.data import DEVICE, FACT, ITEM, STATE, shrunk
+from benchmarks.keyed.data import DEVICE, FACT, ITEM, STATE
 from benchmarks.keyed.jobs import KEYED
 from benchmarks.keyed.own import keyed_pipeline
 
 SIDES: Final = ("rayorch", "duckdb", "polars")
 OTHERS: Final = {"join": ITEM, "join-wide": ITEM, "asof": STATE, "star": DEVICE}
 SLOTS: Final = 2
-SMALL_TIMES: Final = 1_000
-SMALL_FILES: Final = 4
+SMALL_SCALE: Final = 0.001
 
 
 def one_run(kind: str, side: str) -> None:
@@ -38,7 +37,7 @@ def one_run(kind: str, side: str) -> None:
             kind,
             str(data.made(FACT, cache)),
             f"{folder}/out",
-            str(data.made(shrunk(FACT, SMALL_TIMES, SMALL_FILES), cache)),
+            str(data.made(data.scaled(FACT, SMALL_SCALE), cache)),
             f"{folder}/warm",
             "parquet",
             0,

@@ -89,7 +89,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rayorch-recovery-") as folder:
         store = open_store(Path(folder).as_uri())
-        write_journal(store, options.tasks, options.batch)
+        append_s = timed(lambda: write_journal(store, options.tasks, options.batch))
         log_bytes = sum(info.size_bytes for info in store.list(LOG))
         found: list[tuple[Machine, Journal]] = []
         journal_s = timed(lambda: found.append(recovered(store)))
@@ -104,6 +104,8 @@ def main() -> None:
         "benchmark": "recovery",
         "tasks": options.tasks,
         "journal_mb": round(log_bytes / 1e6),
+        "journal_bytes": log_bytes,
+        "append_s": round(append_s[0], 2),
         "snapshot_mb": round(snapshot_bytes / 1e6),
         "journal_s": round(journal_s[0], 2),
         "journal_cpu_s": round(journal_s[1], 2),

@@ -8,18 +8,24 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Required, TypedDict
 
 import duckdb
 import msgspec
 
 from benchmarks import data
 from benchmarks.cluster import OwnRay, PeerRay, RayCluster
-from benchmarks.driver import Driver, Measured, SideFailedError, SideTooSlowError
+from benchmarks.driver import Driver, SideFailedError
 from benchmarks.jobs import Job
+from benchmarks.machine import version_of
 from benchmarks.processes import load
-from benchmarks.results import FailureLine, Results, RunLine, version_of
 from benchmarks.verify import Fingerprint, disorder_of, of_files, written_files
+from rayorch.bench.attempts import attempts_of
+from rayorch.bench.figures import Check, summary
+from rayorch.bench.results import FailureLine, FigureLine, Measured, Results, RunLine
+from rayorch.client import connection
+from rayorch.clock import SystemClock
+from rayorch.ids import RunId
 
 RUN_S_MAX: Final = 240.0
 """A run that takes longer has failed."""
@@ -27,6 +33,8 @@ SIDE_S_MAX: Final = 180.0
 """A side that has taken this long in a workload gets no further run of it."""
 SETTLE_S: Final = 1.0
 DISK_BYTES: Final = 4 << 30
+"""Inputs and outputs of all workloads, as large as they usually are."""
+DISK_BYTES_MIN: Final = 256 << 20
 TUNED: Final = {"RAY_num_workers_soft_limit": "16"}
 """Ray then keeps Python workers that it would end, and Ray Data spends less time starting them."""
 
@@ -53,29 +61,68 @@ def own(kind: str, *, label: str = "rayorch", file_format: str = "parquet") -> S
 
 def peer_sides(kind: str, names: Sequence[str]) -> list[Side]:
     """Return the peers that are asked for."""
-    known = {
-        "ray-data": Side(label="ray-data", module="ray_data", kind=kind, ray="peers"),
-        "ray-data-tuned": Side(label="ray-data-tuned", module="ray_data", kind=kind, ray="tuned"),
-        "daft": Side(label="daft", module="daft_ray", kind=kind, ray="peers", library="daft"),
-        "pool": Side(label="pool", module="pool", kind=kind),
-        "polars": Side(label="polars", module="polars_one", kind=kind, library="polars"),
-        "duckdb": Side(label="duckdb", module="duckdb_one", kind=kind),
-    }
-    return [known[name] for name in names]
+    return [Side(label=name, kind=kind, **KNOWN[name]) for name in names]
 
 
-PEERS: Final = ("ray-data", "ray-data-tuned", "daft", "pool")
-PEERS_USUAL: Final = ("ray-data", "daft", "pool")
+class Known(TypedDict, total=False):
+    """How a peer is started."""
+
+    module: Required[str]
+    ray: Rays
+    library: str
+
+
+KNOWN: Final[dict[str, Known]] = {
+    "ray-data": {"module": "ray_data", "ray": "peers"},
+    "ray-data-tuned": {"module": "ray_data", "ray": "tuned"},
+    "daft-ray": {"module": "daft_any", "ray": "peers", "library": "daft"},
+    "daft": {"module": "daft_any", "library": "daft"},
+    "dask": {"module": "dask_one", "library": "dask"},
+    "pool": {"module": "pool"},
+    "polars": {"module": "polars_one", "library": "polars"},
+    "duckdb": {"module": "duckdb_one", "library": "duckdb"},
+}
+ONE_PROCESS: Final = ("polars", "duckdb")
+"""What one machine can do without checkpoints: the limit, rather than a peer."""
+PEERS: Final = tuple(KNOWN)
+PEERS_USUAL: Final = tuple(name for name in KNOWN if name != "ray-data-tuned")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What was asked for."""
+    """What was asked for. `scale` is how many rows there are, over the usual number."""
 
     runs: int = 5
     peers: tuple[str, ...] = PEERS_USUAL
     slots: int = 2
+    scale: float = 1.0
     quick: bool = False
+
+    def described(self, workloads: Sequence[str]) -> dict[str, str]:
+        """Return what was asked for, as it is kept beside the results."""
+        return {
+            "workloads": ",".join(workloads),
+            "peers": ",".join(self.peers),
+            "runs": str(self.runs),
+            "slots": str(self.slots),
+            "scale": f"{self.scale:g}",
+            "quick": str(self.quick).lower(),
+        }
+
+    def scaled(self, count: int, least: int = 1) -> int:
+        """Return so many, at the scale."""
+        return max(least, round(count * min(1.0, self.scale)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a figure should be, and how it is shown; `at` is what it is drawn over."""
+
+    limit: float | None = None
+    at_least: bool = False
+    unit: str = ""
+    note: str = ""
+    at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -91,7 +138,8 @@ class Session:
     _outputs: int = 0
 
     def __enter__(self) -> "Session":
-        data.check_room(self.cache, DISK_BYTES)
+        needed = max(DISK_BYTES_MIN, round(DISK_BYTES * self.options.scale))
+        data.check_room(self.cache, needed)
         # On the disk of the inputs, and a short path: Ray's sockets are not in it.
         folder = tempfile.mkdtemp(prefix="session-", dir=self.cache)
         self.folder = Path(folder)
@@ -104,6 +152,29 @@ class Session:
     def say(self, text: str) -> None:
         """Tell who waits what is going on."""
         print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+    def figure(
+        self, workload: str, claim: str, values: Sequence[float], target: Target | None = None
+    ) -> None:
+        """Keep a number of ours, as often as it was measured; with a target, hold it against."""
+        target = target or Target()
+        kept = FigureLine(
+            workload, claim, tuple(values), target.unit, target.at_least, target.at or None
+        )
+        if values:
+            self.results.add(kept)
+        if target.limit is None:
+            return
+        check = Check(
+            workload=workload,
+            claim=claim,
+            figure=summary(values).median if values else None,
+            limit=target.limit,
+            at_least=target.at_least,
+            unit=target.unit,
+            note=target.note,
+        )
+        self.results.check(check)
 
     def ray(self, which: Rays) -> RayCluster | None:
         """Return a Ray, started by the first who needs it."""
@@ -156,6 +227,24 @@ class Session:
             environment["RAY_ADDRESS"] = cluster.address
         return Driver(side.module, job, self.folder / f"{side.label}.log", environment)
 
+    def with_attempts(self, measured: Measured) -> Measured:
+        """Return a run of ours with what its stages and attempts did, read after the clock."""
+        run = measured.told.get("run")
+        if run is None:
+            return measured
+        home = connection(str(self.folder / "home"), "ray").home
+        found = attempts_of(home, SystemClock(), RunId(str(run)))
+        if not found.is_whole:
+            return measured
+        told = {
+            **measured.told,
+            "gets": found.gets,
+            "puts": found.puts,
+            "moved_bytes": found.moved_bytes,
+            "request_usd": found.request_usd,
+        }
+        return msgspec.structs.replace(measured, told=told, stages=found.stages, bars=found.bars)
+
     def roots(self, side: Side) -> tuple[int, ...]:
         """Return the processes, the driver aside, whose families do a side's work."""
         cluster = self.ray(side.ray)
@@ -187,7 +276,7 @@ def alternate(session: Session, work: Work, sides: Sequence[Side]) -> None:
     for side in sides:
         if side.library and not version_of(side.library):
             why = f"{side.library} is not installed"
-            session.results.add(FailureLine(work.name, side.label, why, skipped=True))
+            session.results.add(FailureLine(work.name, side.label, why, "skipped"))
         else:
             alive.append(side)
     for number in range(session.options.runs):
@@ -199,9 +288,8 @@ def alternate(session: Session, work: Work, sides: Sequence[Side]) -> None:
                 measured = one_run(session, work, side)
             except SideFailedError as error:
                 session.say(f"{work.name} {side.label}: failed: {error}")
-                slow = isinstance(error, SideTooSlowError) and error.word == "done"
-                at_least_s = RUN_S_MAX if slow else 0.0
-                failure = FailureLine(work.name, side.label, str(error), at_least_s=at_least_s)
+                at_least_s = RUN_S_MAX if error.kind == "slow" else 0.0
+                failure = FailureLine(work.name, side.label, str(error), error.kind, at_least_s)
                 session.results.add(failure)
                 alive.remove(side)
                 # What it left behind would run into the next side's time.
@@ -224,7 +312,7 @@ def one_run(session: Session, work: Work, side: Side) -> Measured:
         with session.driver(side, job) as driver:
             time.sleep(SETTLE_S)
             measured = driver.timed(session.roots(side), RUN_S_MAX)
-        return checked(measured, work, side, job)
+        return checked(session.with_attempts(measured), work, side, job)
     finally:
         for folder in (job.target, job.warm_target):
             shutil.rmtree(folder, ignore_errors=True)

@@ -14,6 +14,7 @@ import pytest
 import rayorch as ro
 from connectors.formats.registry import FORMATS
 from rayorch.api import Dataset
+from rayorch.bench.results import Results
 from rayorch.cli.commands import COMMANDS, RAYORCH
 from rayorch.cli.options import Exit
 from rayorch.client import LocalControl, connection
@@ -26,6 +27,7 @@ from rayorch.plan.labels import (
     TYPE_LABEL,
     ZONE_LABEL,
 )
+from tests.rayorch.bench.make import results, runs
 from tests.rayorch.cli.conftest import PatientClock
 
 ROOT = Path(__file__).parents[1]
@@ -63,6 +65,10 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pq.write_table(rows, tmp_path / "lake" / "lineitem" / f"{number}.parquet")
     (tmp_path / "nightly.py").write_text(blocks("python")[0])
     (tmp_path / "pools.yaml").write_text(blocks("yaml")[0])
+    for name in ("before.jsonl", "today.jsonl"):
+        kept = Results(tmp_path / name)
+        for line in results(runs("scan", "rayorch", [1.0, 1.1])).lines:
+            kept.add(line)
     for file in ("cluster.yaml", "deploy/prices.yaml"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_text((ROOT / file).read_text())
@@ -199,7 +205,7 @@ def test_formats_and_extras_are_those_that_there_are() -> None:
     listed = ", ".join({**words, "delta": "Delta"}[name] for name in FORMATS)
     assert f"| formats | {listed} |" in README
     extras = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    for extra in ("s3", "gcs", "azure", "pandas", "polars", "sql", "plot", "demo"):
+    for extra in ("s3", "gcs", "azure", "pandas", "polars", "sql", "plot", "report", "demo"):
         assert extra in extras
         assert f"`{extra}`" in README
 

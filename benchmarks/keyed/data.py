@@ -137,10 +137,3 @@ ITEM: Final = Shape(name="items", files=16, rows_per_file=125_000, seed=22, tabl
 STATE: Final = Shape(name="states", files=8, rows_per_file=125_000, seed=23, table=states_table)
 
 DEVICE: Final = Shape(name="devices", files=1, rows_per_file=DEVICES, seed=24, table=devices_table)
-
-
-def shrunk(shape: Shape, times: int, files: int) -> Shape:
-    """Return a shape with fewer rows in at most so many files."""
-    files = min(files, shape.files)
-    rows = shape.rows // times // files
-    return replace(shape, name=f"{shape.name}-small", files=files, rows_per_file=rows)

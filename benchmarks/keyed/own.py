@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 
 import rayorch as ro
-from benchmarks.driver import Told
 from benchmarks.jobs import Job
 from benchmarks.keyed.jobs import COLUMNS, KEYED
 from connectors.errors import ObjectMissingError
+from rayorch.bench.results import Told
 from rayorch.exchange import ExchangeIndex
 from rayorch.exchange.kept import load_input, load_plan
 from rayorch.home import Home

@@ -10,10 +10,11 @@ import psutil
 import pyarrow as pa
 
 import rayorch as ro
-from benchmarks.driver import Told, serve
+from benchmarks.driver import serve
 from benchmarks.jobs import QTY_BELOW, Job, pareto_turns, scan_map, spin, tiny_map
 from benchmarks.keyed.own import exchange_pipeline, exchanged, keyed_pipeline
 from rayorch import client
+from rayorch.bench.results import Told
 from rayorch.host.ray_control import RayControl
 from rayorch.observe.view import RunView
 
@@ -112,6 +113,7 @@ def prepare(job: Job) -> Callable[[], Told]:
         view = _done(at, control, job)
         peak = psutil.Process(pid).memory_full_info()
         return {
+            "run": str(view.run),
             "tasks": view.tasks,
             "attempt_cpu_s": view.totals.cpu_s,
             "rows_out": view.totals.rows_out,

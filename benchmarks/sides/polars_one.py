@@ -5,17 +5,37 @@ from pathlib import Path
 
 import polars as pl
 
-from benchmarks.driver import Told, serve
-from benchmarks.jobs import Job
+from benchmarks.driver import serve
+from benchmarks.jobs import QTY_BELOW, Job
 from benchmarks.keyed.jobs import KEYED
+from rayorch.bench.results import Told
 
 
-def lazy(kind: str, source: str, other: str) -> pl.LazyFrame:
-    """Return a keyed job's query."""
+def scanned(events: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the scan."""
+    total = pl.col("price") * pl.col("qty")
+    return events.filter(pl.col("qty") < QTY_BELOW).select(
+        "id",
+        "account",
+        "country",
+        "price",
+        total=total,
+        net=total * (1.0 - pl.col("discount")),
+        hour=pl.col("ts").dt.hour(),
+        label=pl.col("note").str.to_uppercase(),
+    )
+
+
+def lazy(kind: str, source: str, other: str) -> pl.LazyFrame:  # noqa: PLR0911 - one a job.
+    """Return a job's query."""
     fact = pl.scan_parquet(f"{source}/*.parquet")
     right = pl.scan_parquet(f"{other}/*.parquet") if other else fact
     price = pl.col("price")
     match kind:
+        case "scan":
+            return scanned(fact)
+        case "tiny":
+            return fact.with_columns(twice=pl.col("value") * 2.0)
         case "group":
             return fact.group_by("key").agg(
                 price.sum().alias("total"), price.mean().alias("mean"), pl.len().alias("rows")
@@ -42,7 +62,7 @@ def lazy(kind: str, source: str, other: str) -> pl.LazyFrame:
 
 
 def worked(kind: str, source: str, other: str, target: str) -> None:
-    """Do a keyed job."""
+    """Do a job."""
     Path(target).mkdir()
     lazy(kind, source, other).sink_parquet(f"{target}/all.parquet", compression="snappy")
 

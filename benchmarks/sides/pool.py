@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmarks.driver import Told, serve
+from benchmarks.driver import serve
 from benchmarks.jobs import QTY_BELOW, Job, pareto_turns, scan_map, spin, tiny_map
+from rayorch.bench.results import Told
 
 FILES_A_CALL: Final = 16
 """Of the tiny ones: fewer calls than files, or the calls would be what is measured."""

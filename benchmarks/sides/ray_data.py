@@ -8,9 +8,10 @@ from typing import Any, Final
 import ray
 from ray.data.aggregate import Count, Mean, Sum
 
-from benchmarks.driver import Told, serve
+from benchmarks.driver import serve
 from benchmarks.jobs import QTY_BELOW, Job, pareto_turns, scan_map, spin, tiny_map
 from benchmarks.keyed.jobs import KEYED
+from rayorch.bench.results import Told
 
 JOIN_PARTS: Final = 16
 

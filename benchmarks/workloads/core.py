@@ -6,9 +6,9 @@ from typing import Final
 
 import msgspec
 
-from benchmarks.figures import Check, summary
-from benchmarks.session import Session
+from benchmarks.session import Session, Target
 
+TASKS: Final = 1_000_000
 RATE: Final = 40_000.0
 LIMIT_MB: Final = 1_500.0
 
@@ -16,37 +16,20 @@ LIMIT_MB: Final = 1_500.0
 class Numbers(msgspec.Struct, frozen=True):
     """What `benchmarks.core_events` prints, as far as it is looked at here."""
 
-    tasks: int
     events_per_s: float
     peak_mb: float
 
 
 def core(session: Session) -> None:
     """Run the benchmark of the core in a process of its own, so that its memory is its own."""
-    command = [sys.executable, "-m", "benchmarks.core_events"]
+    tasks = session.options.scaled(TASKS)
+    command = [sys.executable, "-m", "benchmarks.core_events", "--tasks", str(tasks)]
     runs = []
     for _ in range(session.options.runs):
         printed = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
         runs.append(msgspec.json.decode(printed, type=Numbers))
         session.say(f"core: {runs[-1].events_per_s:,.0f} events a second")
-    rate = summary([run.events_per_s for run in runs])
-    note = f"{runs[0].tasks:,} tasks; {rate.least:,.0f} - {rate.most:,.0f}"
-    checks = (
-        Check(
-            workload="core",
-            claim="events a second",
-            figure=rate.median,
-            limit=RATE,
-            at_least=True,
-            note=note,
-        ),
-        Check(
-            workload="core",
-            claim="peak RSS",
-            figure=max(run.peak_mb for run in runs),
-            limit=LIMIT_MB,
-            unit="MB",
-        ),
-    )
-    for check in checks:
-        session.results.check(check)
+    rates, peaks = [run.events_per_s for run in runs], [max(run.peak_mb for run in runs)]
+    rate = Target(limit=RATE, at_least=True, note=f"{tasks:,} tasks")
+    session.figure("core", "events a second", rates, rate)
+    session.figure("core", "peak RSS", peaks, Target(limit=LIMIT_MB, unit="MB"))

@@ -1,20 +1,21 @@
 """Workloads that read files and write files: the scan, and thousands of tiny ones."""
 
+from dataclasses import replace
 from typing import Final
 
-from benchmarks.data import SCAN, TINY, WARM, WARM_TINY, made
-from benchmarks.figures import Check, ratio
+from benchmarks.data import SCAN, TINY, WARM, WARM_TINY, made, scaled
 from benchmarks.jobs import SCAN_SQL, TINY_SQL
-from benchmarks.results import Results, cpus, told, walls
 from benchmarks.session import Session, Work, alternate, own, peer_sides
 from benchmarks.verify import expected
+from rayorch.bench.figures import Check, ratio
+from rayorch.bench.results import Results, cpus, told, walls
 
 SCAN_LIMITS: Final[dict[str, dict[str, float]]] = {
     "ray-data": {"wall": 0.35, "CPU": 0.35},
-    "daft": {"wall": 0.6, "CPU": 0.6},
+    "daft-ray": {"wall": 0.6, "CPU": 0.6},
     "pool": {"wall": 1.15},
 }
-TINY_LIMITS: Final = {"ray-data": 0.06, "daft": 0.5, "pool": 0.8}
+TINY_LIMITS: Final = {"ray-data": 0.06, "daft-ray": 0.5, "pool": 0.8}
 TINY_EACH_LIMITS: Final = {"ray-data": 0.1, "pool": 1.1}
 FEW: Final = "rayorch"
 EACH: Final = "rayorch, file a file"
@@ -22,7 +23,7 @@ EACH: Final = "rayorch, file a file"
 
 def scan(session: Session) -> None:
     """10 M rows x 8 columns in 64 Parquet files: filter, three columns, one string, write 64."""
-    source = made(SCAN, session.cache)
+    source = made(scaled(SCAN, session.options.scale), session.cache)
     work = Work(
         name="scan",
         source=source,
@@ -48,7 +49,8 @@ def scan(session: Session) -> None:
 
 def tiny(session: Session) -> None:
     """5,000 Parquet files of a few KB: map, written as few files, and as one for each."""
-    source = made(TINY, session.cache)
+    shape = replace(TINY, files=session.options.scaled(TINY.files, 20))
+    source = made(shape, session.cache)
     work = Work(
         name="tiny",
         source=source,

@@ -5,19 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.data import Shape, made
-from benchmarks.figures import Check, ratio, summary
-from benchmarks.keyed.data import DEVICE, FACT, FACT_15, FACT_20, FACT_HALF, ITEM, STATE, shrunk
+from benchmarks.data import Shape, made, scaled
+from benchmarks.keyed.data import DEVICE, FACT, FACT_15, FACT_20, FACT_HALF, ITEM, STATE
 from benchmarks.keyed.jobs import KEYED
-from benchmarks.results import Results, told, walls
-from benchmarks.session import Session, Work, alternate, own, peer_sides
+from benchmarks.session import ONE_PROCESS, Session, Work, alternate, own, peer_sides
 from benchmarks.verify import expected
+from rayorch.bench.figures import Check, ratio, summary
+from rayorch.bench.results import Results, told, walls
 
-ONE_PROCESS: Final = ("polars", "duckdb")
-SMALL_TIMES: Final = 100
-WARM_TIMES: Final = 1_000
-SMALL_FILES: Final = 4
-SKEW_TIMES: Final = 5
+WARM_SCALE: Final = 0.001
+SKEW_SCALE: Final = 0.2
 SKEW_LIMIT: Final = 1.2
 MORE_S: Final = 1.0
 """What a grouping may take more than Polars, whatever the ratio: it is over in a blink."""
@@ -29,18 +26,26 @@ class Limits:
 
     other: Shape | None
     walls: dict[str, float]
+    cannot: tuple[str, ...] = ()
+    """Peers that have no such operator."""
     may_take_more: bool = False
 
 
 LIMITS: Final = {
     "group": Limits(
-        other=None, walls={"ray-data": 0.04, "daft": 0.6, "polars": 2.5}, may_take_more=True
+        other=None, walls={"ray-data": 0.04, "daft-ray": 0.6, "polars": 2.5}, may_take_more=True
     ),
-    "join": Limits(other=ITEM, walls={"ray-data": 0.05, "daft": 0.6, "duckdb": 3.0}),
-    "join-wide": Limits(other=ITEM, walls={"ray-data": 0.12, "daft": 0.7, "duckdb": 2.0}),
-    "star": Limits(other=DEVICE, walls={"daft": 0.6, "duckdb": 3.0}),
-    "sort": Limits(other=None, walls={"ray-data": 0.16, "daft": 0.7, "polars": 2.0}),
-    "asof": Limits(other=STATE, walls={"duckdb": 3.0}),
+    "join": Limits(other=ITEM, walls={"ray-data": 0.05, "daft-ray": 0.6, "duckdb": 3.0}),
+    "join-wide": Limits(other=ITEM, walls={"ray-data": 0.12, "daft-ray": 0.7, "duckdb": 2.0}),
+    "star": Limits(
+        other=DEVICE, walls={"daft-ray": 0.6, "duckdb": 3.0}, cannot=("ray-data", "ray-data-tuned")
+    ),
+    "sort": Limits(other=None, walls={"ray-data": 0.16, "daft-ray": 0.7, "polars": 2.0}),
+    "asof": Limits(
+        other=STATE,
+        walls={"duckdb": 3.0},
+        cannot=("ray-data", "ray-data-tuned", "daft-ray", "daft", "dask"),
+    ),
 }
 
 
@@ -50,8 +55,8 @@ def keyed(kind: str) -> Callable[[Session], None]:
     def workload(session: Session) -> None:
         limits = LIMITS[kind]
         work = work_of(session, kind, FACT, limits.other)
-        peers = [name for name in session.options.peers if name in limits.walls]
-        names = [*ONE_PROCESS, *(name for name in peers if name not in ONE_PROCESS)]
+        cannot = ("pool", *limits.cannot)
+        names = [name for name in session.options.peers if name not in cannot]
         alternate(session, work, [own(kind), *peer_sides(kind, names)])
         for label, limit in limits.walls.items():
             if label in names:
@@ -63,8 +68,8 @@ def keyed(kind: str) -> Callable[[Session], None]:
 def skew(session: Session) -> None:
     """Join by keys of several skews: how unequal the reduce tasks are."""
     for fact in (FACT, FACT_15, FACT_20, FACT_HALF):
-        source, other = _folders(session, fact, ITEM, SKEW_TIMES)
-        warm, warm_other = _folders(session, fact, ITEM, WARM_TIMES)
+        source, other = _folders(session, fact, ITEM, SKEW_SCALE * session.options.scale)
+        warm, warm_other = _folders(session, fact, ITEM, WARM_SCALE)
         name = f"skew {fact.name}"
         work = Work(name=name, source=source, warm=warm, other=other, warm_other=warm_other)
         alternate(session, work, [own("skew")])
@@ -77,10 +82,8 @@ def skew(session: Session) -> None:
 
 def work_of(session: Session, kind: str, fact: Shape, other: Shape | None) -> Work:
     """Return what the sides of a job are given, and what must come of it."""
-    source, other_folder = _folders(
-        session, fact, other, SMALL_TIMES if session.options.quick else 1
-    )
-    warm, warm_other = _folders(session, fact, other, WARM_TIMES)
+    source, other_folder = _folders(session, fact, other, session.options.scale)
+    warm, warm_other = _folders(session, fact, other, WARM_SCALE)
     return Work(
         name=kind,
         source=source,
@@ -93,12 +96,14 @@ def work_of(session: Session, kind: str, fact: Shape, other: Shape | None) -> Wo
 
 
 def _folders(
-    session: Session, fact: Shape, other: Shape | None, times: int
+    session: Session, fact: Shape, other: Shape | None, scale: float
 ) -> tuple[Path, Path | None]:
-    def folder(shape: Shape) -> Path:
-        return made(shrunk(shape, times, SMALL_FILES) if times > 1 else shape, session.cache)
-
-    return folder(fact), None if other is None else folder(other)
+    source = made(scaled(fact, scale), session.cache)
+    if other is None:
+        return source, None
+    # What is joined has each key once: it does not grow with the facts, and what is small is whole.
+    shape = other if other is DEVICE else scaled(other, min(1.0, scale))
+    return source, made(shape, session.cache)
 
 
 def _check(results: Results, kind: str, label: str, limit: float, may_take_more: bool) -> None:

@@ -5,19 +5,19 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from benchmarks.data import SCAN, WARM, made
-from benchmarks.driver import Measured, SideFailedError
-from benchmarks.figures import Check
-from benchmarks.keyed.data import FACT, FACT_LARGE, shrunk
+from benchmarks.data import SCAN, WARM, made, scaled
+from benchmarks.driver import SideFailedError
+from benchmarks.keyed.data import FACT, FACT_LARGE
 from benchmarks.keyed.jobs import COLUMNS
 from benchmarks.keyed.own import MEMORY_BYTES
 from benchmarks.processes import held_bytes, load, memory_bytes
-from benchmarks.results import FailureLine, RunLine
 from benchmarks.session import RUN_S_MAX, Session, Side, Work, checked, own, peer_sides
 from benchmarks.verify import expected
+from rayorch.bench.figures import Check
+from rayorch.bench.results import FailureLine, Measured, RunLine
 
 GIVEN_LIMIT: Final = 1.2
-QUICK_TIMES: Final = 100
+WARM_SCALE: Final = 0.001
 MEMORY_SQL: Final = {
     "sort": "select * from input order by key",
     "join": "select input.*, note as note_right from input",
@@ -32,12 +32,16 @@ IDLE_S: Final = 5.0
 def memory(session: Session) -> None:
     """Peak memory of the scan over the whole process tree, less that of Ray before it."""
     runs: list[Measured] = []
-    work = Work(name="memory", source=made(SCAN, session.cache), warm=made(WARM, session.cache))
+    work = Work(
+        name="memory",
+        source=made(scaled(SCAN, session.options.scale), session.cache),
+        warm=made(WARM, session.cache),
+    )
     for side in (own("scan"), *peer_sides("scan", session.options.peers)):
         try:
             measured = _weighed(session, side, work, memory_bytes)
         except SideFailedError as error:
-            session.results.add(FailureLine("memory", side.label, str(error)))
+            session.results.add(FailureLine("memory", side.label, str(error), error.kind))
             continue
         session.say(f"memory {side.label}: {measured.peak_bytes / 1e6:.0f} MB beside an idle Ray")
         session.results.add(RunLine("memory", side.label, 0, measured, load()[1]))
@@ -58,9 +62,9 @@ def memory(session: Session) -> None:
 
 def memory_keyed(session: Session) -> None:
     """Sort, join and group four times the memory that is given to the run."""
-    fact = shrunk(FACT_LARGE, QUICK_TIMES, 4) if session.options.quick else FACT_LARGE
+    fact = scaled(FACT_LARGE, session.options.scale)
     given = session.options.slots * MEMORY_BYTES
-    source, warm = made(fact, session.cache), made(shrunk(FACT, 1_000, 4), session.cache)
+    source, warm = made(fact, session.cache), made(scaled(FACT, WARM_SCALE), session.cache)
     for kind, sql in MEMORY_SQL.items():
         name = f"memory-{kind}"
         work = Work(name=name, source=source, warm=warm, expected=expected(str(source), sql))
@@ -71,7 +75,7 @@ def memory_keyed(session: Session) -> None:
             session.say(f"{name}: {measured.peak_bytes / 1e6:.0f} MB, {measured.wall_s:.1f} s")
             session.results.add(RunLine(name, "rayorch", 0, measured, load()[1]))
         except SideFailedError as error:
-            session.results.add(FailureLine(name, "rayorch", str(error)))
+            session.results.add(FailureLine(name, "rayorch", str(error), error.kind))
         session.results.check(
             Check(
                 workload=name,

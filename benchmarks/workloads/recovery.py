@@ -6,9 +6,10 @@ from typing import Final
 
 import msgspec
 
-from benchmarks.figures import Check, summary
-from benchmarks.session import Session
+from benchmarks.session import Session, Target
+from rayorch.bench.figures import summary
 
+TASKS: Final = 1_000_000
 JOURNAL_S: Final = 20.0
 SNAPSHOT_S: Final = 5.0
 
@@ -16,7 +17,8 @@ SNAPSHOT_S: Final = 5.0
 class Numbers(msgspec.Struct, frozen=True):
     """What `benchmarks.recovery` prints, as far as it is looked at here."""
 
-    tasks: int
+    journal_bytes: int
+    append_s: float
     journal_s: float
     journal_cpu_s: float
     snapshot_s: float
@@ -25,28 +27,30 @@ class Numbers(msgspec.Struct, frozen=True):
 
 def recovery(session: Session) -> None:
     """Run the benchmark in a process of its own, so that its memory is its own."""
-    command = [sys.executable, "-m", "benchmarks.recovery"]
+    tasks = session.options.scaled(TASKS)
+    command = [sys.executable, "-m", "benchmarks.recovery", "--tasks", str(tasks)]
     runs = []
     for _ in range(session.options.runs):
         printed = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
         runs.append(msgspec.json.decode(printed, type=Numbers))
         session.say(f"recovery: {runs[-1].journal_s:.1f} s, {runs[-1].snapshot_s:.1f} s")
-    journal, snapshot = (
-        summary([getattr(run, name) for run in runs]) for name in ("journal_s", "snapshot_s")
-    )
-    cpu = summary([run.journal_cpu_s for run in runs])
-    snapshot_cpu = summary([run.snapshot_cpu_s for run in runs])
-    for claim, figure, limit, cpu_s in (
-        ("from the journal", journal, JOURNAL_S, cpu.median),
-        ("from a snapshot", snapshot, SNAPSHOT_S, snapshot_cpu.median),
+    for claim, limit, seconds, cpu in (
+        (
+            "from the journal",
+            JOURNAL_S,
+            [run.journal_s for run in runs],
+            [run.journal_cpu_s for run in runs],
+        ),
+        (
+            "from a snapshot",
+            SNAPSHOT_S,
+            [run.snapshot_s for run in runs],
+            [run.snapshot_cpu_s for run in runs],
+        ),
     ):
-        session.results.check(
-            Check(
-                workload="recovery",
-                claim=claim,
-                figure=figure.median,
-                limit=limit,
-                unit="s",
-                note=f"{runs[0].tasks:,} tasks; {cpu_s:.1f} s of CPU",
-            )
-        )
+        note = f"{tasks:,} tasks; {summary(cpu).median:.1f} s of CPU"
+        session.figure("recovery", claim, seconds, Target(limit=limit, unit="s", note=note))
+    each = [run.journal_bytes / tasks for run in runs]
+    session.figure("journal", "bytes a task", each, Target(unit="B"))
+    rates = [tasks / run.append_s for run in runs]
+    session.figure("journal", "commits a second, 100 a segment", rates, Target(at_least=True))

@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Sequence
 from typing import Final
 
-from benchmarks.driver import Measured, SideFailedError
-from benchmarks.figures import Check, ratio
+from benchmarks.driver import SideFailedError
 from benchmarks.processes import load
-from benchmarks.results import FailureLine, RunLine, walls
 from benchmarks.session import RUN_S_MAX, Session, Side, Work, own
 from benchmarks.throttle import Throttle, runners_of
+from rayorch.bench.figures import Check, ratio
+from rayorch.bench.results import FailureLine, Measured, RunLine, walls
 
 TASKS: Final = 12
 ROWS: Final = TASKS * 16 * 4_096
@@ -31,7 +31,7 @@ def throttled(session: Session) -> None:
             try:
                 measured = _slowed(session, work, side, shares)
             except SideFailedError as error:
-                session.results.add(FailureLine("throttled", label, str(error)))
+                session.results.add(FailureLine("throttled", label, str(error), error.kind))
                 continue
             session.say(f"throttled {label}: {measured.wall_s:.2f} s")
             session.results.add(RunLine("throttled", label, number, measured, load()[1]))

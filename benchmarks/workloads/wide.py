@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from benchmarks.figures import Check, ratio
 from benchmarks.keyed.own import WIDE_ROWS
-from benchmarks.results import walls
 from benchmarks.session import Session, Work, alternate, own
+from rayorch.bench.figures import Check, ratio
+from rayorch.bench.results import walls
 
 NARROW: Final = 100
 WIDE: Final = 1_000
@@ -14,7 +14,7 @@ LIMIT: Final = 1.3
 
 def wide_exchange(session: Session) -> None:
     """The same rows in ten times as many tasks on both sides: a hundred times as many ranges."""
-    rows = WIDE_ROWS // 100 if session.options.quick else WIDE_ROWS
+    rows = session.options.scaled(WIDE_ROWS)
     names = {tasks: f"exchange {tasks} x {tasks}" for tasks in (NARROW, WIDE)}
     for tasks, name in names.items():
         alternate(session, Work(name=name, tasks=tasks, rows=rows), [own("wide")])

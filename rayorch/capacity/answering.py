@@ -337,6 +337,7 @@ def _finish(runs: Runs, question: Question) -> Finish:
         p95_s=runs.quantile_s(0.95),
         p99_s=runs.quantile_s(0.99),
         hit=None if question.deadline_s is None else runs.kept(question.deadline_s),
+        ends_s=tuple(round(float(each), 3) for each in np.sort(runs.whole_s[runs.finished])),
     )
 
 

@@ -63,12 +63,16 @@ class PoolNeed(msgspec.Struct, frozen=True):
 
 
 class Finish(msgspec.Struct, frozen=True):
-    """When runs end, in seconds after the submission; `hit` of them keep the deadline."""
+    """When runs end, in seconds after the submission; `hit` of them keep the deadline.
+
+    `ends_s` has each simulated run that ended, in order.
+    """
 
     p50_s: float
     p95_s: float
     p99_s: float
     hit: float | None = None
+    ends_s: tuple[float, ...] = ()
 
 
 class WhatIf(msgspec.Struct, frozen=True):

@@ -2,9 +2,89 @@
 
 from typing import Final
 
-from rayorch.cli.lazy import ExamplesGroup, LazyCommand
-from rayorch.cli.parameters import EXECUTOR, HOME, JSON
+import click
 
+from rayorch.cli.lazy import ExamplesGroup, LazyCommand
+from rayorch.cli.parameters import EXECUTOR, HOME, HTML, JSON
+
+RUN: Final = LazyCommand(
+    "run",
+    work="rayorch.cli.benching:run",
+    help="Measure rayorch on this machine, against what else is installed, and its targets.\n\n"
+    "Peers (Ray Data, Daft on Ray and by itself, Dask, a bare process pool, and Polars and DuckDB "
+    "as what one process can do) take turns with us, each in a fresh process and in its idiomatic "
+    "form; outputs are compared. One that is not installed is skipped, and said. The suite is in "
+    "the source distribution; benchmarks/README.md says what each workload is. The exit code is 1 "
+    "when a target is missed.",
+    examples=(
+        ("rayorch bench run --quick -o today.jsonl", "one small run of each side"),
+        ("rayorch bench run -o today.jsonl", "medians of 5; hours"),
+        ("rayorch bench run --only scan,group --peers duckdb,daft-ray --runs 3", "a part of it"),
+        ("rayorch bench run --quick --html today.html", "and a page with plots"),
+    ),
+    params=[
+        click.Option(["--only"], metavar="NAME,...", help="These workloads alone."),
+        click.Option(["--peers"], metavar="NAME,...", help="Against these; else all but tuned."),
+        click.Option(["--runs"], type=click.IntRange(1, 1_000), metavar="N", help="Of each side."),
+        click.Option(
+            ["--scale"],
+            type=click.FloatRange(0.0, 1_000.0, min_open=True),
+            metavar="X",
+            help="Rows and tasks, over the usual number; else 1, with --quick 0.05.",
+        ),
+        click.Option(["--quick"], is_flag=True, help="One small run of each side."),
+        click.Option(
+            ["--output", "-o"], metavar="FILE", help="Append a JSON line for each run to it."
+        ),
+        HTML,
+        JSON,
+    ],
+)
+COMPARE: Final = LazyCommand(
+    "compare",
+    work="rayorch.cli.benching:compare",
+    help="Say what is faster and slower in a second file of results, beyond the noise.\n\n"
+    "Ratios are after over before, of ours, so that above 1 is worse; the range says what pairs of "
+    "runs say. How much the machine itself has changed, by peers of the same version, is divided "
+    "out. The exit code is 1 when a ratio is above 1 even at the low end of its range.",
+    examples=(
+        ("rayorch bench compare main.jsonl mine.jsonl", "exits with 1 on a regression, for CI"),
+        ("rayorch bench compare main.jsonl mine.jsonl --tolerance 0.1", "if it is worse by 10 %"),
+        ("rayorch bench compare main.jsonl mine.jsonl --json", "the same for programs"),
+    ),
+    params=[
+        click.Argument(["before"], metavar="BEFORE"),
+        click.Argument(["after"], metavar="AFTER"),
+        click.Option(
+            ["--tolerance"],
+            type=click.FloatRange(0.0, 10.0),
+            default=0.05,
+            show_default=True,
+            metavar="X",
+            help="What may get worse, whatever the noise is.",
+        ),
+        click.Option(
+            ["--one-run"],
+            type=click.FloatRange(0.0, 10.0),
+            default=0.25,
+            show_default=True,
+            metavar="X",
+            help="What a single run is taken to be off; several tell it themselves.",
+        ),
+        JSON,
+    ],
+)
+REPORT: Final = LazyCommand(
+    "report",
+    work="rayorch.cli.benching:report",
+    help="Show what a file of results holds, as tables, and as a page with plots.\n\n"
+    "The page is one file that loads nothing: it can be mailed, or kept beside the results.",
+    examples=(
+        ("rayorch bench report today.jsonl", "the tables again"),
+        ("rayorch bench report today.jsonl --html today.html", "and a page with plots"),
+    ),
+    params=[click.Argument(["file"], metavar="RESULTS"), HTML],
+)
 CALIBRATE: Final = LazyCommand(
     "calibrate",
     work="rayorch.cli.calibrating:calibrate",
@@ -21,8 +101,13 @@ CALIBRATE: Final = LazyCommand(
 )
 BENCH: Final = ExamplesGroup(
     "bench",
-    commands={"calibrate": CALIBRATE},
+    commands={str(each.name): each for each in (RUN, REPORT, COMPARE, CALIBRATE)},
     help="Measure this machine.",
     short_help="Measure this machine",
 )
-BENCH.examples = (("rayorch bench calibrate", "how far simulated runs are off real ones"),)
+BENCH.examples = (
+    ("rayorch bench run --quick -o today.jsonl", "against Ray Data, Daft, Dask, Polars, DuckDB"),
+    ("rayorch bench report today.jsonl --html today.html", "a page with plots"),
+    ("rayorch bench compare before.jsonl today.jsonl", "what got slower, beyond the noise"),
+    ("rayorch bench calibrate", "how far simulated runs are off real ones"),
+)

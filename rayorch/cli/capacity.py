@@ -11,12 +11,14 @@ import msgspec
 
 from connectors.errors import ObjectMissingError
 from rayorch.capacity.answering import capacity as answer
-from rayorch.capacity.asking import Capacity, Question, WhatIf
+from rayorch.capacity.asking import Capacity, Question
 from rayorch.capacity.calibrated import read_calibrated
 from rayorch.capacity.scaling import growth_of
+from rayorch.capacity.tables import basis, frontier_rows, machine_rows, use_rows, what_if_rows
 from rayorch.cli.errors import OptionError
 from rayorch.cli.finding import find_run
 from rayorch.cli.options import Exit, Options
+from rayorch.cli.paging import check_page, write_page
 from rayorch.cli.printing import print_document, print_section, print_table
 from rayorch.cli.wanting import parsed_s
 from rayorch.client import connection
@@ -29,6 +31,7 @@ from rayorch.observe.figures import (
     seconds_text,
     usd_text,
 )
+from rayorch.pages.capacity_page import capacity_page
 from rayorch.plan.errors import ProfileError
 from rayorch.plan.machines import Described
 from rayorch.plan.pool_files import PoolFile, read_pool_file
@@ -88,7 +91,11 @@ def _write(path: Path, data: bytes) -> None:
 
 def capacity(options: Options) -> int:
     """Answer what a workload will need."""
+    if options.html is not None:
+        check_page(options.html)
     found = answer(question_of(options))
+    if options.html is not None:
+        write_page(capacity_page(found), options.html)
     if options.as_json:
         print_document(found)
     else:
@@ -192,41 +199,17 @@ def _reckoned(each: Described, name: str) -> str:
 def _print(found: Capacity) -> None:
     print_section(f"capacity of {found.pipeline}", _head(found), LABEL)
     click.echo("\nmachines")
-    print_table(
-        ("pool", "nodes>", "at most>", "can be had>"),
-        [(p.pool, f"{p.nodes:,}", f"{p.nodes_most:,}", f"{p.nodes_max:,}") for p in found.pools],
-        "  ",
-    )
+    print_table(*machine_rows(found), "  ")
     print_section("ends", _ends(found), LABEL)
     print_section("costs", _costs(found), LABEL)
     click.echo("\nwhat if")
-    some = ([found.doubled] if found.doubled is not None else []) + list(found.losses)
-    print_table(
-        ("", "half within>", "95 % within>", "a run>", "in time>", "nodes"),
-        [_what_if(each) for each in some],
-        "  ",
-    )
+    print_table(*what_if_rows(found), "  ")
     click.echo("\nwhat breaks first when data doubles")
-    print_table(
-        ("", "now>", "doubled>", ""),
-        [(use.name, _share(use.share), _share(use.doubled), use.why) for use in found.uses],
-        "  ",
-    )
+    print_table(*use_rows(found), "  ")
     if found.frontier:
         click.echo("\ncost against time, as the solver finds it")
-        print_table(
-            ("95 % within>", "a run>", "nodes"),
-            [
-                (
-                    seconds_text(p.p95_s),
-                    core_hours_text(p.cost) if p.usd is None else usd_text(p.usd),
-                    _nodes(p.pools),
-                )
-                for p in found.frontier
-            ],
-            "  ",
-        )
-    print_section("rests on", _basis(found), LABEL)
+        print_table(*frontier_rows(found), "  ")
+    print_section("rests on", basis(found), LABEL)
 
 
 def _head(found: Capacity) -> Iterator[tuple[str, str]]:
@@ -266,56 +249,3 @@ def _costs(found: Capacity) -> Iterator[tuple[str, str]]:
     yield "a run", f"{usd_text(found.usd)} ({hours})"
     if found.runs_month is not None:
         yield "a month", f"{usd_text(found.usd_month)} for {found.runs_month:.4g} runs"
-
-
-def _what_if(each: WhatIf) -> tuple[str, ...]:
-    hit = "" if each.hit is None else f"{100.0 * each.hit:.0f} %"
-    return (
-        each.name,
-        _time(each.p50_s),
-        _time(each.p95_s),
-        usd_text(each.usd),
-        hit,
-        _nodes(each.nodes),
-    )
-
-
-def _time(duration_s: float) -> str:
-    return seconds_text(duration_s) if math.isfinite(duration_s) else "never"
-
-
-def _nodes(nodes: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {pool}" for pool, count in nodes.items() if count)
-
-
-def _share(share: float) -> str:
-    return f"{100.0 * share:,.3g} %" if math.isfinite(share) else "never ends"
-
-
-def _basis(found: Capacity) -> Iterator[tuple[str, str]]:
-    if found.measured_s:
-        off = found.simulated_s / found.measured_s - 1.0
-        took, would = seconds_text(found.measured_s), seconds_text(found.simulated_s)
-        yield "the run", f"measured {took}, simulated {would} ({100.0 * off:+.1f} %)"
-    yield "simulator", _calibrated(found)
-    if found.runners_each > 1.0 or found.tasks_each > 1:
-        each = count_text(found.runners_each * found.tasks_each)
-        yield (
-            "thinned",
-            f"one runner stands for {found.runners_each:.3g}, one task for up to {each}",
-        )
-    yield "luck", f"{counted(found.scenarios, 'scenario')} of seed {found.seed}"
-    for number, each in enumerate(found.unknown):
-        yield "" if number else "not known", each
-
-
-def _calibrated(found: Capacity) -> str:
-    known = found.calibrated
-    if known is None:
-        return "not calibrated here: `rayorch bench calibrate` measures how far it is off"
-    runs = counted(known.runs, "run")
-    median, worst = 100.0 * known.whole_median, 100.0 * known.whole_worst
-    return (
-        f"on {runs} that it was not fitted to, time was off by {median:.1f} % (median; at worst "
-        f"{worst:.1f} %), cost by {100.0 * known.usd_median:.1f} %"
-    )

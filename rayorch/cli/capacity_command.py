@@ -5,7 +5,7 @@ from typing import Final
 import click
 
 from rayorch.cli.lazy import LazyCommand
-from rayorch.cli.parameters import HOME, JSON, POOLS, PRICES, run_argument
+from rayorch.cli.parameters import HOME, HTML, JSON, POOLS, PRICES, run_argument
 
 PROFILE: Final = LazyCommand(
     "profile",
@@ -39,6 +39,7 @@ CAPACITY: Final = LazyCommand(
             "what keeps a promise",
         ),
         ("rayorch capacity nightly.profile --pools cluster.yaml --json", "the same for programs"),
+        ("rayorch capacity nightly.profile --pools cluster.yaml --html it.html", "and for a team"),
     ),
     params=[
         click.Argument(["file"], metavar="PROFILE"),
@@ -82,6 +83,7 @@ CAPACITY: Final = LazyCommand(
             metavar="N",
             help="Which luck; the same seed gives the same answer.",
         ),
+        HTML,
         HOME,
         JSON,
     ],

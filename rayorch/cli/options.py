@@ -79,6 +79,16 @@ class Options:
     confidence: float = 0.95
     scenarios: int = 50
     seed: int = 0
+    # What is measured, and what is held against what.
+    only: str | None = None
+    peers: str | None = None
+    runs: int | None = None
+    scale: float | None = None
+    html: str | None = None
+    before: str = ""
+    after: str = ""
+    tolerance: float = 0.0
+    one_run: float = 0.0
 
     @property
     def is_placing(self) -> bool:

@@ -26,6 +26,9 @@ TAKEOVER: Final = click.Option(
 JSON: Final = click.Option(
     ["--json", "as_json"], is_flag=True, help="Print one JSON document on standard output."
 )
+HTML: Final = click.Option(
+    ["--html"], metavar="FILE", help="Write it as one page with plots, too; needs rayorch[report]."
+)
 SET: Final = click.Option(
     ["--set", "sets"],
     multiple=True,

@@ -12,6 +12,7 @@ from rayorch.cli.wanting import Wanted
 from rayorch.client import connection
 from rayorch.errors import PoolsError
 from rayorch.observe.figures import counted
+from rayorch.pages.drawing import figure_class
 from rayorch.plan.deciding import Decision, decide
 from rayorch.plan.estimate import History, estimate_of
 from rayorch.plan.history import load_histories
@@ -31,9 +32,7 @@ def place(
     """
     if options.plot is not None:
         # Before the search: what is missing is said at once.
-        from rayorch.cli.plotting import load_library  # noqa: PLC0415
-
-        load_library()
+        figure_class("--plot", "plot")
     histories = load_histories(connection(options.home).home, program)
     decision = _decided(plan, histories, wanted)
     if options.plot is not None:

@@ -1,23 +1,13 @@
 """Draws cost against finish time. Needs the extra `plot`; nothing else does."""
 
 from pathlib import Path
-from typing import Any
 
-from connectors.errors import MissingExtraError
 from rayorch.cli.errors import OptionError
+from rayorch.pages.drawing import figure_class
 from rayorch.plan.deciding import Decision
 
 SIZE_INCHES = (7.0, 4.5)
 DPI = 144
-
-
-def load_library() -> Any:  # noqa: ANN401 - matplotlib's figures have no types of their own here.
-    """Return the class of a figure, without any window system. Raises: MissingExtraError."""
-    try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra, and slow to import.
-    except ImportError as error:
-        raise MissingExtraError("--plot", "matplotlib", "plot") from error
-    return Figure
 
 
 def draw(decision: Decision, pipeline: str, file: str) -> None:
@@ -25,7 +15,7 @@ def draw(decision: Decision, pipeline: str, file: str) -> None:
 
     Raises: MissingExtraError; OptionError, when the file cannot be written.
     """
-    figure = load_library()(figsize=SIZE_INCHES, dpi=DPI, layout="constrained")
+    figure = figure_class("--plot", "plot")(figsize=SIZE_INCHES, dpi=DPI, layout="constrained")
     axes = figure.subplots()
     unit = "USD" if decision.is_priced else "core hours (prices are unknown)"
     minutes = [point.p95_s / 60.0 for point in decision.frontier]

@@ -16,7 +16,9 @@ from benchmarks.data import (
     events_table,
     made,
     points_table,
+    scaled,
 )
+from rayorch.bench.errors import SuiteError
 
 SMALL = Shape(name="events", files=2, rows_per_file=2_000, seed=1, table=events_table)
 
@@ -77,5 +79,16 @@ def test_the_cache_is_outside_the_checkout(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_a_disk_without_room_is_refused_with_the_numbers(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="wanted_bytes=10"):
+    with pytest.raises(SuiteError, match=r"are free and 888 PiB are needed\. folder="):
         check_room(tmp_path, 10**18)
+
+
+@pytest.mark.parametrize(
+    ("scale", "files", "rows"),
+    [(1.0, 64, 10_000_000), (0.05, 64, 499_968), (0.001, 4, 10_000), (2.0, 128, 20_000_000)],
+)
+def test_a_shape_is_as_large_as_it_is_asked_to_be(scale: float, files: int, rows: int) -> None:
+    """In as many files: but not in files of hardly any rows, and in more where there is more."""
+    shape = scaled(SCAN, scale)
+
+    assert (shape.files, shape.rows) == (files, rows)

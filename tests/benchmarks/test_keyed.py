@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.data import Shape, made
+from benchmarks.data import Shape, made, scaled
 from benchmarks.jobs import Job
 from benchmarks.keyed.data import (
     DEVICE,
@@ -18,7 +19,6 @@ from benchmarks.keyed.data import (
     STATE,
     fact_table,
     items_table,
-    shrunk,
 )
 from benchmarks.keyed.jobs import KEYED
 from benchmarks.keyed.own import exchange_pipeline, keyed_pipeline
@@ -32,7 +32,7 @@ OTHER = {"join": ITEM, "join-wide": ITEM, "asof": STATE}
 
 def job_of(kind: str, folder: Path) -> Job:
     def small(shape: Shape) -> str:
-        return str(made(shrunk(shape, 2_000, 2), folder))
+        return str(made(scaled(shape, 0.0005), folder))
 
     other = small(OTHER[kind]) if kind in OTHER else ""
     if kind == "star":
@@ -113,7 +113,7 @@ def test_keys_are_as_skewed_as_they_say() -> None:
 
 
 def test_items_are_there_once() -> None:
-    shape = shrunk(ITEM, 1_000, 4)
+    shape = replace(scaled(ITEM, 0.001), files=4, rows_per_file=500)
     items = np.concatenate([items_table(shape, i)["item"].to_numpy() for i in range(4)])
 
     assert len(np.unique(items)) == shape.rows

@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.figures import Check, makespan_bound_s, ratio, summary
+from rayorch.bench.figures import Check, makespan_bound_s, ratio, summary
 
 
 def test_a_summary_is_the_median_with_its_extremes() -> None:

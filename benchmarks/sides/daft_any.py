@@ -1,4 +1,4 @@
-"""Daft on a warm Ray."""
+"""Daft: on a warm Ray where there is one, else its own runner in this process."""
 
 import logging
 import os
@@ -8,8 +8,9 @@ import daft
 import ray
 from daft import col
 
-from benchmarks.driver import Told, serve
+from benchmarks.driver import serve
 from benchmarks.jobs import QTY_BELOW, Job, pareto_turns, spin
+from rayorch.bench.results import Told
 
 
 def scanned(source: str, target: str) -> None:
@@ -72,8 +73,11 @@ def keyed(job: Job, source: str, other: str, target: str) -> None:
 
 def prepare(job: Job) -> Callable[[], Told]:
     """Connect, and run something small of the same kind."""
-    ray.init(address=os.environ["RAY_ADDRESS"], log_to_driver=False, logging_level=logging.ERROR)
-    daft.set_runner_ray()
+    if address := os.environ.get("RAY_ADDRESS"):
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        daft.set_runner_ray()
+    else:
+        daft.set_runner_native()
     work: Callable[[], None]
     match job.kind:
         case "scan":

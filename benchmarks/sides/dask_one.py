@@ -1,0 +1,98 @@
+"""Dask: a process for each slot on this machine, with its own scheduler (`distributed`)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import dask
+import dask.dataframe as dd
+from distributed import Client, LocalCluster
+
+from benchmarks.driver import serve
+from benchmarks.jobs import QTY_BELOW, Job, pareto_turns, spin
+from benchmarks.keyed.jobs import KEYED
+from rayorch.bench.results import Told
+
+
+def scanned(source: str) -> Any:  # noqa: ANN401 - a frame that has no type of its own.
+    """Return the scan."""
+    events = dd.read_parquet(f"{source}/*.parquet", filters=[("qty", "<", QTY_BELOW)])
+    total = events["price"] * events["qty"]
+    made = events.assign(
+        total=total,
+        net=total * (1.0 - events["discount"]),
+        hour=events["ts"].dt.hour,
+        label=events["note"].str.upper(),
+    )
+    return made[["id", "account", "country", "price", "total", "net", "hour", "label"]]
+
+
+def tiny(source: str) -> Any:  # noqa: ANN401
+    """Return the tiny files with one more column."""
+    points = dd.read_parquet(f"{source}/*.parquet")
+    return points.assign(twice=points["value"] * 2.0)
+
+
+def keyed(kind: str, source: str, other: str) -> Any:  # noqa: ANN401
+    """Return a keyed job."""
+    fact = dd.read_parquet(f"{source}/*.parquet", columns=list(KEYED[kind].inputs))
+    right = dd.read_parquet(f"{other}/*.parquet") if other else fact
+    match kind:
+        case "group":
+            grouped = fact.groupby("key")["price"].agg(["sum", "mean", "count"], split_out=True)
+            return _named(grouped, {"sum": "total", "count": "rows"})
+        case "join" | "star":
+            on, by = ("item", "category") if kind == "join" else ("device", "region")
+            joined = fact.merge(right, on=on).assign(rows=1)
+            sums = ["price", "cost", "rows"] if kind == "join" else ["price", "rows"]
+            return _named(joined.groupby(by)[sums].sum(), {"price": "total", "cost": "costs"})
+        case "join-wide":
+            return fact.merge(right, on="item")
+        case "sort":
+            return fact.sort_values("key")
+        case _:
+            raise ValueError(kind)
+
+
+def _named(frame: Any, names: dict[str, str]) -> Any:  # noqa: ANN401
+    return frame.reset_index().rename(columns=names)
+
+
+def worked(kind: str, source: str, other: str, target: str) -> None:
+    """Do a job."""
+    if kind == "scan":
+        made = scanned(source)
+    elif kind == "tiny":
+        made = tiny(source)
+    else:
+        made = keyed(kind, source, other)
+    made.to_parquet(target, write_index=False)
+
+
+def prepare(job: Job) -> Callable[[], Told]:
+    """Start the workers, and run something small of the same kind."""
+    dask.config.set({"distributed.worker.daemon": True})
+    cluster = LocalCluster(
+        n_workers=job.slots,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address=None,
+    )
+    client = Client(cluster)
+    if job.kind == "pareto":
+        client.gather(client.map(spin, [1000] * 4, pure=False))
+    else:
+        worked(job.kind, job.warm_source, job.warm_other, job.warm_target)
+
+    def told() -> Told:
+        if job.kind == "pareto":
+            client.gather(client.map(spin, pareto_turns(job.tasks), pure=False))
+        else:
+            worked(job.kind, job.source, job.other, job.target)
+        return {}
+
+    return told
+
+
+if __name__ == "__main__":
+    serve(prepare)

@@ -1,0 +1,69 @@
+"""The suite as a function: what is asked for in, lines of results out.
+
+`rayorch bench run` and `make bench` are its only ways in.
+"""
+
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.cluster import private_state
+from benchmarks.machine import this_machine
+from benchmarks.session import PEERS, PEERS_USUAL, Options, Session
+from benchmarks.workloads.table import WORKLOADS
+from rayorch.bench.results import Results
+
+RUNS: Final = 5
+QUICK_RUNS: Final = 1
+QUICK_SCALE: Final = 0.05
+"""Of the rows: seconds of work for a side, and its start-up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is to be measured. `runs` and `scale` are the usual ones where they are None."""
+
+    only: Sequence[str] = tuple(WORKLOADS)
+    peers: Sequence[str] = PEERS_USUAL
+    runs: int | None = None
+    scale: float | None = None
+    quick: bool = False
+
+    @property
+    def options(self) -> Options:
+        """What a session takes."""
+        return Options(
+            runs=self.runs or (QUICK_RUNS if self.quick else RUNS),
+            peers=tuple(self.peers),
+            scale=self.scale or (QUICK_SCALE if self.quick else 1.0),
+            quick=self.quick,
+        )
+
+
+def known_names() -> tuple[Sequence[str], Sequence[str]]:
+    """Return the names of all workloads, and of all peers."""
+    return tuple(WORKLOADS), PEERS
+
+
+def measure(asked: Asked, file: Path | None) -> Results:
+    """Measure what is asked for; each line is appended to the file as it comes.
+
+    Raises: SuiteError: there is no room for the inputs.
+    """
+    # As Ctrl-C: the Rays that we started must not outlive us.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    options = asked.options
+    results = Results(file)
+    with tempfile.TemporaryDirectory(prefix="rayorch-bench-state-") as state:
+        private_state(Path(state))
+        with Session(options, results) as session:
+            results.add(this_machine(options.described(asked.only)))
+            for name, workload in WORKLOADS.items():
+                if name in asked.only:
+                    session.say(f"workload {name}")
+                    workload(session)
+    return results

@@ -1,0 +1,116 @@
+"""An answer about capacity as rows of text, for the terminal and for pages.
+
+A column whose name ends in `>` is set to the right.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from rayorch.capacity.asking import Capacity, WhatIf
+from rayorch.observe.figures import (
+    core_hours_text,
+    count_text,
+    counted,
+    seconds_text,
+    usd_text,
+)
+
+
+class Rows(NamedTuple):
+    """A table of text."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def machine_rows(found: Capacity) -> Rows:
+    """Return how many machines of each pool there are to be."""
+    rows = [(p.pool, f"{p.nodes:,}", f"{p.nodes_most:,}", f"{p.nodes_max:,}") for p in found.pools]
+    return Rows(("pool", "nodes>", "at most>", "can be had>"), rows)
+
+
+def changes(found: Capacity) -> list[WhatIf]:
+    """Return what was tried besides: more data, and less machines."""
+    return ([found.doubled] if found.doubled is not None else []) + list(found.losses)
+
+
+def what_if_rows(found: Capacity) -> Rows:
+    """Return what comes of one change."""
+    columns = ("", "half within>", "95 % within>", "a run>", "in time>", "nodes")
+    return Rows(columns, [_what_if(each) for each in changes(found)])
+
+
+def use_rows(found: Capacity) -> Rows:
+    """Return how much is used of what there is."""
+    rows = [(use.name, _share(use.share), _share(use.doubled), use.why) for use in found.uses]
+    return Rows(("", "now>", "doubled>", ""), rows)
+
+
+def frontier_rows(found: Capacity) -> Rows:
+    """Return cost against time, as the solver finds it."""
+    rows = [
+        (
+            seconds_text(p.p95_s),
+            core_hours_text(p.cost) if p.usd is None else usd_text(p.usd),
+            nodes_text(p.pools),
+        )
+        for p in found.frontier
+    ]
+    return Rows(("95 % within>", "a run>", "nodes"), rows)
+
+
+def _what_if(each: WhatIf) -> tuple[str, ...]:
+    hit = "" if each.hit is None else f"{100.0 * each.hit:.0f} %"
+    return (
+        each.name,
+        time_text(each.p50_s),
+        time_text(each.p95_s),
+        usd_text(each.usd),
+        hit,
+        nodes_text(each.nodes),
+    )
+
+
+def time_text(duration_s: float) -> str:
+    """Return a duration that may be for ever."""
+    return seconds_text(duration_s) if math.isfinite(duration_s) else "never"
+
+
+def nodes_text(nodes: dict[str, int]) -> str:
+    """Return how many of which: `12 spot, 3 ondemand`."""
+    return ", ".join(f"{count:,} {pool}" for pool, count in nodes.items() if count)
+
+
+def _share(share: float) -> str:
+    return f"{100.0 * share:,.3g} %" if math.isfinite(share) else "never ends"
+
+
+def basis(found: Capacity) -> Iterator[tuple[str, str]]:
+    """Return what an answer rests on, and what nobody knows."""
+    if found.measured_s:
+        off = found.simulated_s / found.measured_s - 1.0
+        took, would = seconds_text(found.measured_s), seconds_text(found.simulated_s)
+        yield "the run", f"measured {took}, simulated {would} ({100.0 * off:+.1f} %)"
+    yield "simulator", _calibrated(found)
+    if found.runners_each > 1.0 or found.tasks_each > 1:
+        each = count_text(found.runners_each * found.tasks_each)
+        yield (
+            "thinned",
+            f"one runner stands for {found.runners_each:.3g}, one task for up to {each}",
+        )
+    yield "luck", f"{counted(found.scenarios, 'scenario')} of seed {found.seed}"
+    for number, each in enumerate(found.unknown):
+        yield "" if number else "not known", each
+
+
+def _calibrated(found: Capacity) -> str:
+    known = found.calibrated
+    if known is None:
+        return "not calibrated here: `rayorch bench calibrate` measures how far it is off"
+    runs = counted(known.runs, "run")
+    median, worst = 100.0 * known.whole_median, 100.0 * known.whole_worst
+    return (
+        f"on {runs} that it was not fitted to, time was off by {median:.1f} % (median; at worst "
+        f"{worst:.1f} %), cost by {100.0 * known.usd_median:.1f} %"
+    )
