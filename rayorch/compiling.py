@@ -44,7 +44,7 @@ from rayorch.pushdown import (
     named_columns,
     root_of_read,
 )
-from rayorch.relational import OperatorCode, sides_of
+from rayorch.relational import OperatorCode, merges_first, sides_of
 from rayorch.spec import (
     AnyTransform,
     MapSpec,
@@ -116,9 +116,13 @@ def compile_program(pipeline: Compilable) -> Program:
     operators = _operators(spec)
     numbers = {operator.name: index for index, operator in enumerate(operators)}
     walked = [_walked(graph, numbers, _read_stage(graph, read)) for read in spec.reads]
-    walked += [_walked(graph, numbers, _operator_stage(graph, each)) for each in operators]
     sources: list[SourceSpec | ExchangeSource] = [_source(read) for read in spec.reads]
-    sources += [ExchangeSource(exchange=index) for index in range(len(operators))]
+    for index, operator in enumerate(operators):
+        if _merges_first(graph, operator):
+            walked.append(_merger(index, operator))
+            sources.append(ExchangeSource(exchange=index, merges=True))
+        walked.append(_walked(graph, numbers, _operator_stage(graph, operator)))
+        sources.append(ExchangeSource(exchange=index))
     return Program(
         pipeline=spec.name,
         stages=tuple(
@@ -138,7 +142,7 @@ def compile_program(pipeline: Compilable) -> Program:
             for index, write in enumerate(spec.writes)
         ),
         exchanges=tuple(
-            _exchange(graph, index, len(spec.reads) + index, operator, walked)
+            _exchange(graph, index, sources.index(ExchangeSource(exchange=index)), operator, walked)
             for index, operator in enumerate(operators)
         ),
         transient_errors=spec.retry.transient_errors,
@@ -159,6 +163,22 @@ def _operator_stage(graph: Graph, operator: OperatorSpec) -> _Stage:
     columns = made_columns(graph.codes[operator.name])
     root = Root(dataset=operator.name, columns=columns)
     return _Stage(name=operator.name, root=root, needs=[(operator.name, operator.resources)])
+
+
+def _merges_first(graph: Graph, operator: OperatorSpec) -> bool:
+    code = graph.codes[operator.name]
+    assert isinstance(code, OperatorCode)
+    return merges_first(code)
+
+
+def _merger(index: int, operator: OperatorSpec) -> _Stage:
+    """Return the stage that merges an aggregate's states of hot keys, and sends them back."""
+    name = f"{operator.name}, hot keys"
+    root = Root(dataset=operator.name, columns=None)
+    back = ExchangeEdge(exchange=index, side=0, step=None, is_merged=True)
+    return _Stage(
+        name=name, root=root, exchanges=[back], needs=[(operator.name, operator.resources)]
+    )
 
 
 def _source(read: ReadSpec) -> SourceSpec:
@@ -198,7 +218,7 @@ def _exchange(
         (stage, edge.side)
         for stage, each in enumerate(walked)
         for edge in each.exchanges
-        if edge.exchange == index
+        if edge.exchange == index and not edge.is_merged
     }
     return ExchangeProgram(
         index=index,
@@ -210,6 +230,7 @@ def _exchange(
             for wanted in range(sides_of(code))
         ),
         where=operator.where,
+        merger=consumer - 1 if merges_first(code) else None,
     )
 
 

@@ -16,6 +16,12 @@ stages that feed it:
     stage 0 ── exchange 0, side 0 ─┐
     stage 1 ── exchange 0, side 1 ─┴─ operator ── stage 2's steps ── sinks, or further exchanges
 
+An aggregate whose states may be large has one more stage, its *merger*: it reads the states of hot
+keys, merges them, and writes them back into the exchange. Without hot keys it has no tasks.
+
+    stage 0 ── exchange 0 ─┬─ hot keys ── stage 1 ── exchange 0 ─┐
+                           └─ all others ────────────────────────┴─ operator ── stage 2
+
 `load_program` runs code that the pipeline's author wrote: load only what the home holds.
 """
 
@@ -127,6 +133,7 @@ class ExchangeEdge:
     exchange: int
     side: int  # 0, the left; 1, the right of an operator that takes two datasets
     step: StepId | None
+    is_merged: bool = False  # what comes are states that were merged, no rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +141,7 @@ class ExchangeSource:
     """A stage's rows are what an operator makes of the rows of an exchange."""
 
     exchange: int
+    merges: bool = False  # it is the merger: its rows are the merged states of hot keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,10 +154,13 @@ class ExchangeProgram:
     consumer: int  # the stage that executes the operator
     producers: tuple[tuple[int, ...], ...]  # by side: the stages that feed it, ascending
     where: str = ""  # the user's file:line
+    merger: int | None = None  # the stage that merges states of hot keys before the consumer
 
     def __post_init__(self) -> None:
         assert len(self.producers) == self.sides
-        assert all(stages and max(stages) < self.consumer for stages in self.producers)
+        before = self.consumer if self.merger is None else self.merger
+        assert before <= self.consumer
+        assert all(stages and max(stages) < before for stages in self.producers)
 
     @property
     def sides(self) -> int:
@@ -206,6 +217,11 @@ class StageProgram:
         """The exchange that it reads, or None when it reads files."""
         return self.source.exchange if isinstance(self.source, ExchangeSource) else None
 
+    @property
+    def merges(self) -> bool:
+        """Whether it merges states of hot keys for the stage that executes the operator."""
+        return isinstance(self.source, ExchangeSource) and self.source.merges
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
@@ -223,8 +239,11 @@ class Program:
         exchange = self.stages[stage].exchange
         if exchange is None:
             return ()
-        producers = self.exchanges[exchange].producers
-        return tuple(sorted({index for side in producers for index in side}))
+        found = self.exchanges[exchange]
+        stages = {index for side in found.producers for index in side}
+        if found.merger is not None and found.merger != stage:
+            stages.add(found.merger)
+        return tuple(sorted(stages))
 
 
 def kept_columns(

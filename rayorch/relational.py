@@ -13,7 +13,7 @@ then splits, then rows; of a union, that of its inputs.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, assert_never
+from typing import Any, Final, Literal, assert_never
 
 import pyarrow as pa
 
@@ -289,6 +289,15 @@ class Broadcast:
 
 
 Keying = HashKeys | RangeKeys | Spread | Broadcast
+
+
+WIDE: Final = frozenset({"count_distinct", "approx_count_distinct", "approx_quantile", "user"})
+"""Functions whose states of one group may be more than a few numbers."""
+
+
+def merges_first(code: OperatorCode) -> bool:
+    """Say whether states of a hot key may have to be merged before those that read all others."""
+    return isinstance(code, AggregateCode) and any(m.function in WIDE for m in code.measures)
 
 
 def sides_of(code: OperatorCode) -> int:

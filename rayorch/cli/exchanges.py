@@ -6,7 +6,7 @@ from typing import Any
 from connectors.errors import ObjectMissingError
 from rayorch.core.run import Run
 from rayorch.exchange.kept import ReducePlan, load_plan
-from rayorch.exchange.splits import Buckets, HotRows, KeyRange, ReduceSplit, Take
+from rayorch.exchange.splits import Buckets, HotParts, HotRows, KeyRange, ReduceSplit, Take
 from rayorch.home import Home
 from rayorch.observe.figures import bytes_text, count_text, counted
 
@@ -78,6 +78,9 @@ def _taken(take: Take) -> str:
         case HotRows(bucket=bucket, first=first, last=last):
             rows = f"rows {count_text(first)} to {count_text(last)}"
             return f"{rows} of a hot key of bucket {count_text(bucket)}"
+        case HotParts(bucket=bucket, first=first, last=last):
+            parts = f"parts {count_text(first)} to {count_text(last - 1)} by value"
+            return f"{parts} of a hot key of bucket {count_text(bucket)}"
         case KeyRange(keys=keys, low=low, high=high):
             by = ", ".join(key.column for key in keys)
             ends = {(True, True): "all rows", (True, False): "the first rows"}

@@ -2,8 +2,8 @@
 
 A map task writes one object for each side (`ExchangeWriter`) and reports its `ExchangePart`; the
 planner divides all parts into reduce tasks of equal measured size (`plan_exchange`), and a reduce
-task reads what its `ReduceSplit` takes (`open_side`). Operators that merge in two steps have
-`plan.before`: see `ExchangePlan`.
+task reads what its `ReduceSplit` takes (`open_side`). Where an aggregate's states of hot keys are
+too large for one task, tasks that merge them come first (`plan_merges`).
 
 The object, in bytes:
 
@@ -14,9 +14,10 @@ The object, in bytes:
 
 There is no footer: where blocks and buckets are is in the part (`Segment`), so that a reader needs
 no request to find out. Rows of a segment are in the order of their buckets, and each bucket's in
-that of the input but for heavy keys, whose rows stand behind the others, each key's together:
+that of the input but for heavy keys, whose rows stand behind the others, each key's together, and
+by parts where equal values are to stay together:
 
-    bucket 0: rest | bucket 1: rest, key a, key b | bucket 2: rest | ...
+    bucket 0: rest | bucket 1: rest, key a, key b: part 0, part 1, ... | bucket 2: rest | ...
 
     blocks   |--------|--------|--------|--------|      at most 128 of equal rows, at least 64 KiB
 
@@ -35,8 +36,9 @@ from rayorch.exchange.checking import check_side, check_sides
 from rayorch.exchange.errors import ExchangeLostError, KeyRefusedError, KeysApartError
 from rayorch.exchange.hashing import bucket_ids
 from rayorch.exchange.index import ExchangeIndex
+from rayorch.exchange.layout import Apart
 from rayorch.exchange.parts import ExchangePart, carried_schema, dump_part, load_part
-from rayorch.exchange.planner import ExchangePlan, plan_exchange
+from rayorch.exchange.planner import ExchangePlan, plan_exchange, plan_merges
 from rayorch.exchange.reader import Fetched, open_side
 from rayorch.exchange.sizing import PlanLimits, Reason
 from rayorch.exchange.splits import ReduceSplit, dump_split, load_split
@@ -44,6 +46,7 @@ from rayorch.exchange.together import TogetherReader
 from rayorch.exchange.writer import ExchangeWriter, codec_for
 
 __all__ = [
+    "Apart",
     "ExchangeIndex",
     "ExchangeLostError",
     "ExchangePart",
@@ -67,4 +70,5 @@ __all__ = [
     "load_split",
     "open_side",
     "plan_exchange",
+    "plan_merges",
 ]

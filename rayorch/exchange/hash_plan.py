@@ -8,15 +8,17 @@ import numpy as np
 
 from rayorch.exchange.index import SideIndex
 from rayorch.exchange.packing import Pour, Sizes, groups_of, poured
-from rayorch.exchange.sizing import Drawn, DrawnTask, PlanLimits, Reason
-from rayorch.exchange.splits import Buckets, HotRows, Take
+from rayorch.exchange.sizing import Drawn, DrawnTask, Reason
+from rayorch.exchange.splits import Buckets, HotKey, HotRows, Take
 from rayorch.relational import AggregateCode, AsofCode, JoinCode, OperatorCode
 
 HOT_SHARE: Final = 0.25
 """A heavy key of this share of a task's mean is cut, or given to whom has room for it."""
 
 
-class _Hot(NamedTuple):
+class Hot(NamedTuple):
+    """A heavy key that is large enough to be planned by itself."""
+
     bucket: int
     key_hash: int
     rows: int
@@ -25,7 +27,7 @@ class _Hot(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
+class MeasuredSide:
     """What one side has in each bucket."""
 
     rows: Sizes
@@ -36,28 +38,27 @@ def hash_tasks(
     code: OperatorCode,
     sides: Sequence[SideIndex],
     tasks: int,
-    limits: PlanLimits,
+    merged: Sequence[HotKey],
     reasons: list[Reason],
 ) -> Drawn:
-    """Return tasks of whole buckets, and of pieces of hot keys where the operator allows it."""
-    buckets = next((part.buckets for side in sides for part in side.parts), 1)
-    measured = [_measured(side, buckets) for side in sides]
+    """Return tasks of whole buckets, and of pieces of hot keys where the operator allows it.
+
+    merged: keys of an aggregate whose states other tasks have merged; those of files are left out.
+    """
+    measured = measured_sides(sides)
     total = float(sum(side.raw_bytes.sum() for side in measured))
     if not total:
         return Drawn(tasks=[])
     mean = total / tasks
     cut_side, refusal = _side_to_cut(code, sides)
-    found = _hot_keys(sides, measured, cut_side, HOT_SHARE * mean)
-    if isinstance(code, AggregateCode) and not limits.merges_first:
-        _say_uncut(found, "each task before merged what it could of it", mean, reasons)
-        hot: list[_Hot] = []
-    elif cut_side is None:
+    found = hot_keys(sides, measured, cut_side, HOT_SHARE * mean)
+    if merged:
+        return _without(sides, measured, merged, tasks)
+    if cut_side is None:
         _say_uncut(found, refusal, mean, reasons)
-        hot = []
+        hot: list[Hot] = []
     else:
         hot = _worth_cutting(found, measured, cut_side, mean, reasons)
-    if isinstance(code, AggregateCode):
-        return _aggregated_before(measured, hot, tasks, reasons)
     sizes = np.sum([side.raw_bytes for side in measured], axis=0)
     for key in hot:
         sizes[key.bucket] -= key.raw_bytes
@@ -69,7 +70,7 @@ def hash_tasks(
     extra = [_other_bytes(measured, cut_side, key.bucket) for key in hot]
     pours = poured(loads, [key.raw_bytes for key in hot], extra)
     drawn = [
-        _task(measured, group, [pour for pour in pours if pour.task == number], hot, cut_side)
+        drawn_task(measured, group, [pour for pour in pours if pour.task == number], hot, cut_side)
         for number, group in enumerate(groups)
     ]
     return Drawn(
@@ -79,20 +80,46 @@ def hash_tasks(
     )
 
 
-def _measured(side: SideIndex, buckets: int) -> _Side:
+def _without(
+    sides: Sequence[SideIndex],
+    measured: Sequence[MeasuredSide],
+    merged: Sequence[HotKey],
+    tasks: int,
+) -> Drawn:
+    """Return tasks of whole buckets, without what the files hold of keys that were merged first."""
+    wanted = {(key.bucket, key.key_hash) for key in merged}
+    found = hot_keys(sides, measured, None, 0.0)
+    hot = [key for key in found if (key.bucket, key.key_hash) in wanted]
+    sizes = measured[0].raw_bytes.copy()
+    for key in hot:
+        sizes[key.bucket] -= key.raw_bytes
+    groups = groups_of(np.maximum(sizes, 0.0), tasks)
+    drawn = [drawn_task(measured, group, (), hot, 0) for group in groups]
+    return Drawn(tasks=drawn, broadcast=(False,), hot_keys=[key.text for key in hot])
+
+
+def measured_sides(sides: Sequence[SideIndex]) -> list[MeasuredSide]:
+    """Return what each side has in each bucket."""
+    buckets = next((part.buckets for side in sides for part in side.parts), 1)
+    return [_measured(side, buckets) for side in sides]
+
+
+def _measured(side: SideIndex, buckets: int) -> MeasuredSide:
     rows = np.zeros(buckets)
     raw_bytes = np.zeros(buckets)
     for run in side.runs:
         rows += np.diff(run.bucket_starts)
-        raw_bytes += np.diff(run.raw_bytes(run.bucket_starts))
-    return _Side(rows, raw_bytes)
+        raw_bytes += run.bucket_bytes
+    return MeasuredSide(rows, raw_bytes)
 
 
 def _side_to_cut(code: OperatorCode, sides: Sequence[SideIndex]) -> tuple[int | None, str]:
     """Return the side of which a key's rows may be divided, or why there is none."""
-    if isinstance(code, AggregateCode | AsofCode):
-        # Each left row of an as-of join looks for its match alone.
+    if isinstance(code, AsofCode):
+        # Each left row looks for its match alone.
         return 0, ""
+    if isinstance(code, AggregateCode):
+        return None, "each task before merged what it could of it"
     if not isinstance(code, JoinCode):
         return None, f"{code.kind} needs all rows of a key in one task"
     if code.how == "full":
@@ -108,27 +135,34 @@ def _heavy_rows(side: SideIndex) -> int:
     return sum(key.rows for run in side.runs for key in run.segment.heavy)
 
 
-def _hot_keys(
-    sides: Sequence[SideIndex], measured: Sequence[_Side], cut_side: int | None, bytes_min: float
-) -> list[_Hot]:
+def hot_keys(
+    sides: Sequence[SideIndex],
+    measured: Sequence[MeasuredSide],
+    cut_side: int | None,
+    bytes_min: float,
+) -> list[Hot]:
+    """Return the heavy keys of the side to cut, or the first, with so many bytes: largest first."""
     number = cut_side or 0
+    side = measured[number]
     rows: dict[tuple[int, int], int] = {}
+    sizes: dict[tuple[int, int], float] = {}
     texts: dict[tuple[int, int], str] = {}
     for run in sides[number].runs:
         for key in run.segment.heavy:
             name = (key.bucket, key.key_hash)
+            by_rows = key.rows * side.raw_bytes[key.bucket] / max(side.rows[key.bucket], 1.0)
             rows[name] = rows.get(name, 0) + key.rows
+            sizes[name] = sizes.get(name, 0.0) + float(key.raw_bytes or by_rows)
             texts.setdefault(name, key.text)
-    side = measured[number]
-    found = []
-    for (bucket, key_hash), count in rows.items():
-        size = count * side.raw_bytes[bucket] / max(side.rows[bucket], 1.0)
-        if size >= bytes_min:
-            found.append(_Hot(bucket, key_hash, count, float(size), texts[bucket, key_hash]))
-    return sorted(found, key=lambda key: (-key.rows, key.bucket, key.key_hash))
+    found = [
+        Hot(*name, count, sizes[name], texts[name])
+        for name, count in rows.items()
+        if sizes[name] >= bytes_min
+    ]
+    return sorted(found, key=lambda key: (-key.raw_bytes, key.bucket, key.key_hash))
 
 
-def _say_uncut(found: list[_Hot], refusal: str, mean: float, reasons: list[Reason]) -> None:
+def _say_uncut(found: list[Hot], refusal: str, mean: float, reasons: list[Reason]) -> None:
     for key in found:
         if key.raw_bytes > mean:
             numbers = {"rows": key.rows, "over_mean": round(key.raw_bytes / mean, 3)}
@@ -136,12 +170,12 @@ def _say_uncut(found: list[_Hot], refusal: str, mean: float, reasons: list[Reaso
 
 
 def _worth_cutting(
-    found: list[_Hot],
-    measured: Sequence[_Side],
+    found: list[Hot],
+    measured: Sequence[MeasuredSide],
     cut_side: int,
     mean: float,
     reasons: list[Reason],
-) -> list[_Hot]:
+) -> list[Hot]:
     """Leave out keys whose other side is so large that copies of it cost more than balance."""
     kept = []
     for key in found:
@@ -157,18 +191,19 @@ def _worth_cutting(
     return kept
 
 
-def _other_bytes(measured: Sequence[_Side], cut_side: int | None, bucket: int) -> float:
+def _other_bytes(measured: Sequence[MeasuredSide], cut_side: int | None, bucket: int) -> float:
     others = (side for number, side in enumerate(measured) if number != cut_side)
     return float(sum(side.raw_bytes[bucket] for side in others))
 
 
-def _task(
-    measured: Sequence[_Side],
+def drawn_task(
+    measured: Sequence[MeasuredSide],
     group: Sequence[tuple[int, int]],
     pours: Sequence[Pour],
-    hot: Sequence[_Hot],
+    hot: Sequence[Hot],
     cut_side: int | None,
 ) -> DrawnTask:
+    """Return a task of groups of buckets, and of what is poured into it of hot keys."""
     takes: list[tuple[Take, ...]] = []
     rows, raw_bytes = [], []
     for number, side in enumerate(measured):
@@ -193,7 +228,7 @@ def _task(
 
 
 def _whole(
-    side: _Side, group: Sequence[tuple[int, int]], hot: Sequence[_Hot]
+    side: MeasuredSide, group: Sequence[tuple[int, int]], hot: Sequence[Hot]
 ) -> tuple[list[Take], float, float]:
     """Return what whole buckets come to, without their hot keys."""
     taken: list[Take] = []
@@ -204,31 +239,3 @@ def _whole(
         size += float(side.raw_bytes[low:high].sum()) - sum(key.raw_bytes for key in inside)
         count += float(side.rows[low:high].sum()) - sum(key.rows for key in inside)
     return taken, max(size, 0.0), count
-
-
-def _aggregated_before(
-    measured: Sequence[_Side], hot: Sequence[_Hot], tasks: int, reasons: list[Reason]
-) -> Drawn:
-    """Return tasks that merge pieces of hot keys first, and tasks of whole buckets for the rest."""
-    (side,) = measured
-    sizes = side.raw_bytes.copy()
-    for key in hot:
-        sizes[key.bucket] -= key.raw_bytes
-    hot_bytes = sum(key.raw_bytes for key in hot)
-    count = max(1, round(hot_bytes * tasks / float(side.raw_bytes.sum())))
-    groups = groups_of(np.maximum(sizes, 0.0), max(1, tasks - count) if hot else tasks)
-    pours = poured([0.0] * count, [key.raw_bytes for key in hot], [0.0] * len(hot))
-    before = [
-        _task(measured, (), [pour for pour in pours if pour.task == number], hot, 0)
-        for number in range(count if hot else 0)
-    ]
-    if hot:
-        numbers = {"keys": len(hot), "mib": round(hot_bytes / (1 << 20), 3)}
-        why = "partial states of hot keys are merged in pieces first"
-        reasons.append(Reason(f"{len(before)} tasks before", why, numbers))
-    return Drawn(
-        tasks=[_task(measured, group, (), hot, 0) for group in groups],
-        before=before,
-        broadcast=(False,),
-        hot_keys=[key.text for key in hot],
-    )

@@ -12,7 +12,7 @@ import xxhash
 
 from rayorch.exchange.errors import ExchangeLostError
 from rayorch.exchange.parts import ALIGN_BYTES, Counts, ExchangePart, Segment, starts_of, unpacked
-from rayorch.exchange.splits import Buckets, Cut, HotRows, KeyRange, RowRange, Take
+from rayorch.exchange.splits import Buckets, Cut, HotParts, HotRows, KeyRange, RowRange, Take
 from rayorch.relational import SortKey
 
 _CHECKSUM_BYTES: Final = 8
@@ -91,6 +91,34 @@ class Run:
             end = ends.get(key.bucket, int(self.bucket_starts[key.bucket + 1]))
             ends[key.bucket] = end - key.rows
             found[key.bucket, key.key_hash] = (end - key.rows, end)
+        return found
+
+    @cached_property
+    def part_starts(self) -> dict[tuple[int, int], Counts]:
+        """Where each part of a heavy key begins, and where its rows end."""
+        return {
+            (key.bucket, key.key_hash): starts_of(unpacked(key.parts))
+            + self.heavy_rows[key.bucket, key.key_hash][0]
+            for key in self.segment.heavy
+            if key.parts
+        }
+
+    @cached_property
+    def bucket_bytes(self) -> Counts:
+        """Bytes in memory of each bucket: its share of its blocks, by rows.
+
+        But of keys that were weighed, what they weigh: one row of theirs may be most of a block.
+        """
+        weighed = [key for key in self.segment.heavy if key.raw_bytes]
+        rows, raw = self.block_starts, np.diff(self.raw_starts).astype(np.float64)
+        for key in weighed:
+            low, high = self.heavy_rows[key.bucket, key.key_hash]
+            inside = np.minimum(rows[1:], high) - np.maximum(rows[:-1], low)
+            raw -= np.maximum(inside, 0) * (key.raw_bytes / key.rows)
+        ends = np.concatenate([[0.0], np.cumsum(np.maximum(raw, 0.0))])
+        found: Counts = np.diff(np.interp(self.bucket_starts, rows, ends).astype(np.int64))
+        for key in weighed:
+            found[key.bucket] += key.raw_bytes
         return found
 
     def raw_bytes(self, rows: Counts) -> Counts:
@@ -208,7 +236,9 @@ class SideIndex:
                 found.setdefault(run.part, []).extend(run.reads(low, high))
         return {part: found[part] for part in sorted(found) if found[part]}
 
-    def _rows_of(self, take: Buckets | HotRows | RowRange) -> Iterator[tuple[int, int, int]]:
+    def _rows_of(
+        self, take: Buckets | HotRows | HotParts | RowRange
+    ) -> Iterator[tuple[int, int, int]]:
         match take:
             case Buckets():
                 for number, run in enumerate(self.runs):
@@ -219,6 +249,10 @@ class SideIndex:
                     low, high = self.runs[number].heavy_rows[bucket, key_hash]
                     first, last = take.first - before, take.last - before
                     yield number, low + max(first, 0), min(low + last, high)
+            case HotParts(bucket=bucket, key_hash=key_hash):
+                for _, number in self.heavy_starts.get((bucket, key_hash), ()):
+                    starts = self.runs[number].part_starts[bucket, key_hash]
+                    yield number, int(starts[take.first]), int(starts[take.last])
             case RowRange():
                 starts = self.run_starts
                 for number, run in enumerate(self.runs):

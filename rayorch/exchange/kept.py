@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from rayorch.exchange.splits import ReduceSplit, load_split
+from rayorch.exchange.splits import HotKey, ReduceSplit, load_split
 from rayorch.home import Home
 from rayorch.ids import RunId
 
@@ -51,6 +51,9 @@ class ReducePlan(msgspec.Struct, frozen=True):
     task_bytes: tuple[int, ...] = ()
     together: int = 1  # tasks that read their files at once
     direct: Direct | None = None
+    # Of tasks that merge hot keys first: which keys, and whether each has all rows of its values.
+    merged: tuple[HotKey, ...] = ()
+    settles: bool = False
 
     def split(self, number: int) -> ReduceSplit:
         """Return what one task reads."""

@@ -5,17 +5,22 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from rayorch.exchange.hashing import Words, buckets_of, key_hashes
 from rayorch.exchange.ordering import Order, sort_order
-from rayorch.exchange.parts import Counts, HeavyKey
+from rayorch.exchange.parts import Counts, HeavyKey, packed
 from rayorch.relational import HashKeys, Keying, RangeKeys
 
 HEAVY_SHARE: Final = 1 / 512
 """A key with this share of a segment's rows, or that of two buckets, is a heavy one."""
 HEAVY_MAX: Final = 128
 HEAVY_ROWS_MIN: Final = 64
+HEAVY_BYTES_MIN: Final = 64 << 10
+KEY_PARTS: Final = 64
+"""Rows of a heavy key that are parted by value are in so many parts: as many tasks can have it."""
 _LOW_BITS: Final = 12
 _TEXT_CHARS_MAX: Final = 40
 
@@ -29,40 +34,105 @@ class Layout:
     heavy: tuple[HeavyKey, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Apart:
+    """How heavy keys stand apart: how many of them, and in what order their rows are.
+
+    values: columns by which the rows of a key are parted: those of equal values are in one part.
+    Rows without any value go round the parts, from the one that is `first`.
+    weighed: binary columns whose sizes count: one large row makes a key a heavy one.
+    """
+
+    keys_max: int = HEAVY_MAX
+    values: tuple[str, ...] = ()
+    first: int = 0
+    weighed: tuple[str, ...] = ()
+
+
+_USUAL: Final = Apart()
 _NO_BUCKETS: Final = np.empty(0, dtype=np.int64)
 
 
-def layout_of(table: pa.Table, keying: Keying, buckets: int) -> Layout:
+def layout_of(table: pa.Table, keying: Keying, buckets: int, apart: Apart = _USUAL) -> Layout:
     """Return in what order rows are written. Raises: KeyRefusedError."""
     match keying:
         case HashKeys():
-            return _hashed(table, keying, buckets)
+            return _hashed(table, keying, buckets, apart)
         case RangeKeys(keys=keys):
             return Layout(order=sort_order(table, keys), bucket_rows=_NO_BUCKETS)
         case _:
             return Layout(order=None, bucket_rows=_NO_BUCKETS)
 
 
-def _hashed(table: pa.Table, keying: HashKeys, buckets: int) -> Layout:
+def _hashed(table: pa.Table, keying: HashKeys, buckets: int, apart: Apart) -> Layout:
     hashes = key_hashes(table, keying.columns)
     ids = buckets_of(hashes, buckets)
     counts = np.bincount(ids, minlength=buckets)
     order: Order = np.argsort(ids, kind="stable")
     ends = np.cumsum(counts)
-    heavy: list[HeavyKey] = []
-    for bucket in np.flatnonzero(counts >= heavy_rows(table.num_rows, buckets)):
+    rows_min = heavy_rows(table.num_rows, buckets)
+    found: dict[int, tuple[int, int]] = {}  # by hash: how many rows, and the first of them
+    for bucket in np.flatnonzero(counts >= rows_min) if apart.keys_max else ():
         inside = order[ends[bucket] - counts[bucket] : ends[bucket]]
-        found = heavy_hashes(hashes[inside], heavy_rows(table.num_rows, buckets))
-        heavy += [
-            HeavyKey(int(bucket), key, rows, _key_text(table, keying, inside[first]))
-            for key, rows, first in found
-        ]
-    kept = sorted(heavy, key=lambda key: (-key.rows, key.bucket, key.key_hash))[:HEAVY_MAX]
+        for key, rows, first in heavy_hashes(hashes[inside], rows_min):
+            found[key] = rows, int(inside[first])
+    weights = _large_added(table, hashes, apart, found)
+    heavy = [
+        HeavyKey(int(ids[row]), key, rows, _key_text(table, keying, row), weights.get(key, 0))
+        for key, (rows, row) in found.items()
+    ]
+    heavy.sort(key=lambda key: (-key.raw_bytes, -key.rows, key.bucket, key.key_hash))
+    kept = heavy[: apart.keys_max]
     kept.sort(key=lambda key: (key.bucket, key.key_hash))
     for split in dict.fromkeys(key.bucket for key in kept):
         inside = order[ends[split] - counts[split] : ends[split]]
         inside[:] = _rest_first(inside, hashes[inside], kept, split)
+    if apart.values:
+        kept = _parted(table, order, ends, kept, apart)
     return Layout(order=order, bucket_rows=counts, heavy=tuple(kept))
+
+
+def _large_added(
+    table: pa.Table, hashes: Words, apart: Apart, found: dict[int, tuple[int, int]]
+) -> dict[int, int]:
+    """Add keys that are heavy by their bytes; return what heavy keys weigh, if that is asked."""
+    if not apart.weighed or not apart.keys_max:
+        return {}
+    weights = np.zeros(table.num_rows)
+    for name in apart.weighed:
+        sizes = pc.fill_null(pc.binary_length(table.column(name)), 0)
+        weights += sizes.to_numpy().astype(np.float64)
+    keys, firsts, place = np.unique(hashes, return_index=True, return_inverse=True)
+    rows, sums = np.bincount(place), np.bincount(place, weights)
+    row_bytes = max(0.0, (table.nbytes - float(weights.sum())) / table.num_rows)
+    for at in np.flatnonzero(sums >= max(table.nbytes * HEAVY_SHARE, HEAVY_BYTES_MIN)):
+        found[int(keys[at])] = int(rows[at]), int(firsts[at])
+    return {
+        key: round(float(sums[at]) + row_bytes * count)
+        for key, (count, _) in found.items()
+        for at in [int(np.searchsorted(keys, np.uint64(key)))]
+    }
+
+
+def _parted(
+    table: pa.Table, order: Order, ends: Counts, heavy: list[HeavyKey], apart: Apart
+) -> list[HeavyKey]:
+    """Put the rows of each heavy key in the order of their parts, and count them."""
+    found: list[HeavyKey] = []
+    behind: dict[int, int] = {}  # rows of heavy keys at the end of a bucket
+    for key in reversed(heavy):
+        end = int(ends[key.bucket]) - behind.get(key.bucket, 0)
+        behind[key.bucket] = behind.get(key.bucket, 0) + key.rows
+        own = order[end - key.rows : end]
+        rows = table.select(apart.values).take(pa.array(own))
+        parts = buckets_of(key_hashes(rows, None), KEY_PARTS)
+        nothing = np.ones(len(own), dtype=np.bool_)
+        for column in rows.columns:
+            nothing &= column.is_null().to_numpy()
+        parts[nothing] = (np.arange(int(nothing.sum())) + apart.first) % KEY_PARTS
+        own[:] = own[np.argsort(parts, kind="stable")]
+        found.append(replace(key, parts=packed(np.bincount(parts, minlength=KEY_PARTS))))
+    return found[::-1]
 
 
 def heavy_rows(rows: int, buckets: int) -> int:

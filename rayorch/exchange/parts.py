@@ -26,6 +26,9 @@ class HeavyKey(msgspec.Struct, frozen=True, array_like=True, gc=False):
     key_hash: int
     rows: int
     text: str  # the key as people read it
+    raw_bytes: int = 0  # of its rows in memory, where rows were weighed
+    # Packed, one a part: how many of its rows are there, which are in the order of parts.
+    parts: bytes = b""
 
 
 class Segment(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -9,8 +9,9 @@ from typing import Final
 
 import msgspec
 
-from rayorch.exchange.hash_plan import hash_tasks
+from rayorch.exchange.hash_plan import hash_tasks, hot_keys, measured_sides
 from rayorch.exchange.index import SideIndex
+from rayorch.exchange.merge_plan import merge_tasks
 from rayorch.exchange.parts import ExchangePart
 from rayorch.exchange.range_plan import range_tasks, row_tasks
 from rayorch.exchange.sharing import shared_requests, tasks_together
@@ -23,8 +24,9 @@ from rayorch.exchange.sizing import (
     task_count,
     worst_over_mean,
 )
-from rayorch.exchange.splits import HotRows, ReduceSplit, RowRange, Take
+from rayorch.exchange.splits import HotKey, HotParts, HotRows, ReduceSplit, RowRange, Take
 from rayorch.relational import (
+    AggregateCode,
     JoinCode,
     OperatorCode,
     RangeKeys,
@@ -38,33 +40,62 @@ MAP_SIDES: Final = 2
 
 
 class ExchangePlan(msgspec.Struct, frozen=True):
-    """The reduce tasks of an exchange.
-
-    before: tasks that come first, of an aggregate whose hot keys were cut: each merges the partial
-    states that it takes to one a key, and writes them as one more part of the side, with the side's
-    own keying and buckets. `splits` are then of an index whose side ends with those parts.
-    """
+    """The tasks that read an exchange."""
 
     splits: tuple[ReduceSplit, ...]
-    before: tuple[ReduceSplit, ...]
     broadcast: tuple[bool, ...]  # by side
     hot_keys: tuple[str, ...]  # that were cut
     slowest_over_mean: float  # of bytes
     requests: int
     together: int  # tasks that read their files at once, when one runner has them
     reasons: tuple[Reason, ...]
+    merged: tuple[HotKey, ...] = ()  # whose states the tasks merge, of those that come first
+    by_value: bool = False  # and each has all rows of the values that it has
+
+
+def plan_merges(
+    code: AggregateCode, parts: Sequence[ExchangePart], limits: PlanLimits
+) -> ExchangePlan:
+    """Divide what hot keys are too large for one task: their states are merged in pieces first.
+
+    Each task merges what it takes and writes it as one more part of the side, with the side's own
+    keying and buckets, where no key stands apart. Those parts come last in what is planned next.
+    """
+    assert sides_of(code) == 1
+    side = SideIndex(parts)
+    reasons: list[Reason] = []
+    found = merge_tasks(side, limits, reasons)
+    if not found.hot:
+        return ExchangePlan((), (False,), (), 1.0, 0, 1, tuple(reasons))
+    plan = _finished(found.drawn, [side], limits, reasons)
+    return msgspec.structs.replace(plan, merged=found.hot, by_value=found.by_value)
 
 
 def plan_exchange(
-    code: OperatorCode, sides: Sequence[Sequence[ExchangePart]], limits: PlanLimits
+    code: OperatorCode,
+    sides: Sequence[Sequence[ExchangePart]],
+    limits: PlanLimits,
+    merged: Sequence[HotKey] = (),
 ) -> ExchangePlan:
-    """Divide an exchange into reduce tasks of nearly equal measured size."""
+    """Divide an exchange into reduce tasks of nearly equal measured size.
+
+    merged: keys whose states were merged first; the side's last parts hold what became of them.
+    """
     assert len(sides) == sides_of(code)
     indices = [SideIndex(parts) for parts in sides]
     reasons: list[Reason] = []
-    tasks = task_count(code, indices, limits, reasons)
-    drawn = _drawn(code, indices, tasks, limits, reasons)
+    merged_bytes = _bytes_of(indices, merged)
+    tasks = task_count(code, indices, limits, reasons, merged_bytes)
+    drawn = _drawn(code, indices, tasks, limits, merged, reasons)
     return _finished(drawn, indices, limits, reasons)
+
+
+def _bytes_of(sides: Sequence[SideIndex], merged: Sequence[HotKey]) -> int:
+    if not merged:
+        return 0
+    found = hot_keys(sides, measured_sides(sides), None, 0.0)
+    wanted = {(key.bucket, key.key_hash) for key in merged}
+    return round(sum(key.raw_bytes for key in found if (key.bucket, key.key_hash) in wanted))
 
 
 def _drawn(
@@ -72,6 +103,7 @@ def _drawn(
     indices: Sequence[SideIndex],
     tasks: int,
     limits: PlanLimits,
+    merged: Sequence[HotKey],
     reasons: list[Reason],
 ) -> Drawn:
     keying = keying_of(code)
@@ -85,25 +117,23 @@ def _drawn(
         chosen = broadcast_choice(code, indices, tasks, limits, reasons)
         if chosen is not None:
             return row_tasks(indices, 1 - chosen, [chosen], tasks)
-    return hash_tasks(code, indices, tasks, limits, reasons)
+    return hash_tasks(code, indices, tasks, merged, reasons)
 
 
 def _finished(
     drawn: Drawn, sides: Sequence[SideIndex], limits: PlanLimits, reasons: list[Reason]
 ) -> ExchangePlan:
-    before = tuple(_split(number, task, sides) for number, task in enumerate(drawn.before))
     splits = tuple(_split(number, task, sides) for number, task in enumerate(drawn.tasks))
     runs = [len(side.runs) for side in sides]
     together = tasks_together(splits, runs, limits.memory_bytes)
     splits = shared_requests(splits, runs, together, limits.memory_bytes)
-    requests = sum(split.requests for split in (*before, *splits))
+    requests = sum(split.requests for split in splits)
     reasons.append(_requests_reason(requests, together, limits))
-    even = max(worst_over_mean(drawn.tasks), worst_over_mean(drawn.before))
+    even = worst_over_mean(drawn.tasks)
     numbers = {"slowest_over_mean": round(even, 4)}
     reasons.append(Reason("tasks of even size", "measured bytes of each", numbers))
     return ExchangePlan(
         splits=splits,
-        before=before,
         broadcast=drawn.broadcast[: len(sides)],
         hot_keys=tuple(drawn.hot_keys),
         slowest_over_mean=even,
@@ -141,6 +171,8 @@ def _split(number: int, task: DrawnTask, sides: Sequence[SideIndex]) -> ReduceSp
 
 
 def _runs_with(take: Take, side: SideIndex) -> int:
+    if isinstance(take, HotParts):
+        return len(side.heavy_starts[take.bucket, take.key_hash])
     if isinstance(take, HotRows):
         found = side.heavy_starts[take.bucket, take.key_hash]
         starts = [before for before, _ in found]

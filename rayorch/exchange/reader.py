@@ -284,6 +284,10 @@ def _tables(found: Iterator[list[_Rows]]) -> Iterator[pa.Table]:
     held_bytes = 0
     for batches in found:
         for batch, size_bytes in batches:
+            if held and held[0].schema is not batch.schema and held[0].schema != batch.schema:
+                # Of a part that has other columns: whoever reads makes them the same.
+                yield _table(held)
+                held, held_bytes = [], 0
             if batch.num_rows:
                 held.append(batch)
                 held_bytes += size_bytes

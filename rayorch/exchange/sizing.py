@@ -37,7 +37,6 @@ class PlanLimits(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int = 1 << 30  # of one task
     request_usd: float = 0.0  # of one read from the store
     requests_max: int = REQUESTS_MAX
-    merges_first: bool = True  # whether tasks that merge hot keys may come before the others
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -66,7 +65,6 @@ class Drawn:
     """What a way of dividing came to."""
 
     tasks: Sequence[DrawnTask]
-    before: Sequence[DrawnTask] = ()
     broadcast: tuple[bool, ...] = (False, False)
     hot_keys: Sequence[str] = field(default_factory=tuple)
 
@@ -87,10 +85,17 @@ def target_bytes(limits: PlanLimits) -> int:
 
 
 def task_count(
-    code: OperatorCode, sides: Sequence[SideIndex], limits: PlanLimits, reasons: list[Reason]
+    code: OperatorCode,
+    sides: Sequence[SideIndex],
+    limits: PlanLimits,
+    reasons: list[Reason],
+    merged_bytes: int = 0,
 ) -> int:
-    """Return how many tasks of equal size there should be, at least one."""
-    total = sum(side_bytes(side) for side in sides)
+    """Return how many tasks of equal size there should be, at least one.
+
+    merged_bytes: of rows that other tasks have read for them.
+    """
+    total = max(0, sum(side_bytes(side) for side in sides) - merged_bytes)
     parts = sum(len(side.parts) for side in sides)
     numbers: dict[str, float] = {"mib": round(total / MIB, 3), "parts": parts}
     if isinstance(code, RepartitionCode) and code.parts is not None:

@@ -13,8 +13,24 @@ class Buckets(msgspec.Struct, frozen=True, tag="buckets", gc=False):
     without: tuple[int, ...] = ()  # key hashes
 
 
+class HotKey(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A heavy key, by where it is."""
+
+    bucket: int
+    key_hash: int
+
+
 class HotRows(msgspec.Struct, frozen=True, tag="hot", gc=False):
     """Some rows of one heavy key, counted through all parts where it stands apart."""
+
+    bucket: int
+    key_hash: int
+    first: int
+    last: int  # not included
+
+
+class HotParts(msgspec.Struct, frozen=True, tag="parts", gc=False):
+    """Some parts of a heavy key: rows of equal values are of one part, in every file."""
 
     bucket: int
     key_hash: int
@@ -50,7 +66,7 @@ class RowRange(msgspec.Struct, frozen=True, tag="rows", gc=False):
     last: int  # not included
 
 
-Take = Buckets | HotRows | KeyRange | RowRange
+Take = Buckets | HotRows | HotParts | KeyRange | RowRange
 
 
 class ReduceSplit(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ import pyarrow as pa
 import xxhash
 
 from rayorch.exchange.hashing import BUCKETS_MAX, check_keys
-from rayorch.exchange.layout import layout_of
+from rayorch.exchange.layout import Apart, layout_of
 from rayorch.exchange.ordering import check_order, encoded_keys, in_order
 from rayorch.exchange.parts import (
     ALIGN_BYTES,
@@ -72,12 +72,14 @@ class ExchangeWriter:
         buckets: int = 1,
         codec: Codec = "none",
         memory_bytes: int = MEMORY_BYTES,
+        apart: Apart | None = None,
     ) -> None:
         """Start a file. Raises: KeyRefusedError, for a column that cannot be a key."""
         assert 1 <= buckets <= BUCKETS_MAX, buckets
         assert len(schema), "rows without columns have nothing to exchange"
         self.schema: Final = carried_schema(schema)
         self._keying = keying
+        self._apart = apart or Apart()
         match keying:
             case HashKeys(columns=columns):
                 check_keys(self.schema, columns)
@@ -136,7 +138,7 @@ class ExchangeWriter:
         table = pa.concat_tables(self._held).combine_chunks()
         self._held.clear()
         self._held_bytes = 0
-        layout = layout_of(table, self._keying, self._buckets)
+        layout = layout_of(table, self._keying, self._buckets, self._apart)
         offset = self._output.tell()
         sample_rows = _sample_rows(table, self._keying)
         block_rows = _block_rows(table, sample_rows)

@@ -57,12 +57,12 @@ def planned_stage(  # noqa: PLR0913 - what is divided, and by what.
         slots=slots,
         memory_bytes=found.resources.memory_bytes,
         request_usd=request_usd,
-        merges_first=False,
     )
     exchange = program.exchanges[found.exchange]
     large = [each for side in exchange.producers for each in side if each in waits]
     waited = load_waited(home, run, large[0]) if large else None
-    plan = cut_stage(home, run, exchange, revision, mine, limits, waited=waited)
+    merges = found.merges
+    plan = cut_stage(home, run, exchange, revision, mine, limits, waited=waited, merges=merges)
     failpoint("host.after_plan_stage")
     size_bytes = sum(plan.task_bytes)
     return StagePlanned(

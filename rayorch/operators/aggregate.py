@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from rayorch.operators.measures import Lane, Shape, State, shape_of
+from rayorch.operators.measures import Lane, Shape, State, settled_shape, shape_of
 from rayorch.operators.own_states import OwnStates, own_states
 from rayorch.operators.rows import names, ordering
 from rayorch.relational import AggregateCode
@@ -29,6 +29,17 @@ class Plan:
     calls_only: bool = False  # no measure is the engine's
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settling:
+    """How states are merged by who has all rows of the values in them: those are counted for good.
+
+    What comes out has a further state for each count of distinct values, and no row for a value.
+    """
+
+    sql: str
+    schema: pa.Schema
+
+
 @dataclass(frozen=True, slots=True)
 class _Column:
     """A state column at work: the lane (0: none), its name in state tables, its neighbour's."""
@@ -50,16 +61,14 @@ class _Layout:
     measures: list[tuple[Shape, list[int], list[int]]]  # shape, its columns, its lanes
 
 
-def plan_of(code: AggregateCode, schema: pa.Schema) -> Plan:
+def plan_of(code: AggregateCode, schema: pa.Schema, *, settled: bool = False) -> Plan:
     """Return the queries of the aggregate over rows of a schema.
 
+    settled: states are, or may be, what `settling_of` makes of them.
     Raises: SpecError, when a function cannot take its column.
     """
-    columns = names(schema)
-    shapes = [
-        shape_of(m, schema, ordering(m.order, columns), code.deterministic) for m in code.measures
-    ]
-    layout = _layout(code, columns, shapes)
+    layout = _layout_of(code, schema, settled=settled)
+    shapes = [shape for shape, _, _ in layout.measures]
     keys = [schema.field(name) for name in code.by]
     fields = [pa.field(f"key{i}", field.type) for i, field in enumerate(keys)]
     if layout.lane:
@@ -86,6 +95,53 @@ def plan_of(code: AggregateCode, schema: pa.Schema) -> Plan:
     )
 
 
+def value_columns(code: AggregateCode, schema: pa.Schema) -> tuple[str, ...]:
+    """Return the columns of states that tell values apart, if distinct values are counted."""
+    if not any(measure.function == "count_distinct" for measure in code.measures):
+        return ()
+    lanes = _layout_of(code, schema, settled=False).lanes
+    return tuple(f"bin{i}" for i in range(len(lanes)))
+
+
+def settling_of(code: AggregateCode, schema: pa.Schema) -> Settling:
+    """Return how states are merged where no other task has rows of the same values.
+
+    schema: of the rows that they are states of.
+    """
+    layout = _layout_of(code, schema, settled=False)
+    assert layout.lane is not None, "no values are counted"
+    counted = [
+        lanes[0] + 1
+        for measure, (_, _, lanes) in zip(code.measures, layout.measures, strict=True)
+        if measure.function == "count_distinct"
+    ]
+    numbers = ", ".join(map(str, counted))
+    heads = [*layout.keys, f"CASE WHEN {layout.lane} IN ({numbers}) THEN 0 ELSE {layout.lane} END"]
+    heads += [
+        f"CASE WHEN {layout.lane} IN ({numbers}) THEN NULL ELSE {name} END" for name in layout.bins
+    ]
+    # Of what is grouped again, one row has a state of each, and those of values have none.
+    values = [f"any_value({column.name})" for column in layout.columns]
+    values += [f"count(*) FILTER ({layout.lane} = {number})" for number in counted]
+    select = ", ".join(f"{sql} AS c{i}" for i, sql in enumerate([*heads, *values]))
+    group = ", ".join(map(str, range(1, len(heads) + 1)))
+    sql = f"SELECT {select} FROM ({_from_states(layout)}) GROUP BY {group}"
+    return Settling(sql=sql, schema=plan_of(code, schema, settled=True).states)
+
+
+def _layout_of(code: AggregateCode, schema: pa.Schema, *, settled: bool) -> _Layout:
+    columns = names(schema)
+    shapes = [
+        shape_of(m, schema, ordering(m.order, columns), code.deterministic) for m in code.measures
+    ]
+    if settled:
+        shapes = [
+            settled_shape(shape) if m.function == "count_distinct" else shape
+            for m, shape in zip(code.measures, shapes, strict=True)
+        ]
+    return _layout(code, columns, shapes)
+
+
 def _layout(code: AggregateCode, columns: dict[str, str], shapes: Sequence[Shape]) -> _Layout:
     lanes = [lane for shape in shapes for lane in shape.lanes]
     first = len(code.by) + (1 + len(lanes) if lanes else 0)
@@ -101,6 +157,11 @@ def _layout(code: AggregateCode, columns: dict[str, str], shapes: Sequence[Shape
             at = first + len(made)
             made.append(_Column(state, lane, f"c{at}", f"c{at + 1}"))
         measures.append((shape, list(range(start, len(made))), own))
+    for shape, columns_of, _ in measures:
+        if shape.counted is not None:
+            at = first + len(made)
+            columns_of.append(len(made))
+            made.append(_Column(shape.counted, 0, f"c{at}", f"c{at + 1}"))
     by = len(code.by)
     return _Layout(
         keys=[f"c{i}" for i in range(by)],

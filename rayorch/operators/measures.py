@@ -10,7 +10,7 @@ three integers of one bin; integers add up the same in any order.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pyarrow as pa
@@ -58,6 +58,14 @@ class Shape:
     final: str
     states: tuple[State, ...] = ()
     lanes: tuple[Lane, ...] = ()
+    counted: State | None = None  # stands behind all other states of the table
+
+
+def settled_shape(shape: Shape) -> Shape:
+    """Return a count of distinct values some of which were counted for good: in a state of it."""
+    counted = State("NULL::BIGINT", "NULL::BIGINT", "sum({})::BIGINT", pa.int64())
+    final = f"coalesce(max({{0}}) FILTER (lane = 0), 0) + {shape.final}"
+    return replace(shape, counted=counted, final=final)
 
 
 def shape_of(measure: Measure, schema: pa.Schema, terms: Sequence[str], exact: bool) -> Shape:

@@ -5,7 +5,7 @@ from typing import assert_never
 
 import pyarrow as pa
 
-from rayorch.operators.aggregate import plan_of
+from rayorch.operators.aggregate import plan_of, settling_of, value_columns
 from rayorch.operators.checks import check_compared
 from rayorch.operators.groups import group_kernel
 from rayorch.operators.kernel import Kernel, PassKernel, Room, SqlKernel
@@ -40,18 +40,20 @@ def open_kernel(  # noqa: PLR0911, PLR0913 - one return per operator; what an op
     threads: int = 1,
     rows: pa.Schema | None = None,
     final: bool = True,
+    settles: bool = False,
 ) -> Kernel:
     """Return the kernel of an operator over sides of these schemas.
 
     rows: the schema of the rows, when the side of an aggregate brings partial states of them.
     final: False makes an aggregate of states yield states again.
+    settles: of all states of some values, so that those values are counted for good.
     Raises: SpecError, when the operator cannot take such columns.
     """
     check_compared(code, schemas if rows is None else (rows,))
     room = Room(memory_bytes=memory_bytes, spill_dir=spill_dir, threads=threads)
     match code:
         case AggregateCode():
-            return _aggregate_kernel(code, schemas[0], room, rows=rows, final=final)
+            return _aggregate_kernel(code, schemas[0], room, rows, final=final, settles=settles)
         case JoinCode():
             return join_kernel(code, schemas, room)
         case AsofCode():
@@ -67,6 +69,18 @@ def open_kernel(  # noqa: PLR0911, PLR0913 - one return per operator; what an op
         case GroupMapCode():
             return group_kernel(code, schemas[0], room)
     assert_never(code)
+
+
+def columns_apart(code: OperatorCode, schema: pa.Schema) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return, of the states of such rows, the columns that tell values apart, and the large ones.
+
+    Of the first, none where no values are counted; of the second, none but an author's own states.
+    """
+    if not isinstance(code, AggregateCode):
+        return (), ()
+    plan = plan_of(code, schema)
+    large = () if plan.own is None else plan.own.held_schema.names[len(code.by) :]
+    return value_columns(code, schema), tuple(large)
 
 
 def open_partial(code: OperatorCode, schema: pa.Schema, memory_bytes: int) -> Partial | None:
@@ -86,16 +100,35 @@ def open_partial(code: OperatorCode, schema: pa.Schema, memory_bytes: int) -> Pa
 
 
 def _aggregate_kernel(
-    code: AggregateCode, side: pa.Schema, room: Room, *, rows: pa.Schema | None, final: bool
+    code: AggregateCode,
+    side: pa.Schema,
+    room: Room,
+    rows: pa.Schema | None,
+    *,
+    final: bool,
+    settles: bool,
 ) -> Kernel:
     plan = plan_of(code, side if rows is None else rows)
-    assert rows is None or side.equals(plan.states)
+    if rows is not None and not side.equals(plan.states):
+        # Some of them are of tasks that have counted values for good.
+        plan = plan_of(code, rows, settled=True)
+        assert side.equals(plan.states)
+    settling = settling_of(code, rows) if settles and rows is not None else None
     if plan.own is not None:
-        schema = plan.schema if final else plan.states
+        states = plan.states if settling is None else settling.schema
+        schema = plan.schema if final else states
         made_of = side if rows is None else None
         return OwnKernel(
-            schema=schema, plan=plan, own=plan.own, final=final, room=room, rows=made_of
+            schema=schema,
+            plan=plan,
+            own=plan.own,
+            final=final,
+            room=room,
+            rows=made_of,
+            settling=settling,
         )
+    if settling is not None:
+        return SqlKernel(sides=(side,), schema=settling.schema, sql=settling.sql, room=room)
     if rows is None:
         kernel = SqlKernel(sides=(side,), schema=plan.schema, sql=plan.rows_to_values, room=room)
         grouped = plan.rows_grouped

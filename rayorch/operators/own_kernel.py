@@ -7,7 +7,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from rayorch.operators.aggregate import Plan
+from rayorch.operators.aggregate import Plan, Settling
 from rayorch.operators.engine import Side
 from rayorch.operators.grouping import marked_kernel
 from rayorch.operators.kernel import Room, SqlKernel
@@ -30,6 +30,7 @@ class OwnKernel:
     final: bool
     room: Room
     rows: pa.Schema | None  # of the side's rows; None: the side brings states
+    settling: Settling | None = None
 
     def run(self, sides: Sequence[Side]) -> Iterator[pa.Table]:
         """Yield a row per group. Raises: what the author's functions raise, as it was."""
@@ -58,7 +59,8 @@ class OwnKernel:
             for table in side():
                 yield self.own.without(table, final=self.final)
 
-        sql = self.plan.states_to_values if self.final else self.plan.states_grouped
+        grouped = self.plan.states_grouped if self.settling is None else self.settling.sql
+        sql = self.plan.states_to_values if self.final else grouped
         columns = self.own.valued if self.final else self.plan.states
         kernel = SqlKernel(sides=(columns,), schema=self.schema, sql=sql, room=room)
         yield from kernel.run([tables])

@@ -20,15 +20,25 @@ from rayorch.exchange import (
     check_sides,
     dump_split,
     load_part,
+    load_split,
     plan_exchange,
+    plan_merges,
 )
-from rayorch.exchange.kept import ReduceInput, ReducePlan, WaitedPlan, keep_input, keep_plan
-from rayorch.exchange.splits import RowRange
+from rayorch.exchange.kept import (
+    ReduceInput,
+    ReducePlan,
+    WaitedPlan,
+    keep_input,
+    keep_plan,
+    load_plan,
+)
+from rayorch.exchange.splits import HotKey, RowRange
 from rayorch.home import Home
 from rayorch.ids import RunId
 from rayorch.plan.errors import ExchangeChangedError, ExchangeTypesError, NoColumnsError
 from rayorch.plan.waiting import direct_plan
 from rayorch.program import ExchangeProgram
+from rayorch.relational import AggregateCode
 
 Written = tuple[WrittenBy, ExchangeResult]
 
@@ -42,10 +52,12 @@ def cut_stage(  # noqa: PLR0913 - what is divided, by what, and how.
     limits: PlanLimits,
     *,
     waited: WaitedPlan | None = None,
+    merges: bool = False,
 ) -> ReducePlan:
     """Divide a stage by what was measured, or find the bytes of a divided one anew; keep both.
 
     waited: what became of the side that waited for the other to be measured, if one did.
+    merges: the stage is the one that merges hot keys; it has no tasks when none is too large.
 
     Raises: StoreError; NoColumnsError, ExchangeTypesError, KeysApartError, ExchangeChangedError.
     """
@@ -54,18 +66,27 @@ def cut_stage(  # noqa: PLR0913 - what is divided, by what, and how.
     for writer, result in written:
         sides[result.side].append(load_part(result.payload))
         writers[result.side].append(writer)
-    made = _divided(exchange, sides, limits, waited)
+    if merges:
+        assert exchange.merger is not None
+        stage, made = exchange.merger, _merges_divided(exchange, sides[0], limits)
+        notes: tuple[str, ...] = ()
+    else:
+        stage = exchange.consumer
+        first = None if exchange.merger is None else load_plan(home, run, exchange.merger)
+        merged = () if first is None else first.merged
+        made = _divided(exchange, sides, limits, waited, merged)
+        notes = (*_merged_before(written), *_merged_first(first, written))
     made = msgspec.structs.replace(
         made,
         rows_schema=_rows_schema(exchange, written),
-        notes=(*_merged_before(written), *made.notes),
+        notes=(*notes, *made.notes),
     )
-    plan = keep_plan(home, run, exchange.consumer, made)
+    plan = keep_plan(home, run, stage, made)
     if (plan.rows, plan.layouts) != (made.rows, made.layouts):
         raise ExchangeChangedError(exchange.name, _changed(plan, made, writers))
     names = tuple(tuple((w.task, w.attempt, w.epoch) for w in each) for each in writers)
     found = ReduceInput(ExchangeIndex(sides).dump(), names)
-    keep_input(home, run, exchange.consumer, revision, found)
+    keep_input(home, run, stage, revision, found)
     return plan
 
 
@@ -92,11 +113,44 @@ def _merged_before(written: Sequence[Written]) -> Iterator[str]:
         yield str(Reason("rows of heavy keys merged all the same", why, merged))
 
 
+def _merged_first(first: ReducePlan | None, written: Sequence[Written]) -> Iterator[str]:
+    """Say what merging the states of hot keys first came to."""
+    if first is None or not first.merged:
+        return
+    back = [result for _, result in written if not result.rows_schema]
+    numbers: dict[str, float] = {
+        "keys": len(first.merged),
+        "tasks": len(back),
+        "states": sum(load_split(split).rows[0] for split in first.splits),
+        "left": sum(result.rows for result in back),
+    }
+    why = "their states were too much for one task each"
+    yield str(Reason("states of hot keys merged first", why, numbers))
+
+
+def _merges_divided(
+    exchange: ExchangeProgram, parts: Sequence[ExchangePart], limits: PlanLimits
+) -> ReducePlan:
+    assert isinstance(exchange.code, AggregateCode)
+    plan = plan_merges(exchange.code, parts, limits)
+    return ReducePlan(
+        splits=tuple(dump_split(split) for split in plan.splits),
+        schemas=(_schema(exchange, parts, 0).serialize().to_pybytes(),),
+        rows=(tuple(part.rows for part in parts),),
+        layouts=(tuple(_layout(part) for part in parts),),
+        notes=tuple(str(reason) for reason in plan.reasons),
+        task_bytes=tuple(sum(split.raw_bytes) for split in plan.splits),
+        merged=plan.merged,
+        settles=plan.by_value,
+    )
+
+
 def _divided(
     exchange: ExchangeProgram,
     sides: Sequence[Sequence[ExchangePart]],
     limits: PlanLimits,
     waited: WaitedPlan | None,
+    merged: Sequence[HotKey],
 ) -> ReducePlan:
     if waited is not None and waited.direct is not None:
         small = 1 - waited.direct.side
@@ -108,7 +162,7 @@ def _divided(
         return msgspec.structs.replace(made, layouts=tuple(layouts))
     schemas = [_schema(exchange, parts, side) for side, parts in enumerate(sides)]
     check_sides(exchange.name, exchange.code, schemas)
-    plan = plan_exchange(exchange.code, sides, limits)
+    plan = plan_exchange(exchange.code, sides, limits, merged)
     # Of nothing, one task: only by running it is it known what columns the operator makes.
     splits = plan.splits or (_nothing(len(sides)),)
     return ReducePlan(
@@ -155,7 +209,9 @@ def _schema(exchange: ExchangeProgram, parts: Sequence[ExchangePart], side: int)
 
 def _rows_schema(exchange: ExchangeProgram, written: Sequence[Written]) -> bytes:
     """Return the columns of the rows that were aggregated before they were written, if any."""
-    some = [each for _, each in written if each.rows] or [each for _, each in written[:1]]
+    # States that were merged first say nothing of rows.
+    results = [each for _, each in written if each.rows_schema] or [each for _, each in written]
+    some = [each for each in results if each.rows] or results[:1]
     found = {each.rows_schema for each in some}
     if len(found) > 1:
         schemas = [pa.ipc.read_schema(pa.py_buffer(data)) for data in sorted(found)[:2]]

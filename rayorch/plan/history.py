@@ -84,7 +84,7 @@ def _source_content(stage: StageProgram, program: Program) -> list[object]:
     if stage.exchange is None:
         return [stage.files.format, stage.columns, code_hash(stage.predicate), *stage.optional]
     code = program.exchanges[stage.exchange].code
-    return [code.kind, code_hash(code)]
+    return [code.kind, code_hash(code), *(["merges"] if stage.merges else [])]
 
 
 def load_history(home: Home, version: str, stage: str) -> History:

@@ -21,6 +21,7 @@ from rayorch.program import ExchangeProgram, Program, StageProgram
 
 # What a stage finds when it is planned that reads what other stages have yet to make.
 EXCHANGED: Final = Discovery(format="exchange", schema_ipc=b"")
+MERGES: Final = "merge states of keys that are too large for one task, if there are any"
 NO_ROWS: Final = Split(parts=(), rows=0, size_bytes=0)
 
 
@@ -105,7 +106,7 @@ def _exchange_stage(
 ) -> tuple[StagePlan, PlannedStage]:
     shown = msgspec.structs.replace(
         _shown(program, stage, EXCHANGED),
-        operator=operator_text(exchange.code),
+        operator=MERGES if stage.merges else operator_text(exchange.code),
         inputs=sides_text(
             [[program.stages[index].name for index in side] for side in exchange.producers]
         ),

@@ -10,8 +10,7 @@ Kernels hand on what our readers and the author's functions raise, as it was: so
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 
@@ -20,6 +19,7 @@ from connectors.store import Store
 from rayorch.core.commands import Lease
 from rayorch.core.values import ErrorInfo, ExchangeResult, WrittenBy
 from rayorch.exchange import (
+    Apart,
     ExchangeIndex,
     ExchangeLostError,
     ExchangeWriter,
@@ -42,36 +42,33 @@ from rayorch.exchange.kept import (
 from rayorch.exchange.parts import carried
 from rayorch.home import Home, decode_split, exchange_key
 from rayorch.ids import Epoch, RunId, TaskId
-from rayorch.operators import Kernel, open_kernel, open_partial
+from rayorch.operators import Kernel, columns_apart, open_kernel, open_partial
 from rayorch.program import (
     ExchangeEdge,
     ExchangeProgram,
-    MapCode,
     StageProgram,
-    Step,
-    StepId,
 )
 from rayorch.relational import (
     AggregateCode,
-    GroupMapCode,
     HashKeys,
-    Measure,
     OperatorCode,
     keying_of,
+    merges_first,
 )
 from rayorch.runner.apply import CodeLimits, StepRun
 from rayorch.runner.batches import batch_bytes_of
 from rayorch.runner.conform import conformed, learnt
 from rayorch.runner.errors import AttemptError
-from rayorch.runner.failures import failure_of
+from rayorch.runner.guarding import guarded
 from rayorch.runner.merging import Merging
-from rayorch.runner.tracebacks import message_of, traceback_of, where_of
 
 WRITER_SHARE: Final = 4
 """The part of its memory that an attempt gives to each of partial aggregation and its file."""
 KERNEL_SHARE: Final = 2
 PASSES_MAX: Final = 32
 """Buckets are cut so much finer that the rows of one can be dealt out to several passes."""
+PARTED_MAX: Final = 32
+"""Heavy keys whose rows are parted by value: what is said of each is journaled."""
 FIRST_ROWS: Final = "the schema of the first rows"
 
 
@@ -94,6 +91,7 @@ class EdgeWriter:
         # The steps after a union may lead to one side twice: each has a file of its own.
         name = f"{lease.task:07d}-{lease.attempt}-{lease.epoch}-{number}"
         self._key = exchange_key(lease.run, exchange.consumer, name)
+        self._task = lease.task
         self._memory_bytes = limits.memory_bytes // WRITER_SHARE
         self._schema: pa.Schema | None = None
         self._partial: Merging | None = None
@@ -125,7 +123,7 @@ class EdgeWriter:
             paid=self._partial is None or self._partial.pays,
             heavy=(0, 0) if self._partial is None else self._partial.heavy_rows,
             rows_schema=b""
-            if not isinstance(self._code, AggregateCode)
+            if not isinstance(self._code, AggregateCode) or self._edge.is_merged
             else _rows_of(self._schema),
             payload=dump_part(part),
         )
@@ -136,14 +134,17 @@ class EdgeWriter:
             self._writer.abort()
 
     def _open(self, schema: pa.Schema) -> None:
-        check_side(self._name, self._code, self._edge.side, schema)
         self._schema = schema
-        partial = open_partial(self._code, schema, self._memory_bytes)
         keying = keying_of(self._code, self._edge.side)
-        if partial is not None:
-            assert isinstance(keying, HashKeys)
-            self._partial = Merging(self._code, keying, schema, self._memory_bytes, partial)
-            schema = partial.schema
+        # What comes back into an exchange is read whole: no key of it stands apart.
+        apart = Apart(keys_max=0) if self._edge.is_merged else self._apart(schema)
+        if not self._edge.is_merged:
+            check_side(self._name, self._code, self._edge.side, schema)
+            partial = open_partial(self._code, schema, self._memory_bytes)
+            if partial is not None:
+                assert isinstance(keying, HashKeys)
+                self._partial = Merging(self._code, keying, schema, self._memory_bytes, partial)
+                schema = partial.schema
         if isinstance(self._code, AggregateCode):
             assert isinstance(keying, HashKeys)
             # States have their keys first, under names of their own.
@@ -156,7 +157,17 @@ class EdgeWriter:
             buckets=BUCKETS,
             codec=codec_for(self._store),
             memory_bytes=self._memory_bytes,
+            apart=apart,
         )
+
+    def _apart(self, schema: pa.Schema) -> Apart:
+        """Return how rows of heavy keys stand apart; of an aggregate, states of such rows."""
+        if not merges_first(self._code):
+            return Apart()
+        values, large = columns_apart(self._code, schema)
+        if not values:
+            return Apart(weighed=large)
+        return Apart(keys_max=PARTED_MAX, values=values, first=self._task, weighed=large)
 
     def _add(self, tables: list[pa.Table]) -> None:
         assert self._writer is not None
@@ -174,8 +185,15 @@ class ExchangeReader:
         exchange: ExchangeProgram,
         limits: CodeLimits,
         files_of: Callable[[int], tuple[StageProgram, Reader]],
+        *,
+        merges: bool = False,
     ) -> None:
+        """Read for the stage that executes an operator, or for that which merges hot keys first."""
         self._files_of = files_of
+        self._merges = merges
+        stage = exchange.merger if merges else exchange.consumer
+        assert stage is not None
+        self._stage = stage
         self._home = home
         self._run = run
         self._exchange = exchange
@@ -216,7 +234,8 @@ class ExchangeReader:
 
     def describe(self, split: Split) -> str:
         """Say what a task reads."""
-        return f"task {split.hi} of the exchange before {self._exchange.name!r}"
+        what = "hot keys of the exchange" if self._merges else "exchange"
+        return f"task {split.hi} of the {what} before {self._exchange.name!r}"
 
     def _kernel(self, code: OperatorCode, memory_bytes: int) -> Kernel:
         plan = self._known_plan()
@@ -226,6 +245,8 @@ class ExchangeReader:
             memory_bytes=memory_bytes,
             spill_dir=tempfile.gettempdir(),
             rows=_loaded(plan.rows_schema) if plan.rows_schema else None,
+            final=not self._merges,
+            settles=plan.settles,
         )
 
     def _side(
@@ -280,7 +301,7 @@ class ExchangeReader:
     def _known_plan(self) -> ReducePlan:
         with self._lock:
             if self._plan is None:
-                self._plan = load_plan(self._home, self._run, self._exchange.consumer)
+                self._plan = load_plan(self._home, self._run, self._stage)
             return self._plan
 
     def _known_input(self, revision: int) -> tuple[ReduceInput, TogetherReader]:
@@ -288,7 +309,7 @@ class ExchangeReader:
         with self._lock:
             if revision not in self._inputs:
                 # Of older revisions nobody will ask again but who is about to fail.
-                found = load_input(self._home, self._run, self._exchange.consumer, revision)
+                found = load_input(self._home, self._run, self._stage, revision)
                 index = ExchangeIndex.load(found.index)
                 store, memory_bytes = self._home.store, self._limits.memory_bytes
                 reader = TogetherReader(
@@ -300,63 +321,6 @@ class ExchangeReader:
 
 def _writer(task: int, attempt: int, epoch: int) -> WrittenBy:
     return WrittenBy(TaskId(task), attempt, Epoch(epoch))
-
-
-def guarded(exchange: ExchangeProgram, limits: CodeLimits) -> OperatorCode:
-    """Return the operator with its author's functions wrapped: they raise `AttemptError`s."""
-
-    def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*given: object) -> object:
-            try:
-                return function(*given)
-            # BaseException: sys.exit() and the panics of Rust extensions are not Exceptions.
-            except BaseException as error:
-                raise _user_failure(error, exchange, limits) from error
-
-        return call
-
-    code = exchange.code
-    if isinstance(code, GroupMapCode):
-        # Called as a map's function is: in its author's kind of frame, its results checked.
-        call = MapCode(function=code.function, takes=code.takes, schema=code.schema)
-        step = Step(id=StepId(0), name=exchange.name, input=None, code=call, where=exchange.where)
-        return replace(code, function=StepRun(step, limits).apply, takes="arrow")
-    if isinstance(code, AggregateCode):
-        return replace(code, measures=tuple(_wrapped(each, wrapped) for each in code.measures))
-    return code
-
-
-def _wrapped(
-    measure: Measure, wrapped: Callable[[Callable[..., Any]], Callable[..., Any]]
-) -> Measure:
-    own = measure.aggregate
-    if own is None:
-        return measure
-    guarded_own = replace(
-        own,
-        create=wrapped(own.create),
-        update=wrapped(own.update),
-        merge=wrapped(own.merge),
-        finish=wrapped(own.finish),
-    )
-    return replace(measure, aggregate=guarded_own)
-
-
-def _user_failure(
-    error: BaseException, exchange: ExchangeProgram, limits: CodeLimits
-) -> AttemptError:
-    row = failure_of(error, "code", limits.transient_errors)
-    return AttemptError(
-        row.kind,
-        ErrorInfo(
-            message=message_of(error),
-            error_type=type(error).__qualname__,
-            transform=exchange.name,
-            where=where_of(error) or exchange.where,
-            remedy=row.advice,
-            traceback=traceback_of(error),
-        ),
-    )
 
 
 def _lost_info(error: ExchangeLostError, exchange: ExchangeProgram) -> ErrorInfo:

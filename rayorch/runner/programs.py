@@ -119,7 +119,9 @@ class LoadedProgram:
             from rayorch.runner.exchanging import ExchangeReader  # noqa: PLC0415
 
             exchange = self._program.exchanges[stage.exchange]
-            return ExchangeReader(self._home, self._run, exchange, limits, self._files_of)
+            return ExchangeReader(
+                self._home, self._run, exchange, limits, self._files_of, merges=stage.merges
+            )
         columns = stage.columns_of(load_schema(discovery.schema_ipc))
         return open_reader(stage.files, discovery, columns, stage.predicate, self._cache)
 

@@ -41,6 +41,7 @@ class Division:
     slots: int = 1
     task_bytes: int = sizing.TASK_BYTES_MIN  # the least that a reduce task is made for
     heavy_rows: int = layout.HEAVY_ROWS_MIN
+    heavy_bytes: int = layout.HEAVY_BYTES_MIN
     copies: float = sizing.REPLICATED_SHARE_MAX  # so much may be sent twice, to broadcast a side
     direct: float = 0.0  # the same, to read the other side's files where they are joined
 
@@ -124,6 +125,7 @@ def divided(division: Division) -> Iterator[None]:
         patch.setattr(waiting, "LARGE_BYTES_MIN", 0)
         patch.setattr(waiting, "COPIES_MAX", division.direct)
         patch.setattr(layout, "HEAVY_ROWS_MIN", division.heavy_rows)
+        patch.setattr(layout, "HEAVY_BYTES_MIN", division.heavy_bytes)
         patch.setattr(hash_plan, "HOT_SHARE", 0.1)
         yield
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from connectors.store import Store
 from rayorch.exchange import (
+    Apart,
     ExchangeIndex,
     ExchangePart,
     ExchangePlan,
@@ -58,7 +59,7 @@ def odd_table(seed: int, rows: int) -> pa.Table:
     return pa.table(columns)
 
 
-def written(
+def written(  # noqa: PLR0913 - what is written, and how.
     store: Store,
     code: OperatorCode,
     sides: Sequence[Sequence[pa.Table]],
@@ -66,6 +67,7 @@ def written(
     buckets: int = 16,
     memory_bytes: int = 1 << 20,
     codec: Codec = "none",
+    apart: Apart | None = None,
 ) -> list[list[ExchangePart]]:
     """Write each table as a part of its side."""
     parts: list[list[ExchangePart]] = []
@@ -80,6 +82,7 @@ def written(
                 buckets=buckets,
                 memory_bytes=memory_bytes,
                 codec=codec,
+                apart=apart,
             )
             for start in range(0, table.num_rows, 1000):
                 writer.add(table.slice(start, 1000))
@@ -102,7 +105,7 @@ def read_back(
     """Return all that a task takes of a side; None when that is no row."""
     split = load_split(dump_split(split))
     tables = list(open_side(store, index, split, side))
-    return pa.concat_tables(tables) if tables else None
+    return pa.concat_tables(tables, promote_options="default") if tables else None
 
 
 def ids(table: pa.Table | None) -> list[int]:

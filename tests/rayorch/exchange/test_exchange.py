@@ -8,7 +8,16 @@ import pyarrow as pa
 import pytest
 
 from connectors.store import Store, open_store
-from rayorch.exchange import ExchangeIndex, ExchangePart, ExchangePlan, ExchangeWriter
+from rayorch.exchange import (
+    Apart,
+    ExchangeIndex,
+    ExchangePart,
+    ExchangePlan,
+    ExchangeWriter,
+    PlanLimits,
+    plan_exchange,
+    plan_merges,
+)
 from rayorch.exchange.ordering import encoded_keys, sort_order
 from rayorch.exchange.writer import Codec
 from rayorch.relational import (
@@ -58,12 +67,11 @@ def test_each_row_arrives_once(
     plan = planned(code, parts, tasks)
     index = _index(parts)
 
-    found = [read_back(store, index, split) for split in (*plan.before, *plan.splits)]
+    found = [read_back(store, index, split) for split in plan.splits]
 
     assert bag([table for table in found if table is not None]) == bag(tables)
-    assert sum(split.rows[0] for split in (*plan.before, *plan.splits)) == pytest.approx(
-        1501, abs=2 * len(plan.splits)
-    )
+    rows = sum(split.rows[0] for split in plan.splits)
+    assert rows == pytest.approx(1501, abs=2 * len(plan.splits))
 
 
 @pytest.mark.parametrize("how", ["inner", "left", "right", "full", "semi", "anti"])
@@ -96,30 +104,52 @@ def test_rows_of_both_sides_meet_once(store: Store, how: JoinHow, seed: int) -> 
     assert bool(plan.hot_keys) == (how != "full" and not any(plan.broadcast))
 
 
+@pytest.mark.parametrize("by_value", [False, True])
 @pytest.mark.parametrize("hot", [0.3, 0.9, 1.0])
-def test_hot_groups_are_merged_in_pieces_and_then_with_the_rest(store: Store, hot: float) -> None:
-    """Each group comes out of one task at the end, with all its rows counted."""
+def test_hot_groups_are_merged_in_pieces_and_then_with_the_rest(
+    store: Store, hot: float, by_value: bool
+) -> None:
+    """Each group comes out of one task at the end, with all its rows counted.
+
+    By value, no two tasks have rows of one value; rows without one go to all.
+    """
     code = AggregateCode(by=("k",), measures=())
+    values = [None if row % 5 == 0 else row % 700 for row in range(4000)]
     tables = [
         _keyed("k", 4000, part, hot if part else 0)
         .select(["k"])
         .append_column("n", pa.array([1] * 4000))
+        .append_column("v", pa.array(values, pa.int64()))
         for part in range(5)
     ]
-    parts = written(store, code, [tables], buckets=64)
-    plan = planned(code, parts, 6)
-    assert plan.before
+    apart = Apart(values=("v",)) if by_value else None
+    parts = written(store, code, [tables], buckets=64, apart=apart)
+    total = sum(part.raw_bytes for part in parts[0])
+    limits = PlanLimits(slots=1, target_bytes=max(total // 6, 1))
+    first = plan_merges(code, parts[0], limits)
+    assert len(first.splits) > 1
+    assert first.by_value == by_value
 
     merged = []
-    for number, split in enumerate(plan.before):
+    seen: list[set[int | None]] = []
+    for number, split in enumerate(first.splits):
         table = read_back(store, ExchangeIndex(parts), split)
         assert table is not None
+        seen.append(set(table["v"].to_pylist()))
         states = _counted(table)
         writer = ExchangeWriter(
-            store, f"before/{number}", states.schema, keying_of(code), buckets=64
+            store,
+            f"before/{number}",
+            states.schema,
+            keying_of(code),
+            buckets=64,
+            apart=Apart(keys_max=0),
         )
         writer.add(states)
         merged.append(writer.close())
+    both = [a & b for a, b in itertools.combinations(seen, 2)]
+    assert all(each == ({None} if by_value else seen[0]) for each in both)
+    plan = plan_exchange(code, [[*parts[0], *merged]], limits, first.merged)
     index = _index([[*parts[0], *merged]])
     found = [
         _counted(table)
@@ -130,6 +160,7 @@ def test_hot_groups_are_merged_in_pieces_and_then_with_the_rest(store: Store, ho
     groups = Counter(key for table in found for key in table["k"].to_pylist())
     assert set(groups.values()) == {1}
     whole = _counted(pa.concat_tables(tables))
+    assert plan.hot_keys == first.hot_keys == ("7",)
     assert pa.concat_tables(found).sort_by("k").equals(whole.sort_by("k"))
 
 

@@ -149,7 +149,7 @@ def test_reduce_tasks_are_even_where_one_key_has_a_fifth_of_the_rows(
     of_states = AggregateCode(by=held.column_names[:1], measures=())
     parts = written(open_store(str(tmp_path)), of_states, [[held]], buckets=1024)
 
-    limits = PlanLimits(slots=8, target_bytes=held.nbytes // 8, merges_first=False)
+    limits = PlanLimits(slots=8, target_bytes=held.nbytes // 8)
     plan = plan_exchange(of_states, parts, limits)
 
     assert (plan.slowest_over_mean < 1.2) == is_merged
