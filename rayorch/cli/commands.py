@@ -32,6 +32,7 @@ from rayorch.cli.parameters import (
 )
 from rayorch.cli.simulate_command import SIMULATE
 from rayorch.cli.submit_command import SUBMIT
+from rayorch.version import our_version
 
 # --- the commands, in the order in which people meet them ---------------------------------------
 
@@ -335,8 +336,25 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
     ),
 )
 
+
+def _tell_version(context: click.Context, _: click.Parameter, is_asked: bool) -> None:
+    if is_asked:
+        click.echo(f"rayorch {our_version()}")
+        context.exit()
+
+
 RAYORCH: Final = ExamplesGroup(
     "rayorch",
+    params=[
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_tell_version,
+            help="Print the version and end.",
+        )
+    ],
     context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
     commands={str(command.name): command for command in (*COMMANDS, BENCH)},
     help="Partitioned Arrow transforms on Ray, committed exactly once.",

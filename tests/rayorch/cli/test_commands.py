@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+from importlib.metadata import version
 
 import click
 import pytest
@@ -50,6 +51,13 @@ def test_examples_name_options_that_exist(command: LazyCommand) -> None:
 @by_name
 def test_all_that_print_can_print_json(command: LazyCommand) -> None:
     assert any("--json" in param.opts for param in command.params)
+
+
+def test_it_tells_its_version(shell: Shell) -> None:
+    said = shell("--version")
+
+    assert said.code == 0
+    assert said.out == f"rayorch {version('rayorch')}\n"
 
 
 def test_the_help_of_all_lists_examples_before_commands(shell: Shell) -> None:
