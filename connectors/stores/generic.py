@@ -11,7 +11,9 @@ fsspec promises less than a store does, and what it does is not always what it s
   deadline of its own here.
 """
 
+import contextlib
 import io
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +23,7 @@ import pyarrow as pa
 from fsspec.asyn import AsyncFileSystem, sync
 from fsspec.exceptions import FSTimeoutError
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.spec import AbstractFileSystem
 
 from connectors.errors import (
@@ -39,6 +42,8 @@ from connectors.url import Location, check_key
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+# fsspec's memory looks first and writes then, too; but all who can see it are in this process.
+_CREATING_IN_MEMORY: Final = threading.Lock()
 # A body that needs several requests is not created exclusively anywhere, whatever is asked.
 _EXCLUSIVE_BYTES_MAX: Final = 8 * 1024 * 1024
 _OUR_OPTIONS: Final = frozenset({"timeout_s", "deadline_s", "durable"})
@@ -114,7 +119,8 @@ class GenericStore:
 
         def create() -> bool:
             try:
-                self._write("pipe_file", key, data, mode="create")
+                with self._alone():
+                    self._write("pipe_file", key, data, mode="create")
             except FileExistsError:
                 return False
             except StoreError:
@@ -247,6 +253,11 @@ class GenericStore:
             limit_s = self._patience.timeout_s
             return sync(self._fs.loop, work, path, *values, timeout=limit_s, **options)
         return getattr(self._fs, name)(path, *values, **options)
+
+    def _alone(self) -> contextlib.AbstractContextManager[object]:
+        """Return what an exclusive create is done within."""
+        is_memory = isinstance(self._fs, MemoryFileSystem)
+        return _CREATING_IN_MEMORY if is_memory else contextlib.nullcontext()
 
     def _info(self, found: Mapping[str, Any]) -> ObjectInfo:
         path = str(self._fs._strip_protocol(found["name"]))  # noqa: SLF001 - no public name

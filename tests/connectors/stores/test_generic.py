@@ -1,3 +1,6 @@
+import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,28 @@ def test_exclusive_create_is_refused_until_a_probe_has_shown_it(fresh_name: str)
     assert (promised_before, store.promises.exclusive_create) == (False, True)
     assert store.put_if_absent("k", b"x") == "won"
     assert [info.key for info in store.list()] == ["k"]
+
+
+def test_threads_that_create_one_key_in_memory_have_one_winner(
+    fresh_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks first and writes then, so here each who looked waits for another to look, too."""
+    store = open_generic(f"memory://{fresh_name}/x")
+    store.trust_exclusive_create()
+    both_looked = threading.Barrier(2)
+    look = MemoryFileSystem.exists
+
+    def looked(self: MemoryFileSystem, path: str, **options: object) -> bool:
+        found = bool(look(self, path, **options))
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both_looked.wait(0.2)
+        return found
+
+    monkeypatch.setattr(MemoryFileSystem, "exists", looked)
+    with ThreadPoolExecutor(2) as contenders:
+        found = list(contenders.map(lambda body: store.put_if_absent("k", body), [b"a", b"b"]))
+
+    assert sorted(found) == ["occupied", "won"]
 
 
 def test_local_files_through_fsspec_are_refused_with_reason_and_remedy(tmp_path: Path) -> None:
