@@ -38,7 +38,7 @@ def document_of(error: Failure) -> str:
 
 def exit_of(error: Failure) -> Exit:
     """Return the exit code that an error ends a command with."""
-    if error.remedy not in {"fix", "stop"}:
+    if error.remedy != "fix":
         return Exit.FAILED
     # Input that breaks its contract, as distinct from a command that was typed wrongly.
     return Exit.REFUSED if isinstance(error, DataError) else Exit.USAGE

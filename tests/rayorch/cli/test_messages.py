@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from rayorch.cli.errors import AmbiguousRunError
-from rayorch.cli.failing import error_text
+from rayorch.cli.failing import error_text, exit_of
+from rayorch.cli.options import Exit
+from rayorch.errors import FencedError
 from rayorch.submit_errors import UnansweredError
 from tests.rayorch.cli.conftest import FAILING, PIPELINE, Shell
 
@@ -215,3 +217,7 @@ def test_a_failed_run_of_a_pipeline_is_no_usage_error(shell: Shell) -> None:
     shell.write(FAILING)
 
     assert shell("run", "nightly.py").code == 1
+
+
+def test_a_process_that_was_fenced_off_has_failed_and_typed_nothing_wrong() -> None:
+    assert exit_of(FencedError(1, 2)) == Exit.FAILED
