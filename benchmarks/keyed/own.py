@@ -103,10 +103,10 @@ def exchanged(home: Home, view: RunView) -> Told:
     worst = 1.0
     for stage in range(len(view.stages)):
         try:
-            plan = load_plan(home, view.run, stage)
             index = ExchangeIndex.load(load_input(home, view.run, stage, FIRST).index)
         except ObjectMissingError:
-            continue  # It reads files.
+            continue  # It reads files, at once or after it had waited.
+        plan = load_plan(home, view.run, stage)
         written += sum(part.size_bytes for side in index.sides for part in side.parts)
         read += sum(plan.task_bytes)
         requests += sum(plan.split(number).requests for number in range(len(plan.splits)))

@@ -21,11 +21,13 @@ from benchmarks.keyed.data import (
     items_table,
 )
 from benchmarks.keyed.jobs import KEYED
-from benchmarks.keyed.own import exchange_pipeline, keyed_pipeline
+from benchmarks.keyed.own import exchange_pipeline, exchanged, keyed_pipeline
 from benchmarks.sides import duckdb_one, polars_one
 from benchmarks.verify import disorder_of, expected, of_files
 from benchmarks.workloads.memory import MEMORY_SQL
 from rayorch import Pipeline, read, run
+from rayorch.home import open_home
+from rayorch.plan import waiting
 
 OTHER = {"join": ITEM, "join-wide": ITEM, "asof": STATE}
 
@@ -85,6 +87,30 @@ def test_as_many_tasks_fill_a_wide_exchange_as_read_it(tmp_path: Path) -> None:
     done = run(pipeline, home=str(tmp_path / "home"), executor="in-process")
 
     assert done.view.tasks == 14
+
+
+def test_what_exchanges_took_is_told_where_a_stage_has_waited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the other side was measured: such a stage has a plan, and of another kind."""
+    monkeypatch.setattr(waiting, "LARGE_BYTES_MIN", 1)
+    for name in ("facts", "items"):
+        (tmp_path / name).mkdir()
+    for number in range(4):
+        facts = pa.table({"key": np.arange(5_000), "price": np.arange(5_000.0)})
+        pq.write_table(facts, tmp_path / "facts" / f"{number}.parquet")
+    pq.write_table(pa.table({"item": np.arange(50)}), tmp_path / "items" / "0.parquet")
+    job = Job("skew", str(tmp_path / "facts"), other=str(tmp_path / "items"))
+    pipeline = Pipeline("p")
+    exchange_pipeline(pipeline, job)
+
+    done = run(pipeline, home=str(tmp_path / "home"), executor="in-process")
+
+    assert done.view.totals.rows_in == 50 + 4 * 50
+    told = exchanged(open_home(f"file://{tmp_path}/home"), done.view)
+    # The fifty items alone, and each of them whole for each task.
+    assert 0 < int(told["exchange_written_bytes"]) < 10_000
+    assert told["slowest_over_mean"] == 1.0
 
 
 def test_disorder_is_seen_within_a_file_and_between_files(tmp_path: Path) -> None:
