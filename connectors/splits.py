@@ -55,13 +55,17 @@ class FilePart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Split(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one task reads: parts of files, or the numbers lo..hi of a source without files."""
+    """What one task reads: parts of files, or the numbers lo..hi of a source without files.
+
+    taken: said by a reader that divides what it reads by itself, of a piece of what it would read.
+    """
 
     parts: tuple[FilePart, ...] = ()
     rows: int | None = None
     size_bytes: int = 0
     lo: int = 0
     hi: int = 0
+    taken: bytes = b""
 
 
 class Discovery(msgspec.Struct, frozen=True, kw_only=True):

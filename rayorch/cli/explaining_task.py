@@ -21,6 +21,7 @@ from rayorch.core.run import Run
 from rayorch.core.story import story
 from rayorch.core.task import Task, TaskState
 from rayorch.core.values import SinkResult
+from rayorch.exchange.splits import load_split
 from rayorch.home import RunPlan, decode_split
 from rayorch.ids import RunId, TaskId
 from rayorch.looking import HomeReader
@@ -169,15 +170,16 @@ def _task_input(
     """Return what a task reads, as lines and as a document."""
     read: dict[str, Any] = {"split": None, "roots": [], "exchange": None}
     number = task - run.first_tasks.get(stage, TaskId(sum(run.task_counts[:stage])))
+    own = run.splits.get(TaskId(task))  # Of a task that was cut, or that has what another left.
     if not run.stages[stage].after:
         discovery = plan.stages[stage].discovery
-        split = decode_split(plan.stages[stage].works[number])
+        split = decode_split(own or plan.stages[stage].works[number])
         read |= {"split": msgspec.to_builtins(split), "roots": list(discovery.roots)}
         return _input_lines(discovery, split), read
     divided = find_plan(at.home, run, stage)
     if divided is None:
         return iter(()), read
-    taken = divided.split(number)
+    taken = divided.split(number) if own is None else load_split(decode_split(own).taken)
     sides = sides_of_stage(run, stage, len(taken.sides))
     return reduce_lines(taken, sides), {**read, "exchange": reduce_document(taken, sides)}
 

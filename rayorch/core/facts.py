@@ -89,6 +89,7 @@ class StagePlanned(Wire, frozen=True):
     size_bytes: int = 0
     notes: tuple[str, ...] = ()
     together: int = 1
+    parted: bool = False  # some of its tasks can be cut while they run
 
 
 class SecondTry(Wire, frozen=True):

@@ -353,6 +353,7 @@ class Run(msgspec.Struct, forbid_unknown_fields=True):
     splits: dict[TaskId, bytes] = {}  # of tasks that were cut, and of those that have the rest
     notes: dict[int, tuple[str, ...]] = {}  # stage -> how it was cut, and why
     together: dict[int, int] = {}  # stage -> neighbours that share what they read, if they do
+    parted: list[int] = []  # stages that read an exchange, and whose tasks can be cut
     ledger: dict[int, dict[str, Spent]] = {}  # stage -> pool -> what it took
     charged: dict[TaskId, tuple[Charged, ...]] = {}
     links: list[LinkSpent] = []

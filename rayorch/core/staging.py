@@ -36,6 +36,8 @@ def stage_planned(book: Book, fact: StagePlanned, event: Event) -> Iterable[Comm
     run.notes[fact.stage] = fact.notes
     if fact.together > 1:
         run.together[fact.stage] = fact.together
+    if fact.parted and fact.stage not in run.parted:
+        run.parted.append(fact.stage)
     if not run.task_counts[fact.stage]:
         _make_tasks(run, flow, fact)
         for task in run.tasks[run.first_tasks[fact.stage] :]:

@@ -58,8 +58,8 @@ def second_tries(book: Book, run: Run, event: Event) -> Iterable[Command]:
     idle_count = sum(len(slots) for slots in book.idle.values())
     yield from _asked_to_be_cut(run, flow, late[:idle_count], event)
     for slot, task, _, is_behind in late:
-        # What an operator makes of an exchange cannot be cut, and nobody waits for that.
-        wait_s = 0.0 if run.stages[task.stage].after else CUT_S
+        # Nobody waits for what cannot be cut.
+        wait_s = CUT_S if may_be_cut(run, task) else 0.0
         asked_s = flow.cutting.get(task.id, event.at_s)
         if not is_behind or event.at_s - asked_s < wait_s:
             continue
@@ -92,7 +92,9 @@ def _asked_to_be_cut(
 def may_be_cut(run: Run, task: Task) -> bool:
     """Say whether the rest of a task could become tasks."""
     # One that is made again for its exchange files has committed the rest of its output.
-    return not task.revived and not run.stages[task.stage].after
+    if task.revived:
+        return False
+    return not run.stages[task.stage].after or task.stage in run.parted
 
 
 def note_pace(flow: Flow, stage: int, runner: RunnerId, seconds: float, smoothing: float) -> None:

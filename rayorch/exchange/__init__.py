@@ -38,6 +38,7 @@ from rayorch.exchange.hashing import bucket_ids
 from rayorch.exchange.index import ExchangeIndex
 from rayorch.exchange.layout import Apart
 from rayorch.exchange.parts import ExchangePart, carried_schema, dump_part, load_part
+from rayorch.exchange.pieces import joined_pieces, pieces_of_task
 from rayorch.exchange.planner import ExchangePlan, plan_exchange, plan_merges
 from rayorch.exchange.reader import Fetched, open_side
 from rayorch.exchange.sizing import PlanLimits, Reason
@@ -66,9 +67,11 @@ __all__ = [
     "codec_for",
     "dump_part",
     "dump_split",
+    "joined_pieces",
     "load_part",
     "load_split",
     "open_side",
+    "pieces_of_task",
     "plan_exchange",
     "plan_merges",
 ]

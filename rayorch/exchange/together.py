@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from connectors.store import Store
     from rayorch.exchange.index import ExchangeIndex
+    from rayorch.exchange.splits import ReduceSplit
 
 
 class TogetherReader:
@@ -71,6 +72,13 @@ class TogetherReader:
         rows = max(1, table.num_rows * TABLE_BYTES // max(table.nbytes, TABLE_BYTES))
         for start in range(0, table.num_rows, rows):
             yield table.slice(start, rows)
+
+    def open_taken(self, task: ReduceSplit, side: int) -> Iterator[pa.Table]:
+        """Yield the rows that a piece of a task takes of a side.
+
+        Raises: ExchangeLostError, StoreError.
+        """
+        yield from open_side(self._store, self._index, task, side, fetched=self._fetched)
 
     def _grouped(self, side: int) -> dict[int, Group]:
         sides = self._index.sides

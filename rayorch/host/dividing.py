@@ -5,13 +5,15 @@ Arrays and keys take a moment to import: only a run that exchanges pays for it, 
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from connectors.splits import Split
 from rayorch.core.commands import PlanStage
 from rayorch.core.facts import StagePlanned
 from rayorch.core.run import Run
 from rayorch.core.values import ExchangeResult, WrittenBy
 from rayorch.failpoints import failpoint
-from rayorch.home import Home, KnownSplits, RunPlan, encode_split
+from rayorch.home import Home, KnownSplits, RunPlan, decode_split, encode_split
 from rayorch.ids import TaskId
 from rayorch.program import Program
 
@@ -44,7 +46,7 @@ def planned_stage(  # noqa: PLR0913 - what is divided, and by what.
     waits: the run's stages that wait, or waited. request_usd: of one read from the store.
     Raises: what `cut_stage` raises.
     """
-    from rayorch.exchange import PlanLimits  # noqa: PLC0415
+    from rayorch.exchange import PlanLimits, pieces_of_task  # noqa: PLC0415
     from rayorch.exchange.kept import load_waited  # noqa: PLC0415
     from rayorch.plan.exchanging import cut_stage  # noqa: PLC0415
 
@@ -65,8 +67,16 @@ def planned_stage(  # noqa: PLR0913 - what is divided, and by what.
     plan = cut_stage(home, run, exchange, revision, mine, limits, waited=waited, merges=merges)
     failpoint("host.after_plan_stage")
     size_bytes = sum(plan.task_bytes)
+    tasks = range(len(plan.splits)) if plan.direct is None else ()
     return StagePlanned(
-        run, stage, revision, len(plan.splits), size_bytes, plan.notes, plan.together
+        run,
+        stage,
+        revision,
+        len(plan.splits),
+        size_bytes,
+        plan.notes,
+        plan.together,
+        any(len(pieces_of_task(exchange.code, plan.split(number))) > 1 for number in tasks),
     )
 
 
@@ -94,7 +104,11 @@ def split_of(run: Run, task: TaskId, known: KnownSplits) -> bytes:
     """Return the encoded split of a task, of what is known since the run was planned."""
     own = run.splits.get(task)
     if own is not None:
-        return own
+        stage = run.tasks[task].stage
+        if not run.stages[stage].after:
+            return own
+        # A piece of what is exchanged is the same wherever the bytes are now.
+        return encode_split(replace(decode_split(own), lo=run.revision_of(stage)))
     splits, later = known
     if task < len(splits):
         return splits[task]

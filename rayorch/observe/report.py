@@ -177,6 +177,10 @@ def _tasks_text(view: RunView) -> str:
     if view.retries:
         kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(view.totals.failures.items()))
         parts.append(f"{counted(view.retries, 'failed attempt')} ({kinds})")
+    if view.totals.cuts:
+        parts.append(f"{count_text(view.totals.cuts)} cut short, the rest made tasks")
+    if view.totals.second_tries:
+        parts.append(f"{count_text(view.totals.second_tries)} tried a second time")
     if view.resumed:
         parts.append(f"resumed {counted(view.resumed, 'time')}")
     return ", ".join(parts)
@@ -247,6 +251,8 @@ def report_data(
         },
         "memory_bytes_max": totals.memory_bytes_max,
         "failed_attempts": dict(totals.failures),
+        "cut_short": totals.cuts,
+        "second_tries": totals.second_tries,
         "resumed": view.resumed,
         "stages": [_stage_data(view, index) for index in range(len(view.stages))],
         "cost": None if view.cost is None else cost_data(view.cost),

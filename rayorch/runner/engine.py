@@ -30,7 +30,7 @@ from rayorch.runner.batches import batch_bytes_of
 from rayorch.runner.capture import AttemptCapture, LogLine, begin_capture, end_capture
 from rayorch.runner.desk import Batch, Desk, LeaseKey, Ticket, key_of
 from rayorch.runner.errors import AttemptError, AttemptHaltedError
-from rayorch.runner.pieces import grouped, joined, pieces_of
+from rayorch.runner.pieces import grouped, joined
 from rayorch.runner.programs import LoadedStage, Programs
 from rayorch.runner.reporter import Reporter, ReportSettings
 from rayorch.settings import Cache
@@ -240,7 +240,13 @@ class RunnerEngine:
         batch_bytes = batch_bytes_of(loaded.limits.memory_bytes, ticket.lease.shrink)
         fetched = loaded.fetched
         before = (0, 0) if fetched is None else (fetched.requests, fetched.size_bytes)
-        yield from _until_cut(ticket, _pieces_read(ticket, loaded, batch_bytes, self._cache))
+        batches = _pieces_read(ticket, loaded, batch_bytes, self._cache)
+        if loaded.stage.exchange is None:
+            yield from _until_cut(ticket, batches)
+        else:
+            for _, table in batches:
+                yield table
+                del table
         if fetched is not None:
             # An exchange is read by this thread alone: what came meanwhile came for this attempt.
             spent.gets += fetched.requests - before[0]
@@ -298,10 +304,12 @@ def _pieces_read(
 ) -> Iterator[Batch]:
     """Read a split piece by piece; each table comes with the number of its piece."""
     before = None if cache is None else cache.counts
-    # What an operator makes of an exchange cannot be cut: it has all of its rows or none.
-    whole = loaded.stage.exchange is not None
-    ticket.pieces = (ticket.split,) if whole else pieces_of(ticket.split)
+    ticket.pieces = loaded.pieces(ticket.split)
     for number, piece in enumerate(ticket.pieces):
+        if number and ticket.cut and loaded.stage.exchange is not None:
+            # An operator reads all of a piece before the first of its rows is there.
+            _leave(ticket, number)
+            return
         for table in loaded.reader.batches(piece, batch_bytes):
             yield number, table
         if cache is not None and before is not None:
@@ -317,12 +325,17 @@ def _until_cut(ticket: Ticket, batches: Iterator[Batch]) -> Iterator[pa.Table]:
     done: int | None = None
     for number, table in batches:
         if ticket.cut and done is not None and number > done:
-            ticket.split = joined(ticket.pieces[:number])
-            ticket.rest = grouped(ticket.pieces[number:])
+            _leave(ticket, number)
             return
         done = number
         yield table
         del table
+
+
+def _leave(ticket: Ticket, number: int) -> None:
+    """Leave the pieces from a number on to others."""
+    ticket.split = joined(ticket.pieces[:number])
+    ticket.rest = grouped(ticket.pieces[number:])
 
 
 def _from_cache(output: AttemptOutput, counts: CacheCounts) -> AttemptOutput:
@@ -339,9 +352,9 @@ def _from_cache(output: AttemptOutput, counts: CacheCounts) -> AttemptOutput:
 def _cut(output: AttemptOutput, ticket: Ticket) -> AttemptOutput:
     """Return the record of an attempt that left a part of its input to others."""
     done = ticket.split
+    cut = tuple(encode_split(each) for each in (done, *ticket.rest))
+    if done.taken:  # Of an exchange, it was counted what was read.
+        return msgspec.structs.replace(output, cut=cut)
     return msgspec.structs.replace(
-        output,
-        moved_bytes=done.size_bytes,
-        gets=len(done.parts),
-        cut=tuple(encode_split(each) for each in (done, *ticket.rest)),
+        output, moved_bytes=done.size_bytes, gets=len(done.parts), cut=cut
     )

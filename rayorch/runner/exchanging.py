@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Final
 
+import msgspec
 import pyarrow as pa
 
 from connectors.splits import Reader, Split
@@ -30,6 +31,9 @@ from rayorch.exchange import (
     check_side,
     codec_for,
     dump_part,
+    dump_split,
+    load_split,
+    pieces_of_task,
 )
 from rayorch.exchange.kept import (
     BUCKETS,
@@ -232,6 +236,17 @@ class ExchangeReader:
             ]
             yield from self._kernel(code, kernel_bytes).run(sides)
 
+    def pieces(self, split: Split) -> tuple[Split, ...]:
+        """Return the pieces of a task after which it may be cut; itself, when it cannot be."""
+        plan = self._known_plan()
+        if plan.direct is not None:
+            return (split,)
+        task = load_split(split.taken) if split.taken else plan.split(split.hi)
+        found = pieces_of_task(self._exchange.code, task)
+        if len(found) == 1:
+            return (split,)
+        return tuple(msgspec.structs.replace(split, taken=dump_split(piece)) for piece in found)
+
     def describe(self, split: Split) -> str:
         """Say what a task reads."""
         what = "hot keys of the exchange" if self._merges else "exchange"
@@ -258,13 +273,16 @@ class ExchangeReader:
         wanted = _loaded(plan.schemas[side])
         keys = self._keys(side, wanted)
 
+        def opened() -> Iterator[pa.Table]:
+            if plan.direct is not None and plan.direct.side == side:
+                return self._rows_of_files(plan.direct, split.hi, wanted, batch_bytes)
+            if split.taken:
+                return reader.open_taken(load_split(split.taken), side)
+            return reader.open_side(split.hi, side)
+
         def tables() -> Iterator[pa.Table]:
             try:
-                for table in (
-                    reader.open_side(split.hi, side)
-                    if plan.direct is None or plan.direct.side != side
-                    else self._rows_of_files(plan.direct, split.hi, wanted, batch_bytes)
-                ):
+                for table in opened():
                     own = table if passes == 1 else _part(table, keys, number, passes)
                     yield own if own.schema.equals(wanted) else _as(own, wanted)
             except ExchangeLostError as error:

@@ -1,5 +1,7 @@
 """Where a split may be cut while it is read: between files, row groups, or numbers.
 
+Of an exchange, its reader says where (`exchange.pieces`).
+
 A task that turns out to be far behind ends after the piece that it is at; the others become tasks.
 """
 
@@ -36,6 +38,12 @@ def pieces_of(split: Split) -> tuple[Split, ...]:
 
 def joined(pieces: tuple[Split, ...]) -> Split:
     """Return neighbouring pieces as one split."""
+    if pieces[0].taken:
+        # Arrays take a moment to import: only who exchanges pays.
+        from rayorch.exchange import dump_split, joined_pieces, load_split  # noqa: PLC0415
+
+        taken = joined_pieces([load_split(piece.taken) for piece in pieces])
+        return replace(pieces[0], taken=dump_split(taken))
     rows = [piece.rows for piece in pieces]
     known = [each for each in rows if each is not None]
     return Split(

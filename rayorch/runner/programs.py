@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -25,6 +25,7 @@ from rayorch.program import (
     load_program,
 )
 from rayorch.runner.apply import CodeLimits
+from rayorch.runner.pieces import pieces_of
 
 if TYPE_CHECKING:
     from rayorch.exchange import Fetched
@@ -59,6 +60,7 @@ class LoadedStage:
     operator: ExchangeProgram | None = None  # whose result its rows are
     scratch: Store  # of the home, where exchange files lie
     fetched: "Fetched | None" = None  # by who reads an exchange, of all attempts so far
+    pieces: Callable[[Split], tuple[Split, ...]] = pieces_of  # between which a split may be cut
 
     def is_cheap(self, split: Split) -> bool:
         """Say whether reading the split inline is cheaper than another thread's doing it."""
@@ -105,6 +107,7 @@ class LoadedProgram:
             branches=branches_of(stage),
             limits=limits,
             fetched=getattr(reader, "fetched", None),
+            pieces=getattr(reader, "pieces", pieces_of),
             operator=None if stage.exchange is None else exchanges[stage.exchange],
             edges=tuple((edge, exchanges[edge.exchange]) for edge in stage.exchanges),
             scratch=self._home.scratch,

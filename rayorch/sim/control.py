@@ -243,7 +243,10 @@ class SimControl:
     def _plan_stage(self, command: PlanStage) -> tuple[Fact, ...]:
         run, stage = command.run, command.stage
         tasks = self._world.task_counts[run][stage]
-        return (StagePlanned(run, stage, command.revision, tasks, notes=("simulated",)),)
+        planned = StagePlanned(
+            run, stage, command.revision, tasks, notes=("simulated",), parted=True
+        )
+        return (planned,)
 
     def _solve(self, command: SolvePlacement) -> tuple[Fact, ...]:
         if self._world.happens(self._world.faults.solver_fails):

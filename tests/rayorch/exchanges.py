@@ -21,12 +21,13 @@ from rayorch.api import Dataset
 from rayorch.client import Connection, LocalControl
 from rayorch.clock import SystemClock
 from rayorch.core.facts import Event
-from rayorch.exchange import hash_plan, layout, sizing
+from rayorch.exchange import hash_plan, layout, pieces, sizing
 from rayorch.home import Home, open_home
 from rayorch.ids import new_nonce
 from rayorch.journal.log import Journal
 from rayorch.observe.view import RunView
 from rayorch.plan import waiting
+from rayorch.runner.desk import Desk, Ticket
 from rayorch.settings import Settings
 
 Build = Callable[..., Mapping[str, Dataset]]
@@ -44,6 +45,7 @@ class Division:
     heavy_bytes: int = layout.HEAVY_BYTES_MIN
     copies: float = sizing.REPLICATED_SHARE_MAX  # so much may be sent twice, to broadcast a side
     direct: float = 0.0  # the same, to read the other side's files where they are joined
+    is_cut: bool = False  # each task ends after the first piece of what it reads
 
 
 WHOLE = Division()
@@ -53,6 +55,8 @@ DIVISIONS = (
     Division(splits=4, slots=3, task_bytes=256, heavy_rows=4, copies=0.0),
     Division(splits=2, slots=4, task_bytes=64, heavy_rows=2, copies=99.0),
     Division(splits=4, slots=3, task_bytes=64, direct=99.0),
+    Division(splits=3, slots=2, task_bytes=16_000, heavy_rows=4, copies=0.0, is_cut=True),
+    Division(splits=2, slots=2, task_bytes=16_000, heavy_rows=2, copies=99.0, is_cut=True),
 )
 
 
@@ -127,7 +131,22 @@ def divided(division: Division) -> Iterator[None]:
         patch.setattr(layout, "HEAVY_ROWS_MIN", division.heavy_rows)
         patch.setattr(layout, "HEAVY_BYTES_MIN", division.heavy_bytes)
         patch.setattr(hash_plan, "HOT_SHARE", 0.1)
+        if division.is_cut:
+            patch.setattr(pieces, "PIECE_BYTES_MIN", division.task_bytes // 4)
+            patch.setattr(pieces, "COPIES_MAX", 99.0)
+            patch.setattr(Desk, "take", _taken_to_be_cut)
         yield
+
+
+_TAKE = Desk.take
+
+
+def _taken_to_be_cut(desk: Desk) -> Ticket | None:
+    """As if the scheduler had asked at once for the task to be cut."""
+    ticket = _TAKE(desk)
+    if ticket is not None:
+        ticket.cut = True
+    return ticket
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 
 import rayorch as ro
 from rayorch.api import Dataset
-from rayorch.core.facts import StagePlanned
+from rayorch.core.facts import AttemptFinished, StagePlanned
 from tests.rayorch.exchanges import (
     DIVISIONS,
     KEYS,
@@ -171,6 +171,22 @@ def test_without_keys_all_rows_are_one_hot_key() -> None:
     done = check("even", CUT, (), seed=6)
 
     assert merges(done) >= 2
+
+
+def test_tasks_that_read_an_exchange_are_cut_while_they_run() -> None:
+    """What is left of those that merge hot keys, and of those that read the rest, becomes tasks."""
+    division = Division(splits=4, slots=3, task_bytes=8_000, heavy_rows=4, is_cut=True)
+
+    done = check("half", division, ("int",), seed=8)
+
+    planned = {
+        fact.stage: fact for event in done.events if isinstance(fact := event.fact, StagePlanned)
+    }
+    ends = [event.fact for event in done.events if isinstance(event.fact, AttemptFinished)]
+    assert [planned[stage].parted for stage in (1, 2)] == [True, True]
+    assert planned[1].tasks
+    assert done.view.totals.cuts == sum(bool(fact.output.cut) for fact in ends) >= 2
+    assert done.view.tasks == len(ends) > 4 + planned[1].tasks + planned[2].tasks
 
 
 def test_nothing_is_merged_first_where_no_key_is_too_large() -> None:

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from rayorch.core.commands import Command, CutTask, RevokeLeases, SendLeases
+from rayorch.core.commands import Command, CutTask, Lease, RevokeLeases, SendLeases
 from rayorch.core.facts import SecondTry, StagePlanned
 from rayorch.core.run import RunState
 from rayorch.core.straggling import BEHIND_S_MIN, CUT_S
@@ -71,7 +71,8 @@ def test_what_is_about_to_end_is_not_cut() -> None:
     assert some(driver.tick(0.5), CutTask) == []
 
 
-def test_what_reads_an_exchange_cannot_be_cut_and_is_tried_again_at_once() -> None:
+def exchanging(*, parted: bool) -> tuple[Driver, Lease]:
+    """`slow-1` reads an exchange far behind the usual, and `quick-1` has nothing to do."""
     stages = (StageShape(name="lines"), StageShape(name="sums", sinks=(0,), after=(0,)))
     driver = Driver()
     driver.lead()
@@ -81,11 +82,26 @@ def test_what_reads_an_exchange_cannot_be_cut_and_is_tried_again_at_once() -> No
     part = ExchangeResult(exchange=0, side=0, rows=1, payload=b"file")
     fact = make.finished(only_map, "slow-1")
     driver.feed(replace(fact, output=replace(fact.output, results=(), parts=(part,))))
-    driver.feed(StagePlanned(make.RUN, 1, 1, 2))
+    driver.feed(StagePlanned(make.RUN, 1, 1, 2, parted=parted))
     driver.tick()
     first, second = driver.queue("slow-1")
     driver.feed(make.finished(first, "slow-1", seconds=1.0), make.started(second, "slow-1"))
     driver.feed(make.joined("quick-1"))
+    return driver, second
+
+
+def test_what_reads_an_exchange_and_has_pieces_is_first_asked_to_be_cut() -> None:
+    driver, second = exchanging(parted=True)
+
+    asked = driver.tick(BEHIND_S_MIN + 0.1)
+
+    assert only(asked, CutTask).lease == second
+    assert tried(asked) == []
+    assert tried(driver.tick(CUT_S + 0.1)) == [("quick-1", [int(second.task)])]
+
+
+def test_what_reads_an_exchange_in_one_piece_is_tried_again_at_once() -> None:
+    driver, second = exchanging(parted=False)
 
     commands = driver.tick(BEHIND_S_MIN + 0.1)
 

@@ -54,7 +54,7 @@ def test_the_report_of_a_run_that_went_well() -> None:
         tasks=16,
         committed=16,
         finished_s=1012.4,
-        totals=totals(failures={"lost": 1, "transient": 2}),
+        totals=totals(failures={"lost": 1, "transient": 2}, cuts=2, second_tries=1),
         published=(published(rows=4, files=1, size_bytes=2048),),
     )
 
@@ -62,7 +62,10 @@ def test_the_report_of_a_run_that_went_well() -> None:
         "nightly-1 succeeded in 12.4 s",
         "  rows      6,001,215 in, 5,916,591 out",
         "  bytes     205 MiB in, 30.0 MiB out",
-        "  tasks     16 of 16 committed, 3 failed attempts (1 lost, 2 transient)",
+        (
+            "  tasks     16 of 16 committed, 3 failed attempts (1 lost, 2 transient), "
+            "2 cut short, the rest made tasks, 1 tried a second time"
+        ),
         (
             "  seconds   read 3.10 s, compute 10.2 s, write 5.00 s, wait 0.40 s; "
             "CPU 14.0 s, over all runners"
