@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rayorch.bench.errors import SuiteError
+from rayorch.bench.generating import TPCH, Wanted, generate
 from rayorch.observe.figures import bytes_text
 
 WORDS: Final = 20_000
@@ -124,6 +125,19 @@ def made(shape: Shape, cache: Path) -> Path:
     for index in range(shape.files):
         pq.write_table(shape.table(shape, index), folder / f"part-{index:05d}.parquet")
     (folder / MARK).touch()
+    return folder
+
+
+def tpch_folder(cache: Path, scale: float) -> Path:
+    """Return the folder with lineitem and orders of TPC-H, making them if they are not there."""
+    folder = cache / f"tpch-{scale:g}"
+    mark = cache / f"tpch-{scale:g}{MARK}"
+    if not mark.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        tables = ("lineitem", "orders")
+        wanted = Wanted(kind=TPCH, to=str(folder), files=16, scale_factor=scale, tables=tables)
+        generate(wanted, lambda _: None)
+        mark.touch()
     return folder
 
 

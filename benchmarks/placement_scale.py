@@ -12,6 +12,7 @@ CPU seconds are of one thread; wall seconds tell how busy the machine was meanwh
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import resource
 import statistics
@@ -40,6 +41,8 @@ _AGAIN_S: Final = 0.5
 _NOW_S: Final = 600.0
 _GONE: Final = "m7a.4x-spot"
 _MIB: Final = 1024.0
+_POINTS: Final = 7
+_FRONTIER_S: Final = 5.0
 TARGETS: Final = {"first": 0.05, "final": 2.0, "replan": 0.5}
 MEMORY_MB: Final = 300.0
 
@@ -59,6 +62,14 @@ class Figures:
         self.cpu_s.append(time.process_time() - cpu)
         self.wall_s.append(time.perf_counter() - wall)
         return self.plans[-1]
+
+    def numbers(self) -> dict[str, list[float]]:
+        """Each repetition."""
+        return {
+            "cpu_s": self.cpu_s,
+            "gap": [plan.gap for plan in self.plans],
+            "hit": [plan.forecast.hit for plan in self.plans],
+        }
 
     def line(self, name: str) -> str:
         """Medians, the share of scenarios in time of the worst plan, and the dollars."""
@@ -131,8 +142,8 @@ def later(problem: Problem, plan: Plan) -> Problem:
     return left
 
 
-def measure(tasks: int, seeds: Sequence[int], runs: int) -> Iterator[str]:
-    """Lines about one number of tasks, in this process."""
+def measure(tasks: int, seeds: Sequence[int], runs: int) -> dict[str, Figures]:
+    """Figures of one number of tasks, in this process."""
     first, final, again = Figures(), Figures(), Figures()
     for seed in seeds:
         problem = problem_of(tasks, seed)
@@ -145,24 +156,49 @@ def measure(tasks: int, seeds: Sequence[int], runs: int) -> Iterator[str]:
             again.measure(
                 partial(placement.replan, problem, plan.layout, left, time_limit_s=_AGAIN_S)
             )
+    return {"first": first, "final": final, "replan": again}
+
+
+def peak_mb() -> float:
+    """What this process had at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MIB
+
+
+def told(tasks: int, found: dict[str, Figures]) -> Iterator[str]:
+    """Lines for people."""
     yield f"{tasks} tasks"
-    for name, figures in (("first", first), ("final", final), ("replan", again)):
+    for name, figures in found.items():
         yield "  " + figures.line(name)
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MIB
-    yield f"  memory   peak_mb={peak_mb:.0f} (target {MEMORY_MB:g})"
+    yield f"  memory   peak_mb={peak_mb():.0f} (target {MEMORY_MB:g})"
+
+
+def document(tasks: int, seed: int, found: dict[str, Figures]) -> str:
+    """One line for programs, with cost against the finish of the first problem."""
+    points = placement.frontier(problem_of(tasks, seed), points=_POINTS, time_limit_s=_FRONTIER_S)
+    numbers = {
+        "benchmark": "placement_scale",
+        "tasks": tasks,
+        "peak_mb": round(peak_mb(), 1),
+        "plans": {name: figures.numbers() for name, figures in found.items()},
+        "frontier": [(point.p95_s, point.usd) for point in points],
+    }
+    return json.dumps(numbers)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure each number of tasks in a process of its own; 0 when all of them could be."""
     options = _parser().parse_args(argv)
     if len(options.tasks) == 1:
-        for line in measure(options.tasks[0], options.seeds, options.runs):
-            sys.stdout.write(line + "\n")
+        [tasks] = options.tasks
+        found = measure(tasks, options.seeds, options.runs)
+        lines = [document(tasks, options.seeds[0], found)] if options.json else told(tasks, found)
+        sys.stdout.writelines(line + "\n" for line in lines)
         return 0
     seeds = ",".join(map(str, options.seeds))
     for tasks in options.tasks:
         command = [sys.executable, "-m", "benchmarks.placement_scale", "--tasks", str(tasks)]
         command += ["--seeds", seeds, "--runs", str(options.runs)]
+        command += ["--json"] if options.json else []
         if subprocess.run(command, check=False).returncode:
             return 1
     return 0
@@ -181,6 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tasks", type=_numbers, default=(100_000, 1_000_000))
     parser.add_argument("--seeds", type=_numbers, default=(0, 1, 2), help="problems of each size")
     parser.add_argument("--runs", type=int, default=5, help="of each problem (5)")
+    parser.add_argument("--json", action="store_true", help="a JSON line for each size")
     return parser
 
 

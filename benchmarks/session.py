@@ -1,6 +1,8 @@
 """One session of measuring: its folders, its Rays, its sides, and how runs alternate."""
 
+import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -8,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, Required, TypedDict
+from typing import Final, Literal, Required, TypedDict, TypeVar
 
 import duckdb
 import msgspec
@@ -37,6 +39,9 @@ DISK_BYTES: Final = 4 << 30
 DISK_BYTES_MIN: Final = 256 << 20
 TUNED: Final = {"RAY_num_workers_soft_limit": "16"}
 """Ray then keeps Python workers that it would end, and Ray Data spends less time starting them."""
+
+UNSEEN: Final = {"DO_NOT_TRACK": "true", "DAFT_ANALYTICS_ENABLED": "0"}
+"""Daft would tell its makers of each import and run, which takes time and asks nobody."""
 
 Rays = Literal["own", "peers", "tuned", "none"]
 
@@ -149,6 +154,11 @@ class Session:
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
+    @property
+    def cores(self) -> int:
+        """Cores that this process may use."""
+        return len(os.sched_getaffinity(0))
+
     def say(self, text: str) -> None:
         """Tell who waits what is going on."""
         print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
@@ -222,6 +232,7 @@ class Session:
         environment = {
             "RAYORCH_HOME": str(self.folder / "home"),
             "POLARS_MAX_THREADS": str(self.options.slots),
+            **UNSEEN,
         }
         if cluster is not None:
             environment["RAY_ADDRESS"] = cluster.address
@@ -249,6 +260,16 @@ class Session:
         """Return the processes, the driver aside, whose families do a side's work."""
         cluster = self.ray(side.ray)
         return () if cluster is None else (cluster.pid,)
+
+
+T = TypeVar("T")
+
+
+def printed(module: str, kind: type[T], *arguments: str) -> T:
+    """Return what a benchmark prints as its one line, run in a process: its memory is its own."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    return msgspec.json.decode(done.stdout, type=kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,6 @@ compared to the last bit.
 """
 
 from dataclasses import replace
-from functools import cache
 from typing import Final
 
 import numpy as np
@@ -14,9 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from benchmarks.data import DAY_US, START_US, WORDS, Shape
+from rayorch.bench.shapes import hot_keys, zipf_keys
 
-KEYS: Final = 1_000_000
-"""Values of the Zipf key."""
 ITEMS: Final = 2_000_000
 HOT_SHARE: Final = 0.25
 HOT_ITEM: Final = 1_234_567
@@ -28,28 +26,9 @@ HALF: Final = "half"
 """The name of the skew where one key has half of the rows and the others are uniform."""
 
 
-@cache
-def _shares(power: float) -> NDArray[np.float64]:
-    """Return the cumulated shares of the keys, hottest first."""
-    shares = 1.0 / np.arange(1, KEYS + 1) ** power
-    total: NDArray[np.float64] = np.cumsum(shares / shares.sum())
-    return total
-
-
-@cache
-def _names() -> NDArray[np.int64]:
-    """Return the keys by rank: which one is hot says nothing of where it sorts or hashes."""
-    return np.random.default_rng(12).permutation(KEYS).astype(np.int64)
-
-
 def skewed(random: np.random.Generator, rows: int, skew: str) -> NDArray[np.int64]:
     """Return keys: of a Zipf distribution of that power, or half of them one."""
-    if skew == HALF:
-        keys = random.integers(0, KEYS, rows, dtype=np.int64)
-        keys[random.random(rows) < 0.5] = 7
-        return keys
-    ranks = np.searchsorted(_shares(float(skew)), random.random(rows))
-    return _names()[np.minimum(ranks, KEYS - 1)]
+    return hot_keys(random, rows) if skew == HALF else zipf_keys(random, rows, float(skew))
 
 
 def fact_table(shape: Shape, index: int, skew: str = "1.2") -> pa.Table:

@@ -4,6 +4,7 @@ All sides write Parquet files, because that is what a result is to us; the SQL i
 side of it.
 """
 
+from datetime import date
 from typing import Final
 
 import msgspec
@@ -46,4 +47,17 @@ KEYED: Final = {
            on input.device = other.device and input.ts >= other.at""",
         ("id", "device", "ts", "price"),
     ),
+    # On TPC-H: sums of exact decimals, so that all sides can be held against each other.
+    "tpch-summary": Keyed(
+        """select l_returnflag, l_linestatus, sum(l_quantity) as quantity,
+                  sum(l_extendedprice) as price, count(*) as rows
+           from input where l_shipdate <= date '1998-09-02' group by all""",
+        ("l_returnflag", "l_linestatus", "l_quantity", "l_extendedprice", "l_shipdate"),
+    ),
+    "tpch-join": Keyed(
+        """select o_orderpriority, sum(l_quantity) as quantity, count(*) as rows
+           from input join other on l_orderkey = o_orderkey group by o_orderpriority""",
+        ("l_orderkey", "l_quantity"),
+    ),
 }
+SUMMARY_UNTIL: Final = date(1998, 9, 2)

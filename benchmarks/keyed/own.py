@@ -7,7 +7,7 @@ import pyarrow as pa
 
 import rayorch as ro
 from benchmarks.jobs import Job
-from benchmarks.keyed.jobs import COLUMNS, KEYED
+from benchmarks.keyed.jobs import COLUMNS, KEYED, SUMMARY_UNTIL
 from connectors.errors import ObjectMissingError
 from rayorch.bench.results import Told
 from rayorch.exchange import ExchangeIndex
@@ -56,6 +56,21 @@ def keyed_pipeline(made: ro.Pipeline, job: Job) -> None:
             events = fact.select(list(KEYED["asof"].inputs), output="events")
             states = made.read("states", job.other)
             done = events.join_asof("now", states, left_on="ts", right_on="at", by="device")
+        case "tpch-summary":
+            shipped = fact.filter(f"l_shipdate <= date '{SUMMARY_UNTIL}'")
+            done = shipped.aggregate(
+                "summary",
+                by=["l_returnflag", "l_linestatus"],
+                quantity=("l_quantity", "sum"),
+                price=("l_extendedprice", "sum"),
+                rows=("*", "count"),
+            )
+        case "tpch-join":
+            orders = made.read("orders", job.other)
+            joined = fact.join("joined", orders, left_on="l_orderkey", right_on="o_orderkey")
+            done = joined.aggregate(
+                "sums", by="o_orderpriority", quantity=("l_quantity", "sum"), rows=("*", "count")
+            )
         case _:
             done = _weighed(made, fact, job)
     done.write(job.target, format=job.format)
@@ -79,9 +94,16 @@ def _weighed(made: ro.Pipeline, fact: ro.Dataset, job: Job) -> ro.Dataset:
 def exchange_pipeline(made: ro.Pipeline, job: Job) -> None:
     """Add datasets that go through an exchange and are written nowhere."""
     match job.kind:
-        case "skew":
+        case "skew-join":
             fact, items = made.read("fact", job.source), made.read("items", job.other)
             fact.join("joined", items, left_on="key", right_on="item").discard()
+        case "skew-group":
+            grouped = made.read("fact", job.source).aggregate(
+                "sums", by="key", price=("price", "sum"), notes=("note", "count_distinct")
+            )
+            grouped.discard()
+        case "skew-sort":
+            made.read("fact", job.source).sort("sorted", "key").discard()
         case "wide":
             numbers = made.read("numbers", f"range://{job.rows}?splits={job.tasks}")
             rows = numbers.map(widened, output="rows")

@@ -10,6 +10,7 @@ from daft import col
 
 from benchmarks.driver import serve
 from benchmarks.jobs import QTY_BELOW, Job, pareto_turns, spin
+from benchmarks.keyed.jobs import SUMMARY_UNTIL
 from rayorch.bench.results import Told
 
 
@@ -66,6 +67,18 @@ def keyed(job: Job, source: str, other: str, target: str) -> None:
             done = joined.agg(price.sum().alias("total"), col("id").count().alias("rows"))
         case "sort":
             done = fact.sort("key")
+        case "tpch-summary":
+            kept = fact.where(col("l_shipdate") <= SUMMARY_UNTIL)
+            done = kept.groupby("l_returnflag", "l_linestatus").agg(
+                col("l_quantity").sum().alias("quantity"),
+                col("l_extendedprice").sum().alias("price"),
+                col("l_orderkey").count().alias("rows"),
+            )
+        case "tpch-join":
+            joined = fact.join(right, left_on="l_orderkey", right_on="o_orderkey")
+            done = joined.groupby("o_orderpriority").agg(
+                col("l_quantity").sum().alias("quantity"), col("l_orderkey").count().alias("rows")
+            )
         case _:
             raise ValueError(job.kind)
     done.write_parquet(target)

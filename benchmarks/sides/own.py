@@ -49,7 +49,7 @@ def pipeline(job: Job) -> ro.Pipeline:
             _numbers(made, job.tasks).map(nothing, output="out").discard()
         case "submit":
             _numbers(made, job.tasks).map(brief, output="out").discard()
-        case "skew" | "wide":
+        case "skew-join" | "skew-group" | "skew-sort" | "wide":
             exchange_pipeline(made, job)
         case _:
             keyed_pipeline(made, job)

@@ -7,7 +7,7 @@ import polars as pl
 
 from benchmarks.driver import serve
 from benchmarks.jobs import QTY_BELOW, Job
-from benchmarks.keyed.jobs import KEYED
+from benchmarks.keyed.jobs import KEYED, SUMMARY_UNTIL
 from rayorch.bench.results import Told
 
 
@@ -57,6 +57,22 @@ def lazy(kind: str, source: str, other: str) -> pl.LazyFrame:  # noqa: PLR0911 -
                 states, left_on="ts", right_on="at", by="device", check_sortedness=False
             )
             return joined.select("id", "device", "ts", "price", "at", "level")
+        case _:
+            return tpch(kind, fact, right)
+
+
+def tpch(kind: str, lines: pl.LazyFrame, orders: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a job on TPC-H."""
+    quantity = pl.col("l_quantity").sum().alias("quantity")
+    match kind:
+        case "tpch-summary":
+            kept = lines.filter(pl.col("l_shipdate") <= SUMMARY_UNTIL)
+            price = pl.col("l_extendedprice").sum().alias("price")
+            grouped = kept.group_by("l_returnflag", "l_linestatus")
+            return grouped.agg(quantity, price, rows=pl.len())
+        case "tpch-join":
+            joined = lines.join(orders, left_on="l_orderkey", right_on="o_orderkey")
+            return joined.group_by("o_orderpriority").agg(quantity, rows=pl.len())
         case _:
             raise ValueError(kind)
 

@@ -1,12 +1,10 @@
 """The core alone: a million tasks to their end, no Ray, no journal."""
 
-import subprocess
-import sys
 from typing import Final
 
 import msgspec
 
-from benchmarks.session import Session, Target
+from benchmarks.session import Session, Target, printed
 
 TASKS: Final = 1_000_000
 RATE: Final = 40_000.0
@@ -23,11 +21,9 @@ class Numbers(msgspec.Struct, frozen=True):
 def core(session: Session) -> None:
     """Run the benchmark of the core in a process of its own, so that its memory is its own."""
     tasks = session.options.scaled(TASKS)
-    command = [sys.executable, "-m", "benchmarks.core_events", "--tasks", str(tasks)]
     runs = []
     for _ in range(session.options.runs):
-        printed = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
-        runs.append(msgspec.json.decode(printed, type=Numbers))
+        runs.append(printed("core_events", Numbers, "--tasks", str(tasks)))
         session.say(f"core: {runs[-1].events_per_s:,.0f} events a second")
     rates, peaks = [run.events_per_s for run in runs], [max(run.peak_mb for run in runs)]
     rate = Target(limit=RATE, at_least=True, note=f"{tasks:,} tasks")

@@ -1,12 +1,10 @@
 """How long a leader needs to know where it stands, from a journal and from a snapshot."""
 
-import subprocess
-import sys
 from typing import Final
 
 import msgspec
 
-from benchmarks.session import Session, Target
+from benchmarks.session import Session, Target, printed
 from rayorch.bench.figures import summary
 
 TASKS: Final = 1_000_000
@@ -28,11 +26,9 @@ class Numbers(msgspec.Struct, frozen=True):
 def recovery(session: Session) -> None:
     """Run the benchmark in a process of its own, so that its memory is its own."""
     tasks = session.options.scaled(TASKS)
-    command = [sys.executable, "-m", "benchmarks.recovery", "--tasks", str(tasks)]
     runs = []
     for _ in range(session.options.runs):
-        printed = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
-        runs.append(msgspec.json.decode(printed, type=Numbers))
+        runs.append(printed("recovery", Numbers, "--tasks", str(tasks)))
         session.say(f"recovery: {runs[-1].journal_s:.1f} s, {runs[-1].snapshot_s:.1f} s")
     for claim, limit, seconds, cpu in (
         (

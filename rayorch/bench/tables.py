@@ -13,6 +13,7 @@ from rayorch.bench.results import Measured, Results
 
 WHOLE_FROM: Final = 100
 """Digits after the point say nothing of such numbers."""
+OURS: Final = "rayorch"
 STEPS: Final = ("wait", "compute", "write")
 """Of an attempt, one after the other; what is read meanwhile is not on top of them."""
 WORDS: Final = {
@@ -64,7 +65,7 @@ def stages_rows(results: Results) -> Rows:
             seconds = max(stage.wall_s, 1e-3)
             rows.append(
                 (
-                    workload,
+                    workload if side == OURS else f"{workload}, {side}",
                     stage.name,
                     f"{stage.tasks:,}",
                     f"{stage.tasks / seconds:,.1f}",

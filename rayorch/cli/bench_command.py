@@ -74,6 +74,49 @@ COMPARE: Final = LazyCommand(
         JSON,
     ],
 )
+DATA: Final = LazyCommand(
+    "data",
+    work="rayorch.cli.generating:data",
+    help="Make data to measure with: tables of awkward shapes from a seed, or TPC-H.\n\n"
+    "KIND is zipf (skewed keys), hot (one key with half of the rows), pareto (work of a row), "
+    "small (5,000 files of a few KB), wide (200 columns), strings, nested, or tpch (all eight "
+    "tables, by tpchgen-cli). The same seed makes the same rows anywhere. Nothing is overwritten, "
+    "and a disk without room is refused before anything is made.",
+    examples=(
+        ("rayorch bench data zipf --to data/zipf", "10,000,000 rows in 64 files"),
+        ("rayorch bench data nested --to s3://lake/nested --rows 100000 --files 8", "a store"),
+        ("rayorch bench data tpch --to data/tpch --scale-factor 10 --files 64", "a part each"),
+    ),
+    params=[
+        click.Argument(
+            ["kind"],
+            type=click.Choice(
+                ["zipf", "hot", "pareto", "small", "wide", "strings", "nested", "tpch"]
+            ),
+            metavar="KIND",
+        ),
+        click.Option(["--to"], metavar="URL", required=True, help="An empty place for the files."),
+        click.Option(["--rows"], type=click.IntRange(1), metavar="N", help="In all files."),
+        click.Option(["--files"], type=click.IntRange(1), metavar="N", help="Of each table."),
+        click.Option(
+            ["--seed"],
+            type=click.IntRange(0),
+            default=1,
+            show_default=True,
+            metavar="N",
+            help="Which rows; TPC-H has one seed of its own.",
+        ),
+        click.Option(
+            ["--scale-factor", "-s"],
+            type=click.FloatRange(0.0, min_open=True),
+            default=1.0,
+            show_default=True,
+            metavar="SF",
+            help="Of TPC-H; 1 is about 0.4 GB of Parquet.",
+        ),
+        JSON,
+    ],
+)
 REPORT: Final = LazyCommand(
     "report",
     work="rayorch.cli.benching:report",
@@ -101,7 +144,7 @@ CALIBRATE: Final = LazyCommand(
 )
 BENCH: Final = ExamplesGroup(
     "bench",
-    commands={str(each.name): each for each in (RUN, REPORT, COMPARE, CALIBRATE)},
+    commands={str(each.name): each for each in (RUN, REPORT, COMPARE, DATA, CALIBRATE)},
     help="Measure this machine.",
     short_help="Measure this machine",
 )
@@ -109,5 +152,6 @@ BENCH.examples = (
     ("rayorch bench run --quick -o today.jsonl", "against Ray Data, Daft, Dask, Polars, DuckDB"),
     ("rayorch bench report today.jsonl --html today.html", "a page with plots"),
     ("rayorch bench compare before.jsonl today.jsonl", "what got slower, beyond the noise"),
+    ("rayorch bench data zipf --to data/zipf", "skewed, small, wide, nested data, or TPC-H"),
     ("rayorch bench calibrate", "how far simulated runs are off real ones"),
 )

@@ -88,6 +88,11 @@ class Options:
     before: str = ""
     after: str = ""
     tolerance: float = 0.0
+    kind: str = ""
+    to: str = ""
+    rows: int | None = None
+    files: int | None = None
+    scale_factor: float = 1.0
     one_run: float = 0.0
 
     @property

@@ -9,16 +9,19 @@ from typing import Any, Final
 from rayorch.bench.figures import Summary, summary
 from rayorch.bench.results import Bar, FigureLine, Measured, Results
 from rayorch.bench.tables import middle
-from rayorch.pages.drawing import COLORS, INK, OURS, THEIRS, Drawing
+from rayorch.pages.drawing import COLORS, INK, OURS, THEIRS, Drawing, styled
 
 COLUMNS: Final = 3
 ROW_INCHES: Final = 0.2
+FAR_APART: Final = 50.0
+"""Times the least, from which on a log scale is needed to see it."""
 LANES_MAX: Final = 40
 CURVES_MAX: Final = 7
 TAIL_MIN: Final = 8
 """Attempts of which a distribution is worth drawing."""
 
 
+@styled
 def sides_plot(results: Results) -> str:
     """Draw, for each workload that has peers, the wall seconds of each side."""
     shown: dict[str, list[tuple[str, Summary]]] = defaultdict(list)
@@ -28,9 +31,10 @@ def sides_plot(results: Results) -> str:
     compared = {name: sides for name, sides in shown.items() if len(sides) > 1}
     if not compared:
         return ""
-    rows = math.ceil(len(compared) / COLUMNS)
+    columns = min(COLUMNS, len(compared))
+    rows = math.ceil(len(compared) / columns)
     most = max(len(sides) for sides in compared.values())
-    drawing = Drawing(rows * (0.75 + ROW_INCHES * most), rows, COLUMNS)
+    drawing = Drawing(rows * (0.75 + ROW_INCHES * most), rows, columns)
     for axes, (workload, sides) in zip(drawing.axes, compared.items(), strict=False):
         _bars(axes, workload, sorted(sides, key=lambda each: -each[1].median))
     return drawing.url()
@@ -49,11 +53,17 @@ def _bars(axes: Any, workload: str, sides: Sequence[tuple[str, Summary]]) -> Non
     axes.grid(axis="x")
     for at, value in enumerate(medians):
         axes.annotate(
-            f"{value:.3g}", (value, at), (4, 0), textcoords="offset points", va="center", size=7.5
+            f"{value:.3g}",
+            (sides[at][1].most, at),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            size=7.5,
         )
     axes.margins(x=0.15)
 
 
+@styled
 def stages_plot(results: Results) -> str:
     """Draw what each stage of ours read in a second."""
     rates: dict[str, float] = {}
@@ -68,11 +78,14 @@ def stages_plot(results: Results) -> str:
     [axes] = drawing.axes
     names = list(rates)[::-1]
     axes.barh(names, [rates[name] for name in names], color=OURS, height=0.7)
-    axes.set(xscale="log", xlabel="MB of Arrow in a second, both slots, log scale")
+    if max(rates.values()) > FAR_APART * min(rates.values()):
+        axes.set_xscale("log")
+    axes.set(xlabel="MB of Arrow in a second, all slots together")
     axes.grid(axis="x")
     return drawing.url()
 
 
+@styled
 def tail_plot(results: Results) -> str:
     """Draw how attempts are spread around their stage's mean: what the last one waits for."""
     curves = {}
@@ -111,6 +124,7 @@ def tail_of(runs: Sequence[Measured]) -> list[float]:
     return sorted(found)
 
 
+@styled
 def gantt_plot(bars: Sequence[Bar]) -> str:
     """Draw who worked when on what: a lane for each runner, pools together."""
     if not bars:
@@ -144,6 +158,7 @@ def gantt_plot(bars: Sequence[Bar]) -> str:
     return drawing.url()
 
 
+@styled
 def curves_plot(figures: Sequence[FigureLine]) -> str:
     """Draw numbers over what they depend on, a plot for each."""
     named: dict[tuple[str, str], list[FigureLine]] = defaultdict(list)
@@ -163,7 +178,7 @@ def curves_plot(figures: Sequence[FigureLine]) -> str:
         axes.fill_between(
             at, [each.least for each in found], [each.most for each in found], color=OURS, alpha=0.2
         )
-        if at[-1] > 20.0 * max(at[0], 1e-9):
+        if at[-1] > FAR_APART * max(at[0], 1e-9):
             axes.set_xscale("log")
         unit = f" ({points[0].unit})" if points[0].unit else ""
         axes.set(title=workload, ylabel=f"{name.partition(' over ')[0]}{unit}", ylim=(0, None))

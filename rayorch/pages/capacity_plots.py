@@ -5,12 +5,13 @@ from collections.abc import Sequence
 
 from rayorch.capacity.asking import Capacity, Use
 from rayorch.capacity.tables import changes
-from rayorch.pages.drawing import COLORS, INK, OURS, THEIRS, WARN, Drawing
+from rayorch.pages.drawing import COLORS, INK, OURS, THEIRS, WARN, Drawing, styled
 from rayorch.plan.deciding import FrontierPoint
 
 MINUTE_S = 60.0
 
 
+@styled
 def ends_plot(found: Capacity) -> str:
     """Draw by when which share of the simulated runs has ended."""
     ends = [end_s / MINUTE_S for end_s in found.finish.ends_s]
@@ -40,6 +41,7 @@ def ends_plot(found: Capacity) -> str:
     return drawing.url()
 
 
+@styled
 def what_if_plot(found: Capacity) -> str:
     """Draw when runs end if one thing is changed."""
     as_asked = ("as asked", found.finish.p50_s, found.finish.p95_s)
@@ -63,6 +65,7 @@ def what_if_plot(found: Capacity) -> str:
     return drawing.url()
 
 
+@styled
 def uses_plot(uses: Sequence[Use]) -> str:
     """Draw how much is used of what there is, now and of twice the data."""
     known = [use for use in uses if math.isfinite(use.share) and math.isfinite(use.doubled)]
@@ -87,6 +90,7 @@ def uses_plot(uses: Sequence[Use]) -> str:
     return drawing.url()
 
 
+@styled
 def frontier_plot(points: Sequence[FrontierPoint], found: Capacity) -> str:
     """Draw the cheapest plan for each finish."""
     if len(points) < 2:  # noqa: PLR2004 - a line has two ends.
@@ -117,8 +121,9 @@ def frontier_plot(points: Sequence[FrontierPoint], found: Capacity) -> str:
             label="as simulated",
         )
     unit = "USD" if points[0].usd is not None else "core hours (prices are unknown)"
-    axes.set(xlabel="95 % within, minutes", ylabel=f"a run, {unit}", ylim=(0, None))
-    axes.margins(x=0.12, y=0.2)
+    axes.set(xlabel="95 % within, minutes", ylabel=f"a run, {unit}")
+    axes.set_ylim(0, 1.25 * max(cost))
+    axes.margins(x=0.12)
     axes.grid()
     axes.legend()
     return drawing.url()

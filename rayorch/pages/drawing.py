@@ -5,10 +5,14 @@ Needs the extra `report` (or `plot`); nothing but pages and pictures does.
 
 import base64
 import io
-from typing import Any, Final
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Final, ParamSpec
 
 from connectors.errors import MissingExtraError
 from rayorch.pages.page import NEEDED_FOR
+
+P = ParamSpec("P")
 
 DPI: Final = 96
 WIDTH: Final = 10.0
@@ -49,16 +53,27 @@ def figure_class(needed_for: str, extra: str = "report") -> Any:  # noqa: ANN401
     return Figure
 
 
-class Drawing:
-    """One picture: axes to draw into, then `url`."""
+def styled(draw: Callable[P, str]) -> Callable[P, str]:
+    """Draw in the style of the pages, whatever a user's own matplotlib is set to."""
 
-    def __init__(self, height: float, rows: int = 1, columns: int = 1) -> None:
-        made = figure_class(NEEDED_FOR)
+    @wraps(draw)
+    def drawn(*given: P.args, **named: P.kwargs) -> str:
+        figure_class(NEEDED_FOR)
         import matplotlib as mpl  # noqa: PLC0415 - with the class above.
 
         with mpl.rc_context(STYLE):
-            self.figure = made(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
-            self._axes = self.figure.subplots(rows, columns, squeeze=False)
+            return draw(*given, **named)
+
+    return drawn
+
+
+class Drawing:
+    """One picture: axes to draw into, then `url`. For functions that are `styled`."""
+
+    def __init__(self, height: float, rows: int = 1, columns: int = 1) -> None:
+        made = figure_class(NEEDED_FOR)
+        self.figure = made(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+        self._axes = self.figure.subplots(rows, columns, squeeze=False)
 
     @property
     def axes(self) -> list[Any]:
@@ -67,12 +82,9 @@ class Drawing:
 
     def url(self) -> str:
         """Return the picture as a data URL; axes that nothing was drawn into are left out."""
-        import matplotlib as mpl  # noqa: PLC0415
-
         for each in self.axes:
             if not each.has_data():
                 each.set_axis_off()
         out = io.BytesIO()
-        with mpl.rc_context(STYLE):
-            self.figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+        self.figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
         return "data:image/svg+xml;base64," + base64.b64encode(out.getvalue()).decode()

@@ -1,8 +1,10 @@
 """The measure of scale, on problems that are small enough for a test."""
 
+import msgspec
 import pytest
 
 from benchmarks import placement_scale
+from benchmarks.workloads.placing import Figures
 from placement.model import Problem
 from placement.solve import solve
 
@@ -41,3 +43,20 @@ def test_each_figure_is_printed_beside_its_target(capsys: pytest.CaptureFixture[
     assert lines[0] == "4000 tasks"
     assert [line.split()[0] for line in lines[1:]] == ["first", "final", "replan", "memory"]
     assert all("target" in line for line in lines[1:])
+
+
+def test_a_line_for_programs_has_each_repetition_and_cost_against_time(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    placement_scale.main(["--tasks", "4000", "--runs", "2", "--seeds", "1", "--json"])
+
+    found = msgspec.json.decode(capsys.readouterr().out, type=Figures)
+    assert found.tasks == 4_000
+    assert {name: len(plan.cpu_s) for name, plan in found.plans.items()} == {
+        "first": 2,
+        "final": 2,
+        "replan": 2,
+    }
+    assert all(0.0 <= gap < 10.0 for gap in found.plans["final"].gap)
+    ends = [p95_s for p95_s, _ in found.frontier]
+    assert ends == sorted(ends)
