@@ -37,7 +37,9 @@ def memory(session: Session) -> None:
         source=made(scaled(SCAN, session.options.scale), session.cache),
         warm=made(WARM, session.cache),
     )
-    for side in (own("scan"), *peer_sides("scan", session.options.peers)):
+    # Each is weighed on a Ray of its own: what is quick has no time for six of them.
+    peers = () if session.options.quick else session.options.peers
+    for side in (own("scan"), *peer_sides("scan", peers)):
         try:
             measured = _weighed(session, side, work, memory_bytes)
         except SideFailedError as error:

@@ -84,18 +84,20 @@ def generate(wanted: Wanted, tell: Tell) -> Made:
 
 def _shaped(wanted: Wanted, store: Store, tell: Tell) -> Made:
     shape = SHAPES[wanted.kind]
-    files = wanted.files or shape.files
-    rows = max(1, (wanted.rows or shape.rows) // files)
-    tried = min(rows, ROWS_TRIED)
-    _check_room(store, _encoded(table_of(shape, wanted.seed, 0, tried)).size / tried * rows * files)
+    rows = wanted.rows or shape.rows
+    files = min(wanted.files or shape.files, rows)
+    tried = range(min(rows // files, ROWS_TRIED))
+    sample = _encoded(table_of(shape, wanted.seed, 0, tried))
+    _check_room(store, sample.size / len(tried) * rows)
     size_bytes = 0
     for file in range(files):
-        data = _encoded(table_of(shape, wanted.seed, file, rows))
+        own = range(file * rows // files, (file + 1) * rows // files)
+        data = _encoded(table_of(shape, wanted.seed, file, own))
         key = f"part-{file:05d}.parquet"
         store.put(key, data.to_pybytes())
         size_bytes += data.size
-        tell(f"{key}: {rows:,} rows, {bytes_text(data.size)}")
-    return Made(url=store.url, files=files, size_bytes=size_bytes, rows=files * rows)
+        tell(f"{key}: {len(own):,} rows, {bytes_text(data.size)}")
+    return Made(url=store.url, files=files, size_bytes=size_bytes, rows=rows)
 
 
 def _encoded(table: pa.Table) -> pa.Buffer:

@@ -141,8 +141,8 @@ SHAPES: Final = {
 }
 
 
-def table_of(shape: Shape, seed: int, file: int, rows: int) -> pa.Table:
-    """Return one file of a shape, all of the same number of rows; ids go on from file to file."""
+def table_of(shape: Shape, seed: int, file: int, rows: range) -> pa.Table:
+    """Return one file of a shape, with the rows of these ids."""
     random = np.random.default_rng([seed, file])
-    ids = np.arange(file * rows, (file + 1) * rows, dtype=np.int64)
-    return pa.table({"id": ids, **shape.columns(random, rows)})
+    ids = np.arange(rows.start, rows.stop, dtype=np.int64)
+    return pa.table({"id": ids, **shape.columns(random, len(rows))})
