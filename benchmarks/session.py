@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -287,20 +287,26 @@ class Work:
     order: str = ""  # the column in whose order the rows are to be
 
 
+def installed(session: Session, workload: str, sides: Sequence[Side]) -> Iterator[Side]:
+    """Yield the sides whose library is there; of the others it is said that they are left out."""
+    for side in sides:
+        if side.library and not version_of(side.library):
+            why = f"{side.library} is not installed: pip install 'rayorch[bench]'"
+            session.results.add(FailureLine(workload, side.label, why, "skipped"))
+        else:
+            yield side
+
+
 def alternate(session: Session, work: Work, sides: Sequence[Side]) -> None:
     """Let sides take turns, A B C A B C, each in a fresh process, until each has had its runs.
 
     The order turns by one each round, so that no side is always the one after another.
     """
     spent_s = dict.fromkeys((side.label for side in sides), 0.0)
-    alive = []
-    for side in sides:
-        if side.library and not version_of(side.library):
-            why = f"{side.library} is not installed"
-            session.results.add(FailureLine(work.name, side.label, why, "skipped"))
-        else:
-            alive.append(side)
+    alive = list(installed(session, work.name, sides))
     for number in range(session.options.runs):
+        if not alive:
+            return
         turned = alive[number % len(alive) :] + alive[: number % len(alive)]
         for side in turned:
             if spent_s[side.label] > SIDE_S_MAX:

@@ -11,7 +11,7 @@ from benchmarks.keyed.data import FACT, FACT_LARGE
 from benchmarks.keyed.jobs import COLUMNS
 from benchmarks.keyed.own import MEMORY_BYTES
 from benchmarks.processes import held_bytes, load, memory_bytes
-from benchmarks.session import RUN_S_MAX, Session, Side, Work, checked, own, peer_sides
+from benchmarks.session import RUN_S_MAX, Session, Side, Work, checked, installed, own, peer_sides
 from benchmarks.verify import expected
 from rayorch.bench.figures import Check
 from rayorch.bench.results import FailureLine, Measured, RunLine
@@ -39,7 +39,8 @@ def memory(session: Session) -> None:
     )
     # Each is weighed on a Ray of its own: what is quick has no time for six of them.
     peers = () if session.options.quick else session.options.peers
-    for side in (own("scan"), *peer_sides("scan", peers)):
+    sides = [own("scan"), *peer_sides("scan", peers)]
+    for side in installed(session, "memory", sides):
         try:
             measured = _weighed(session, side, work, memory_bytes)
         except SideFailedError as error:
