@@ -95,3 +95,54 @@ def test_a_disk_without_room_is_refused_before_anything_is_made(
     assert "4.00 TiB" not in said.out
     assert "ask for less with --scale" in said.err
     assert not (shell.folder / "out.jsonl").read_bytes()
+
+
+def test_a_report_is_the_tables_and_a_page(shell: Shell) -> None:
+    pytest.importorskip("jinja2", reason="the extra `report` is not installed")
+    file = kept(shell, "a.jsonl", make.results(make.runs("scan", "rayorch", [1.0, 1.1])))
+
+    said = shell("bench", "report", file, "--html", "a.html")
+
+    assert said.code == Exit.OK
+    assert "1.05 (1.00 - 1.10)" in said.out
+    assert "1.05 (1.00 - 1.10)" in (shell.folder / "a.html").read_text()
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_the_work(shell: Shell) -> None:
+    pytest.importorskip("jinja2", reason="the extra `report` is not installed")
+
+    said = shell("bench", "run", "--html", "nowhere/a.html")
+
+    assert said.code == Exit.USAGE
+    assert (
+        "the page cannot be written: no such file or directory. --html nowhere/a.html" in said.err
+    )
+
+
+def test_data_is_made_and_told_of(shell: Shell) -> None:
+    said = shell("bench", "data", "hot", "--to", "d", "--rows", "100", "--files", "3", "--json")
+    again = shell("bench", "data", "hot", "--to", "d", "--rows", "100")
+
+    assert said.code == Exit.OK
+    assert (said.document["rows"], said.document["files"]) == (100, 3)
+    assert said.err.count("part-0000") == 3
+    assert again.code == Exit.USAGE
+    assert "nothing is overwritten" in again.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["gauss", "--to", "d"], "'gauss' is not one of"),
+        (["zipf"], "Missing option '--to'"),
+        (
+            ["tpch", "--to", "d", "--rows", "5"],
+            "TPC-H is as large as --scale-factor says",
+        ),
+    ],
+)
+def test_data_that_cannot_be_made_is_refused(shell: Shell, typed: list[str], said: str) -> None:
+    found = shell("bench", "data", *typed)
+
+    assert found.code == Exit.USAGE
+    assert said in found.err

@@ -75,6 +75,17 @@ def test_capacity_says_machines_time_money_and_what_it_rests_on(lab: Shell) -> N
     assert "in which zones the pools are" in said.out
 
 
+def test_an_answer_is_a_page_too(lab: Shell) -> None:
+    pytest.importorskip("jinja2", reason="the extra `report` is not installed")
+
+    said = lab("capacity", "n.profile", "--pools", "pools.yaml", "--html", "it.html", *QUICK)
+
+    assert said.code == Exit.OK, said.err
+    page = (lab.folder / "it.html").read_text()
+    assert "Capacity of nightly" in page
+    assert page.count("data:image/svg+xml") >= 3
+
+
 def test_a_deadline_that_nothing_meets_ends_blocked_and_says_what_could(lab: Shell) -> None:
     said = lab(
         "capacity", "n.profile", "--pools", "pools.yaml", "--deadline", "60s", "--json", *QUICK
