@@ -91,6 +91,9 @@ class SimConfig:
     tasks_max: int = 25  # a stage
     is_even: bool = False  # every stage has as many tasks as that
     exchanged: float = 0.5  # of the runs have their last stage read what the others wrote
+    # Of these, the stage before the last reads what the others wrote, too, and writes more of it:
+    # as hot keys are merged. It may have no tasks.
+    merged: bool = False
     sinks: int = 2
     tenants: int = 2
     database_units: int = 2  # at most so many tasks of the first stages at once; 0: no limit

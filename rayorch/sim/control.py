@@ -201,7 +201,7 @@ class SimControl:
                     self._world.exchange.plan(self.machine.runs[run], stage, revision)
                     self._later(0.5, partial(self._plan_stage, command))
                 case CollectExchange(run=run, stage=stage):
-                    self._world.exchange.collect(run, stage)
+                    self._world.exchange.collect(self.machine.runs[run], stage)
                 case SolvePlacement():
                     self._later(1.0, partial(self._solve, command))
                 case PublishSink():
@@ -234,7 +234,9 @@ class SimControl:
     def _plan(self, command: MakePlan) -> tuple[Fact, ...]:
         counts = self._world.task_counts[command.run]
         if command.run in self._world.exchanged:
-            counts = (*counts[:-1], 0)  # The last stage is cut when what it reads is measured.
+            # The stages that read are cut when what they read is measured.
+            readers = 1 + self._world.config.merged
+            counts = (*counts[:-readers], *([0] * readers))
         planned = PlanReady(run=command.run, task_counts=counts)
         if self._world.coin(0.3):
             return (planned,)  # As in a home without a choice of pools.

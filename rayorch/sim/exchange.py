@@ -33,7 +33,9 @@ class SimExchange:
 
     def plan(self, run: Run, stage: int, revision: int) -> None:
         """Cut a stage from the files that are committed; planned twice, the first plan counts."""
-        found = [_writer(part) for task in sorted(run.parts) for part in run.parts[task]]
+        before = run.stages[stage].after
+        tasks = [task for task in sorted(run.parts) if run.tasks[task].stage in before]
+        found = [_writer(part) for task in tasks for part in run.parts[task]]
         wanted = [task.id for task in run.tasks if task.stage in run.stages[stage].after]
         if [writer.task for writer in found] != wanted:
             raise InvariantError("a stage is cut from each task before it once", f"{found}")
@@ -55,10 +57,13 @@ class SimExchange:
         """Lose or corrupt a file."""
         self._gone.setdefault(run, set()).add(writer)
 
-    def collect(self, run: RunId, stage: int) -> None:
-        """Delete what a stage has read."""
-        for writer in self.sources(run, stage).listed:
-            self.lose(run, writer)
+    def collect(self, run: Run, stage: int) -> None:
+        """Delete what a stage has read, if it is the one that the files were written for."""
+        before = set(run.stages[stage].after)
+        if any(before & set(shape.after) for shape in run.stages[stage + 1 :]):
+            return
+        for writer in self.sources(run.id, stage).listed:
+            self.lose(run.id, writer)
 
 
 def _writer(part: ExchangeResult) -> WrittenBy:

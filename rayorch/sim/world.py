@@ -227,6 +227,8 @@ class World:
             self._versions[run] = 0
             if self.stages > 1 and self.coin(self.config.exchanged):
                 self.exchanged.add(run)
+                if self.config.merged and self.coin(0.3):
+                    self.task_counts[run] = (*counts[:-2], 0, counts[-1])
             for task in range(sum(counts)):
                 if self.happens(self.faults.poisoned):
                     self._flawed[run, task] = "kills"
@@ -284,6 +286,7 @@ class World:
         self._ensure_policy()
         if self.leader.alive and run not in self.leader.machine.runs:
             last = self.stages - 1 if run in self.exchanged else -1
+            readers = (last, last - 1) if last > 0 and self.config.merged else (last,)
             uses = ((DATABASE, 1),) if self.config.database_units else ()
             stages = tuple(
                 StageShape(
@@ -291,7 +294,7 @@ class World:
                     timeout_s=self.config.timeout_s,
                     sinks=(i,),
                     uses=uses if i == DATABASE_STAGE else (),
-                    after=tuple(range(last)) if i == last else (),
+                    after=tuple(range(i)) if i in readers else (),
                 )
                 for i in range(self.stages)
             )

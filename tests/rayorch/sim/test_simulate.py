@@ -1,11 +1,13 @@
 """The whole control plane on a virtual clock: one seed, one story, and what must hold in it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from rayorch.core import settling
+from rayorch.core import settling, staging
+from rayorch.core.run import Flow, Run
 from rayorch.sim.config import CALM, SimConfig, SimFaults, SimPool
 from rayorch.sim.simulate import Outcome, simulate
 
@@ -31,6 +33,37 @@ def test_every_row_is_there_once_whatever_dies(first: int) -> None:
     """Invariants after each event; in the end each task visible once, and the replay equal."""
     for seed in range(first, first + 10):
         assert_good(simulate(seed))
+
+
+MERGED: Final = SimConfig(
+    stages=3, exchanged=1.0, merged=True, tasks_max=6, faults=SimFaults(exchange_lost=0.15)
+)
+"""Hot keys are merged between those that write an exchange and those that read it."""
+
+
+@pytest.mark.parametrize("first", range(0, 40, 10))
+def test_every_row_is_there_once_where_hot_keys_are_merged_first(first: int) -> None:
+    """Whoever dies, and whatever file is lost: of those that write, that merge, that read."""
+    for seed in range(first, first + 10):
+        assert_good(simulate(seed, MERGED))
+
+
+def test_a_merging_stage_that_goes_on_without_what_was_lost_is_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only the last stage waits for a lost file to be written again."""
+
+    def close(run: Run, flow: Flow, stage: int) -> None:
+        if stage in run.stages[-1].after and 2 not in run.unplanned:
+            run.unplanned.append(2)
+        run.revisions[2] = run.revision_of(2) + 1
+        flow.planning.discard(2)
+
+    monkeypatch.setattr(staging, "_close", close)
+
+    outcome = simulate(2, replace(MERGED, patience_s=60.0))
+
+    assert outcome.violations or not outcome.finished
 
 
 @pytest.mark.parametrize("seed", KEPT)
