@@ -6,6 +6,7 @@ with their sizes and versions are part of the plan; `input_files` lists them.
 
 import platform
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
@@ -70,6 +71,7 @@ def input_files(plan: RunPlan) -> list[dict[str, Any]]:
     ]
 
 
+@cache  # A process keeps what it has imported, and each takes milliseconds to read.
 def _installed(name: str) -> str | None:
     try:
         return version(name)
