@@ -224,6 +224,15 @@ def _pins(name: str) -> dict[str, str]:
     return pins
 
 
+def test_what_make_needs_is_in_the_source_distribution() -> None:
+    """Who has unpacked it types `make bench`, as the command without a suite says."""
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    included = set(config["tool"]["hatch"]["build"]["targets"]["sdist"]["include"])
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+
+    assert set(re.findall(r"-r (constraints[a-z-]*[.]txt)", makefile)) <= included
+
+
 def test_the_readme_and_the_makefile_agree() -> None:
     """A stranger types what the README says: each target that it names exists."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")

@@ -1,1 +1,1 @@
-"""What can be measured on this machine: so far, how far the simulator of capacity is off."""
+"""What was measured and what comes of it, data to measure with, and how far simulations are off."""
