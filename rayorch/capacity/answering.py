@@ -20,6 +20,7 @@ from rayorch.capacity.asking import (
     PoolNeed,
     Question,
     StageNeed,
+    Standing,
     WhatIf,
 )
 from rayorch.capacity.errors import CapacityError
@@ -99,6 +100,10 @@ def capacity(question: Question) -> Capacity:
         unknown=(*question.unknown, *_unmeasured(question)),
         refused=refused,
         nearest=nearest,
+        standing=tuple(
+            Standing(round(at_s, 3), pool, planned.thin.nodes(pool, nodes))
+            for at_s, pool, nodes in runs.middle().standing
+        ),
     )
 
 

@@ -75,6 +75,14 @@ class Finish(msgspec.Struct, frozen=True):
     ends_s: tuple[float, ...] = ()
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """So many machines of a pool, from so many seconds after the submission on."""
+
+    at_s: float
+    pool: str
+    nodes: int
+
+
 class WhatIf(msgspec.Struct, frozen=True):
     """The same runs, but for one thing."""
 
@@ -99,6 +107,7 @@ class Use(msgspec.Struct, frozen=True):
 class Capacity(msgspec.Struct, frozen=True):
     """What a workload will need, cost and take.
 
+    `standing` are the machines of the middle one of the simulated runs, as they come and go.
     Dollars are None where a price is not known. `ask_s` is the deadline to give to a run, so that
     `confidence` of them keep `deadline_s`; `headroom` how much later than half of the runs that is.
     """
@@ -132,3 +141,4 @@ class Capacity(msgspec.Struct, frozen=True):
     unknown: tuple[str, ...]
     refused: str = ""
     nearest: str = ""
+    standing: tuple[Standing, ...] = ()

@@ -76,6 +76,10 @@ class Runs:
         """Return the share of the runs that end in time."""
         return float((self.finished & (self.whole_s <= within_s)).mean())
 
+    def middle(self) -> TrialOutcome:
+        """Return the run that ended neither first nor last."""
+        return self.outcomes[int(np.argsort(self.whole_s, kind="stable")[len(self.whole_s) // 2])]
+
     @property
     def mean_usd(self) -> float | None:
         """Dollars of a run; None where a price is not known."""

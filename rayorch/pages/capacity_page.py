@@ -73,7 +73,9 @@ def _sections(found: Capacity) -> Iterator[Section]:
     )
     yield Section(
         title="Machines",
-        text="Of each pool: what half of the runs have at most, what any had, and what can be had.",
+        text="Of each pool: what half of the runs have at most, what any had, and what can be had; "
+        "drawn are those of the middle run, as they come and go.",
+        plots=_shown(capacity_plots.standing_plot(found), "machines of each pool over time"),
         table=_table(machine_rows(found)),
     )
     yield Section(

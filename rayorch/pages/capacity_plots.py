@@ -42,6 +42,25 @@ def ends_plot(found: Capacity) -> str:
 
 
 @styled
+def standing_plot(found: Capacity) -> str:
+    """Draw how many machines of each pool there are when, in the middle run."""
+    pools = list(dict.fromkeys(each.pool for each in found.standing))
+    if not pools:
+        return ""
+    drawing = Drawing(0.9 + 1.0 * len(pools), len(pools))
+    last = max(each.at_s for each in found.standing) / MINUTE_S
+    for number, (axes, pool) in enumerate(zip(drawing.axes, pools, strict=True)):
+        own = [each for each in found.standing if each.pool == pool]
+        at = [0.0, *(each.at_s / MINUTE_S for each in own), last]
+        nodes = [0, *(each.nodes for each in own), own[-1].nodes]
+        axes.fill_between(at, nodes, step="post", color=COLORS[number % len(COLORS)], alpha=0.8)
+        axes.set(title=pool, ylabel="machines", xlim=(0, last), ylim=(0, None))
+        axes.grid()
+    drawing.axes[-1].set(xlabel="minutes after the submission")
+    return drawing.url()
+
+
+@styled
 def what_if_plot(found: Capacity) -> str:
     """Draw when runs end if one thing is changed."""
     as_asked = ("as asked", found.finish.p50_s, found.finish.p95_s)

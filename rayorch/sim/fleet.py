@@ -76,6 +76,11 @@ class TrialRunner:
 class TrialPort(Protocol):
     """A trial, to its machines."""
 
+    @property
+    def at_s(self) -> float:
+        """Seconds since the submission."""
+        ...
+
     def offer(self, *facts: Fact) -> None:
         """Queue facts."""
         ...
@@ -102,7 +107,10 @@ class _Node:
 
 
 class Fleet:
-    """All machines of a trial. `most` counts the machines that each pool had at once."""
+    """All machines of a trial. `most` counts the machines that each pool had at once.
+
+    `standing` has how many a pool has from when on, each time that this changes.
+    """
 
     def __init__(self, trial: TrialPort, pools: Sequence[TrialPool], seed: int) -> None:
         self._trial = trial
@@ -115,6 +123,7 @@ class Fleet:
         self.runners: dict[RunnerId, TrialRunner] = {}
         self.most: Counter[str] = Counter()
         self.lost = 0
+        self.standing: list[tuple[float, str, int]] = []
         self._nodes: dict[NodeId, _Node] = {}
         self._down: set[str] = set()
         self._gone: set[str] = set()
@@ -205,9 +214,14 @@ class Fleet:
     def _up(self, node: _Node) -> None:
         node.is_up = True
         pool = node.pool
-        alive = sum(each.pool is pool and each.is_up for each in self._nodes.values())
-        self.most[pool.name] = max(self.most[pool.name], alive)
+        self.most[pool.name] = max(self.most[pool.name], self._stand(pool))
         self._trial.offer(NodeJoined(node.id, pool.name, pool.node_cores))
+
+    def _stand(self, pool: TrialPool) -> int:
+        """Note how many machines a pool has now."""
+        alive = sum(each.pool is pool and each.is_up for each in self._nodes.values())
+        self.standing.append((self._trial.at_s, pool.name, alive))
+        return alive
 
     def _join(self, node: _Node) -> None:
         if self._nodes.get(node.id) is not node or node.runners:
@@ -252,6 +266,7 @@ class Fleet:
             self._bury(runner, "its machine is gone")
         del self._nodes[node.id]
         if node.is_up:
+            self._stand(node.pool)
             self._trial.offer(NodeLost(node.id, node.pool.name, "it is gone"))
 
     def _bury(self, runner: TrialRunner, reason: str) -> None:

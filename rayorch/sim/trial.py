@@ -125,7 +125,10 @@ class Workload(Protocol):
 
 
 class TrialOutcome(msgspec.Struct, frozen=True):
-    """What came of a trial. `nodes` has the most that each pool had; `usd` is None if unknown."""
+    """What came of a trial. `nodes` has the most that each pool had; `usd` is None if unknown.
+
+    `standing` has from when on a pool had how many: seconds since the submission, pool, machines.
+    """
 
     finished: bool
     whole_s: float
@@ -137,6 +140,7 @@ class TrialOutcome(msgspec.Struct, frozen=True):
     placements: int
     lost_nodes: int
     state: str
+    standing: tuple[tuple[float, str, int], ...] = ()
 
 
 class Trial:
@@ -212,6 +216,7 @@ class Trial:
             placements=self.placements,
             lost_nodes=self.fleet.lost,
             state=run.state.value,
+            standing=tuple(self.fleet.standing),
         )
 
     # --- the scheduler's turn -------------------------------------------------------------------

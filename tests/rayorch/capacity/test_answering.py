@@ -27,6 +27,17 @@ def test_a_deadline_is_kept_by_the_runs_that_are_simulated() -> None:
     assert found.usd_month == pytest.approx(30.4 * found.usd, rel=0.01)
 
 
+def test_machines_of_the_middle_run_come_and_go_and_are_never_more_than_can_be_had() -> None:
+    found = capacity(make.question(growth=20.0))
+
+    assert {each.pool for each in found.standing} == {"here"}
+    assert max(each.nodes for each in found.standing) <= found.pools[0].nodes_most
+    assert found.standing[-1].nodes == 0
+    ends = [each.at_s for each in found.standing]
+    assert ends == sorted(ends)
+    assert ends[-1] == pytest.approx(found.finish.p50_s, rel=0.5)
+
+
 def test_the_same_question_has_the_same_answer() -> None:
     asked = make.question(deadline_s=180.0)
 
