@@ -39,7 +39,8 @@ class FilePart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A file, or some of its row groups or bytes, as it was when it was discovered.
 
     `key` is relative to `Discovery.roots[root]`. `size_bytes` and `version` are the whole
-    file's, so that a reader can tell that it changed. `end` = 0 means the file's end.
+    file's, so that a reader can tell that it changed. `end` = 0 means the file's end. Of all that,
+    only the rows from `first` to `last` (0: to the end) are read, counted before any filter.
     """
 
     key: str
@@ -51,6 +52,8 @@ class FilePart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     groups: int = 0  # of a whole file: how many row groups it has; 0: not known
     start: int = 0
     end: int = 0
+    first: int = 0
+    last: int = 0
     values: dict[str, str | None] = msgspec.field(default_factory=dict)
 
 

@@ -115,7 +115,7 @@ class FilesReader:
                 options=self._options,
             )
             try:
-                for table in self._format.tables(read):
+                for table in _rows_between(self._format.tables(read), part.first, part.last):
                     yield self._finished(table, values)
             except ObjectMissingError as error:
                 raise FileChangedError(url, "disappeared") from error
@@ -130,6 +130,19 @@ class FilesReader:
 
     def _url(self, part: FilePart) -> str:
         return join_url(self._stores[part.root].url, part.key)
+
+
+def _rows_between(tables: Iterator[pa.Table], first: int, last: int) -> Iterator[pa.Table]:
+    """Yield some of the rows, counted through all tables; 0 is the end."""
+    before = 0
+    for table in tables:
+        low, high = max(first - before, 0), table.num_rows
+        before += table.num_rows
+        if last and before >= last:
+            yield table.slice(low, high - (before - last) - low)
+            return
+        if low < high:
+            yield table.slice(low) if low else table
 
 
 def check_unchanged(store: Store, part: FilePart, url: str) -> None:
@@ -178,9 +191,10 @@ def _joined(tables: list[pa.Table]) -> pa.Table:
 
 
 def _which(part: FilePart) -> str:
+    rows = f" rows {part.first}-{part.last or ''}" if part.first or part.last else ""
     if part.row_groups is None:
-        return f" bytes {part.start}-{part.end}" if part.end else ""
+        return (f" bytes {part.start}-{part.end}" if part.end else "") + rows
     groups = part.row_groups
     if len(groups) == 1:
-        return f" row group {groups[0]}"
-    return f" row groups {groups[0]}-{groups[-1]}"
+        return f" row group {groups[0]}{rows}"
+    return f" row groups {groups[0]}-{groups[-1]}{rows}"

@@ -229,11 +229,15 @@ def _input_lines(discovery: Discovery, split: Split) -> Lines:
 
 
 def _slice(part: FilePart) -> str:
+    rows = ""
+    if part.first or part.last:
+        end = count_text(part.last) if part.last else "the end"
+        rows = f", rows {count_text(part.first)} to {end}"
     if part.row_groups is not None:
-        return f", row groups {', '.join(map(str, part.row_groups))}"
+        return f", row groups {', '.join(map(str, part.row_groups))}{rows}"
     if part.start or part.end:
-        return f", bytes {count_text(part.start)} to {count_text(part.end)}"
-    return ""
+        return f", bytes {count_text(part.start)} to {count_text(part.end)}{rows}"
+    return rows
 
 
 def _commit_lines(run: Run, fact: AttemptFinished | None) -> Lines:

@@ -30,7 +30,7 @@ from rayorch.runner.batches import batch_bytes_of
 from rayorch.runner.capture import AttemptCapture, LogLine, begin_capture, end_capture
 from rayorch.runner.desk import Batch, Desk, LeaseKey, Ticket, key_of
 from rayorch.runner.errors import AttemptError, AttemptHaltedError
-from rayorch.runner.pieces import grouped, joined
+from rayorch.runner.pieces import grouped, joined, parted_at
 from rayorch.runner.programs import LoadedStage, Programs
 from rayorch.runner.reporter import Reporter, ReportSettings
 from rayorch.settings import Cache
@@ -213,7 +213,7 @@ class RunnerEngine:
             batches = (
                 self._inline(ticket, loaded, spent)
                 if ticket.inline
-                else self._handed_over(ticket, spent)
+                else self._handed_over(ticket, loaded, spent)
             )
             output = attempt.execute(batches)
         finally:
@@ -242,7 +242,7 @@ class RunnerEngine:
         before = (0, 0) if fetched is None else (fetched.requests, fetched.size_bytes)
         batches = _pieces_read(ticket, loaded, batch_bytes, self._cache)
         if loaded.stage.exchange is None:
-            yield from _until_cut(ticket, batches)
+            yield from _until_cut(ticket, batches, by_rows=loaded.stage.predicate is None)
         else:
             for _, table in batches:
                 yield table
@@ -253,8 +253,10 @@ class RunnerEngine:
             spent.moved_bytes += fetched.size_bytes - before[1]
         spent.read_s = spent.wait_s
 
-    def _handed_over(self, ticket: Ticket, spent: Spent) -> Iterator[pa.Table]:
-        yield from _until_cut(ticket, self._desk.batches(ticket))
+    def _handed_over(self, ticket: Ticket, loaded: LoadedStage, spent: Spent) -> Iterator[pa.Table]:
+        # With a filter in the reader, nobody knows which of the input's rows a table's rows are.
+        by_rows = loaded.stage.predicate is None
+        yield from _until_cut(ticket, self._desk.batches(ticket), by_rows=by_rows)
         spent.read_s = ticket.read_s
         spent.cpu_s = ticket.cpu_s
 
@@ -317,16 +319,22 @@ def _pieces_read(
             ticket.cached = cache.counts.since(before)
 
 
-def _until_cut(ticket: Ticket, batches: Iterator[Batch]) -> Iterator[pa.Table]:
+def _until_cut(ticket: Ticket, batches: Iterator[Batch], *, by_rows: bool) -> Iterator[pa.Table]:
     """Yield tables until the split is asked to be cut, then to the end of their piece.
 
     By what is computed with, not by what is read: that may be far ahead.
+    by_rows: tables have all rows of the input, so that the last piece may be cut between them.
     """
     done: int | None = None
+    rows = 0  # of the piece
     for number, table in batches:
-        if ticket.cut and done is not None and number > done:
-            _leave(ticket, number)
-            return
+        if ticket.cut and done is not None:
+            if number > done:
+                _leave(ticket, number)
+                return
+            if by_rows and number == len(ticket.pieces) - 1 and _leave_rows(ticket, rows):
+                return
+        rows = table.num_rows + (rows if number == done else 0)
         done = number
         yield table
         del table
@@ -336,6 +344,17 @@ def _leave(ticket: Ticket, number: int) -> None:
     """Leave the pieces from a number on to others."""
     ticket.split = joined(ticket.pieces[:number])
     ticket.rest = grouped(ticket.pieces[number:])
+
+
+def _leave_rows(ticket: Ticket, rows: int) -> bool:
+    """Leave what comes after so many rows of the last piece to others, if it can be parted."""
+    *before, last = ticket.pieces
+    parted = parted_at(last, rows)
+    if parted is None:
+        return False
+    ticket.split = joined((*before, parted[0]))
+    ticket.rest = parted[1]
+    return True
 
 
 def _from_cache(output: AttemptOutput, counts: CacheCounts) -> AttemptOutput:

@@ -1,8 +1,8 @@
 """Where a split may be cut while it is read: between files, row groups, or numbers.
 
-Of an exchange, its reader says where (`exchange.pieces`).
-
-A task that turns out to be far behind ends after the piece that it is at; the others become tasks.
+Of an exchange, its reader says where (`exchange.pieces`). The last piece, if it is of one row
+group, or of a file without any, is cut behind the rows that were computed with: those that are
+left are read by others, who decode what is before them in vain.
 """
 
 from itertools import pairwise
@@ -15,6 +15,8 @@ from connectors.splits import FilePart, Split
 PIECES_MAX: Final = 16
 REST_MAX: Final = 4
 """What a cut leaves becomes at most so many tasks: each has files of its own."""
+ROWS_REST_MAX: Final = 2
+"""Tasks that what is left of one row group becomes: each decodes it up to its own rows."""
 PIECE_BYTES_MIN: Final = 1 << 20
 """Smaller pieces are read together: batches that are put together of small files stay so."""
 PIECE_NUMBERS_MIN: Final = 4_096
@@ -60,6 +62,40 @@ def grouped(pieces: tuple[Split, ...]) -> tuple[Split, ...]:
     count = min(REST_MAX, len(pieces))
     ends = [len(pieces) * number // count for number in range(count + 1)]
     return tuple(joined(pieces[low:high]) for low, high in pairwise(ends))
+
+
+def parted_at(split: Split, rows: int) -> tuple[Split, tuple[Split, ...]] | None:
+    """Return what was read of a split, so many rows, and the rest of it; None: it stays whole."""
+    if len(split.parts) != 1 or rows <= 0 or len(_row_groups(split.parts[0])) > 1:
+        return None
+    (part,) = split.parts
+    at = part.first + rows
+    if part.rows is None:
+        left = replace(part, first=at)
+        return replace(split, parts=(_first_rows(part, rows),), rows=rows), (
+            replace(split, parts=(left,), rows=None),
+        )
+    count = min(ROWS_REST_MAX, part.rows - rows)
+    if count < 1:
+        return None
+    ends = [at + (part.rows - rows) * number // count for number in range(count + 1)]
+    # Of what is stored, all up to its last row is read for it.
+    row_bytes = split.size_bytes / (part.first + part.rows)
+    done, *rest = (
+        Split(
+            parts=(replace(part, first=low, last=high, rows=high - low),),
+            rows=high - low,
+            size_bytes=int(row_bytes * high),
+        )
+        for low, high in pairwise([part.first, *ends])
+    )
+    # Whatever a footer says: nothing behind the last of them is left out.
+    last = replace(rest[-1].parts[0], last=part.last)
+    return done, (*rest[:-1], replace(rest[-1], parts=(last,)))
+
+
+def _first_rows(part: FilePart, rows: int) -> FilePart:
+    return replace(part, last=part.first + rows, rows=rows)
 
 
 def _pieces_of_files(split: Split) -> tuple[Split, ...]:

@@ -10,6 +10,7 @@ from rayorch.runner.pieces import (
     REST_MAX,
     grouped,
     joined,
+    parted_at,
     pieces_of,
 )
 
@@ -69,3 +70,49 @@ def test_what_a_cut_leaves_is_a_few_splits_of_neighbours(count: int) -> None:
     assert joined(groups) == joined(pieces)
     sizes = [group.hi - group.lo for group in groups]
     assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("first", [0, 100])
+def test_one_row_group_is_parted_behind_the_rows_that_are_done(first: int) -> None:
+    """The size of a piece is what is read for it: all up to its last row."""
+    part = FilePart(key="f", size_bytes=4_000, rows=300, row_groups=(2,), first=first)
+    split = Split(parts=(part,), rows=300, size_bytes=10 * (first + 300))
+
+    found = parted_at(split, 50)
+
+    assert found is not None
+    done, rest = found
+    ranges = [(each.parts[0].first, each.parts[0].last, each.rows) for each in (done, *rest)]
+    assert ranges == [
+        (first, first + 50, 50),
+        (first + 50, first + 175, 125),
+        (first + 175, 0, 125),
+    ]
+    assert [each.size_bytes for each in rest] == [10 * (first + 175), 10 * (first + 300)]
+    assert {each.parts[0].row_groups for each in (done, *rest)} == {(2,)}
+
+
+def test_what_is_left_of_a_file_that_says_no_rows_is_one_task() -> None:
+    split = Split(parts=(FilePart(key="f", size_bytes=4_000, start=10, end=500),), size_bytes=490)
+
+    found = parted_at(split, 50)
+
+    assert found is not None
+    done, rest = found
+    assert [(each.parts[0].first, each.parts[0].last) for each in (done, *rest)] == [
+        (0, 50),
+        (50, 0),
+    ]
+    again = parted_at(rest[0], 7)
+    assert again is not None
+    assert [each.parts[0].first for each in (again[0], *again[1])] == [50, 57]
+
+
+@pytest.mark.parametrize(
+    ("split", "rows"),
+    [(files(1, 1000), 10), (files(2, 1000), 5), (files(1, 1000, groups=2), 5), (Split(hi=9), 5)],
+)
+def test_what_has_nothing_left_or_more_than_one_piece_is_not_parted_by_rows(
+    split: Split, rows: int
+) -> None:
+    assert parted_at(split, rows) is None
