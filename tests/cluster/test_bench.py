@@ -1,0 +1,42 @@
+"""The suite itself: sides that are really started, compared, and kept."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rayorch.bench.results import read_results
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+def test_sides_do_the_same_work_and_leave_runs_stages_and_attempts(tmp_path: Path) -> None:
+    file = tmp_path / "out.jsonl"
+    asked = ["--quick", "--scale", "0.001", "--only", "scan,group", "--peers", "pool,duckdb"]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "rayorch", "bench", "run", *asked, "-o", str(file)],
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "Traceback" not in done.stderr, done.stderr
+    results = read_results(file)
+    assert not results.failures(), results.failures()
+    assert set(results.sides) == {
+        *(("scan", side) for side in ("rayorch", "rayorch delta", "pool", "duckdb")),
+        *(("group", side) for side in ("rayorch", "duckdb")),
+    }
+    [scan], [group] = results.runs("scan", "rayorch"), results.runs("group", "rayorch")
+    assert sum(stage.rows for stage in scan.stages) == 10_000
+    assert len(group.stages) == 2
+    assert len(scan.bars) == sum(stage.tasks for stage in scan.stages)
+    assert scan.told["gets"] == 4
+    assert all(run.startup_s > 0.0 for run in (scan, group))
+    # Nothing is left of a session but the inputs.
+    kept = [path.name for path in (tmp_path / f"rayorch-bench-{os.getuid()}").iterdir()]
+    assert not [name for name in kept if name.startswith("session-")]
