@@ -17,7 +17,7 @@ from typing import Final, Literal
 import msgspec
 
 from rayorch.bench.errors import SuiteError
-from rayorch.bench.results import Machine, Measured, Results
+from rayorch.bench.results import FigureLine, Machine, Measured, Results
 from rayorch.bench.tables import OURS
 
 TOLERANCE: Final = 0.05
@@ -94,7 +94,8 @@ def compare(
     Raises: SuiteError: they were not asked for the same amount of work.
     """
     earlier, later = _machine(before), _machine(after)
-    _check_alike(earlier, later)
+    for each in (*before.machines(), *after.machines()):
+        _check_alike(earlier, each)
     first, second = dict(_series(before)), dict(_series(after))
     drift, anchors = _drift(first, second, _anchors(earlier, later))
     ratios = []
@@ -135,12 +136,16 @@ def _series(results: Results) -> Iterator[tuple[Key, _Series]]:
         for name, values in _measures(runs).items():
             unit = "MB" if name == "peak memory" else "s"
             yield (workload, side, name), _Series(values, unit)
+    # A file that was appended to has a figure once for each call: all of them are repetitions.
+    named: dict[Key, list[FigureLine]] = {}
     for figure in results.figures():
         name = figure.name if figure.at is None else f"{figure.name} at {figure.at:g}"
-        yield (
-            (figure.workload, OURS, name),
-            _Series(figure.values, figure.unit, figure.more_is_better),
-        )
+        named.setdefault((figure.workload, OURS, name), []).append(figure)
+    for key, lines in named.items():
+        values = tuple(value for line in lines for value in line.values)
+        # What is nothing has no ratio to anything.
+        if min(values) > 0.0:
+            yield key, _Series(values, lines[0].unit, lines[0].more_is_better)
 
 
 def _measures(runs: Sequence[Measured]) -> Mapping[str, tuple[float, ...]]:
@@ -209,7 +214,7 @@ def _ratio(
 
 
 def _inverse(values: Sequence[float]) -> tuple[float, ...]:
-    return tuple(1.0 / max(value, 1e-12) for value in values)
+    return tuple(1.0 / value for value in values)
 
 
 def _name(key: Key) -> str:

@@ -119,3 +119,25 @@ def test_another_machine_is_said() -> None:
     found = compare(scan(1.0), make.results(processor="fast", cores=64))
 
     assert found.notes[0].startswith("the machines differ: 2 x unknown, then 64 x fast")
+
+
+def test_a_file_that_was_appended_to_has_as_many_repetitions_more() -> None:
+    twice = make.results(make.figure("core", "RSS", 10.0), make.figure("core", "RSS", 20.0))
+
+    each = ratio_of(compare(twice, twice), "RSS")
+
+    assert (each.before, each.low, each.high) == (15.0, 0.5, 2.0)
+
+
+def test_what_is_nothing_has_no_ratio() -> None:
+    """The gap of a plan that is proven to be the best."""
+    proven = make.results(make.figure("placement", "gap", 0.0, 0.0))
+
+    assert not compare(proven, proven).ratios
+
+
+def test_a_file_of_two_amounts_of_work_is_not_compared_either() -> None:
+    mixed = make.results(make.machine(asked={**make.ASKED, "scale": "3"}))
+
+    with pytest.raises(SuiteError, match="scale was 1, and is 3"):
+        compare(mixed, mixed)
