@@ -37,12 +37,16 @@ class CpuGroup:
             raise CpuGroupError(f"{self._path}: {error}") from error
 
     def add(self, pids: Iterable[int]) -> None:
-        """Limit processes; what they start from now on is limited, too."""
+        """Limit processes; what they start from now on is limited, too. Raises: CpuGroupError."""
         for pid in pids:
             try:
                 (self._path / "cgroup.procs").write_text(str(pid))
             except ProcessLookupError:
                 continue  # It has just ended.
+            except OSError as error:
+                # One that runs in real time is in no group that has no part of it.
+                why = (error.strerror or "").lower()
+                raise CpuGroupError(f"{self._path}: process {pid}: {why}") from error
 
     def close(self) -> None:
         """Remove the group; processes that are in it go where this process is."""

@@ -6,11 +6,13 @@ of by Ray like any other node. Every process is ended by its own pid.
 
 import contextlib
 import os
+import secrets
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,25 +22,28 @@ from rayorch.clock import Clock
 from rayorch.errors import ClusterError
 from rayorch.host.cpu_groups import CpuGroup, CpuGroupError, group_name
 from rayorch.host.ray_cluster import (
+    STARTED,
+    WarmCluster,
     connect,
     free_port,
     head_command,
     import_ray,
     is_started,
     set_environment,
+    temp_dir,
 )
 from rayorch.plan.emulating import NODE_LABEL, EmulatedSpec, Emulation
 from rayorch.plan.labels import HEAD_POOL, POOL_LABEL
 
 START_S_MAX: Final = 180.0
 STARTS_MAX: Final = 3
+TRY_S_MAX: Final = 50
+"""After so long Ray gives up a node of which it has not heard, and it is started again."""
 STORE_BYTES: Final = 80 << 20
 """The least that Ray takes; no data goes through it."""
 KILL_S_MAX: Final = 20.0
 POLL_S: Final = 0.1
 FATE: Final = Path(__file__).with_name("fate.py")
-PREEMPTION: Final = 2
-"""Ray's number for the reason of a drain that a node cannot refuse."""
 PORTS: Final = (
     "node-manager-port",
     "object-manager-port",
@@ -62,9 +67,10 @@ HEAD: Final = EmulatedSpec(
 class EmulatedNode:
     """One node, as long as it lives."""
 
-    def __init__(self, spec: EmulatedSpec, command: Sequence[str], logs: Path) -> None:
+    def __init__(self, spec: EmulatedSpec, command: Sequence[str], folder: str, logs: Path) -> None:
         self.spec = spec
         self.log = logs / f"{spec.name.replace(' ', '_')}.log"
+        self.folder = folder
         self._command = command
         self._starts = 0
         self._group: CpuGroup | None = None
@@ -73,12 +79,22 @@ class EmulatedNode:
     @property
     def pid(self) -> int:
         """The pid of its first process."""
-        return int(self._process.pid)
+        return self._process.pid
 
     @property
     def pool(self) -> str:
         """The pool that it is of."""
         return self.spec.pool
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it has come up, by what it printed."""
+        return STARTED in self.log.read_bytes()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is gone, by our hand or by its own."""
+        return self._process.poll() is not None
 
     def start(self) -> None:
         """Start its first process, which starts the others."""
@@ -88,16 +104,19 @@ class EmulatedNode:
     def check_starts(self) -> None:
         """Start it once more where Ray gave up. Raises: ClusterError, when it did so too often.
 
-        Ray grants a node half a minute, which on a busy machine is too little.
+        What Ray grants a node is, on a busy machine, too little.
         """
-        if self._process.poll() is None:
+        if not self.has_ended:
             return
         # What is left of the first try would be in the way of the second.
         self.kill()
         if self._starts >= STARTS_MAX:
-            text = self.log.read_text(errors="replace")[-2000:]
-            raise ClusterError(self.spec.name, f"the emulated node did not start: {text}")
+            raise ClusterError(self.spec.name, f"the emulated node did not start: {self.printed()}")
         self.start()
+
+    def printed(self) -> str:
+        """Return the end of what it printed."""
+        return self.log.read_text(errors="replace")[-2000:]
 
     def node_id(self) -> str:
         """Return Ray's id of the node. Raises: ClusterError, when it does not live."""
@@ -115,6 +134,7 @@ class EmulatedNode:
         psutil.wait_procs(family, timeout=KILL_S_MAX)
         self._process.wait(KILL_S_MAX)
         self.unlimit()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def drain(self, reason: str, deadline_s: float = 0.0) -> None:
         """Announce that the machine will be taken away, at a time of the epoch if one is known.
@@ -122,13 +142,9 @@ class EmulatedNode:
         Ray starts nothing more on it, and ends it when nothing runs there; it does not end what
         runs, even when the time has come: `kill` does.
         """
-        ray = import_ray()
-        client = ray._private.worker.global_worker.gcs_client  # noqa: SLF001 - no public way.
-        accepted, why = client.drain_node(
-            self.node_id(), PREEMPTION, reason, int(deadline_s * 1000)
-        )
-        if not accepted:
-            raise ClusterError(self.spec.name, f"the node is not drained: {why}")
+        from rayorch.host.draining import drain  # noqa: PLC0415 - it imports Ray.
+
+        drain(self.node_id(), reason, deadline_s)
 
     def family(self) -> list[psutil.Process]:
         """Return its processes that live: those of its session, whether or not the first does."""
@@ -170,6 +186,17 @@ class EmulatedCluster:
             self.close()
             raise
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether its head has, and all the rest is to end with it."""
+        return self._head is None or self._head.has_ended
+
+    def as_warm(self, clock: Clock) -> WarmCluster:
+        """Return it as what runs find, while it is kept for them."""
+        assert self._head is not None
+        slots = sum(node.spec.slots for node in self.nodes)
+        return WarmCluster(self.address, self._head.pid, clock.now_s(), slots, self._head.folder)
+
     def close(self) -> None:
         """End all nodes, and then the head."""
         end_nodes(self.nodes)
@@ -183,10 +210,10 @@ class EmulatedCluster:
 
         Raises: ClusterError, with the end of what it printed.
         """
-        (ports,) = _free_ports(1)
         port = free_port()
-        command = head_command(port, 0) + _labels_and_ports(HEAD.labels, ports)
-        self._head = head = EmulatedNode(HEAD, command, Path(self._logs.name))
+        folder = _own_folder()
+        command = head_command(port, 0, folder) + _labels_and_ports(HEAD.labels)
+        self._head = head = EmulatedNode(HEAD, command, folder, Path(self._logs.name))
         _wait_until(lambda: is_started(port, head.log), [head], clock)
         address = f"127.0.0.1:{port}"
         return connect(address)
@@ -195,21 +222,34 @@ class EmulatedCluster:
 def start_nodes(
     address: str, specs: Sequence[EmulatedSpec], logs: Path, clock: Clock
 ) -> list[EmulatedNode]:
-    """Start nodes that end with this process, and wait until all are there.
+    """Start nodes that end with this process, one after the other, until all are there.
 
+    Each takes all cores of a small machine to start: all at once, Ray gives some of them up.
     This process is connected to the cluster. What a node prints is in its file under `logs`.
     Raises: ClusterError, with the end of what the node printed; then none is left.
     """
     nodes: list[EmulatedNode] = []
     try:
-        for spec, ports in zip(specs, _free_ports(len(specs)), strict=True):
-            nodes.append(_started(address, spec, ports, logs))
-        awaited = {node.spec.name for node in nodes}
-        _wait_until(lambda: awaited <= _living_names(), nodes, clock)
+        for spec in specs:
+            nodes.append(begin_node(address, spec, logs))
+            _wait_until(lambda: _all_live(nodes), nodes, clock)
     except BaseException:  # Whatever it was, what has been started must end.
         end_nodes(nodes)
         raise
     return nodes
+
+
+def begin_node(address: str, spec: EmulatedSpec, logs: Path) -> EmulatedNode:
+    """Start a node that ends with this process, and wait for nothing. As `start_nodes`."""
+    folder = _own_folder()
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={address}"]
+    command += ["--block", f"--num-cpus={spec.slots}", f"--num-gpus={spec.gpus}"]
+    command += [*_labels_and_ports(spec.labels), "--node-ip-address=127.0.0.1"]
+    command += [f"--object-store-memory={STORE_BYTES}", "--disable-usage-stats"]
+    command += ["--include-log-monitor=false", f"--temp-dir={folder}"]
+    if spec.memory_bytes is not None:
+        command.append(f"--memory={spec.memory_bytes}")
+    return EmulatedNode(spec, command, folder, logs)
 
 
 def end_nodes(nodes: Sequence[EmulatedNode]) -> None:
@@ -233,39 +273,32 @@ def limit_nodes(nodes: Sequence[EmulatedNode]) -> str:
     return ""
 
 
-def _started(
-    address: str, spec: EmulatedSpec, ports: Mapping[str, int], logs: Path
-) -> EmulatedNode:
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={address}"]
-    command += ["--block", f"--num-cpus={spec.slots}", f"--num-gpus={spec.gpus}"]
-    command += [*_labels_and_ports(spec.labels, ports), "--node-ip-address=127.0.0.1"]
-    command += [f"--object-store-memory={STORE_BYTES}", "--disable-usage-stats"]
-    command += ["--include-log-monitor=false"]
-    if spec.memory_bytes is not None:
-        command.append(f"--memory={spec.memory_bytes}")
-    return EmulatedNode(spec, command, logs)
+def _own_folder() -> str:
+    """Return a node's folder: in a shared one, two that start at once take each other's sockets."""
+    return str(Path(temp_dir()) / f"node-{secrets.token_hex(4)}")
 
 
-def _labels_and_ports(labels: Mapping[str, str], ports: Mapping[str, int]) -> list[str]:
+def _labels_and_ports(labels: Mapping[str, str]) -> list[str]:
     return [
         "--labels=" + ",".join(f"{key}={value}" for key, value in labels.items()),
         # A port that is given need not be found by two nodes at once, nor be waited for.
-        *(f"--{name}={port}" for name, port in ports.items()),
+        *(f"--{name}={port}" for name, port in _free_ports().items()),
         # Workers take any that is free: in Ray's own range, nodes of one machine collide.
         "--min-worker-port=0",
         "--max-worker-port=0",
     ]
 
 
-def _spawned(command: Sequence[str], log: Path) -> psutil.Popen:
+def _spawned(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
     """Start a process that ends when this one does, however that is."""
     with log.open("wb") as file:
-        return psutil.Popen(
+        return subprocess.Popen(  # noqa: S603 - our own interpreter.
             # By its path: to find it in the package, all of the package would be imported.
             [sys.executable, str(FATE), str(os.getpid()), *command],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
+            env={**os.environ, "RAY_raylet_start_wait_time_s": str(TRY_S_MAX)},
             # Ctrl-C in this terminal is not meant for it: it ends when we end it.
             start_new_session=True,
         )
@@ -277,8 +310,10 @@ def _wait_until(holds: Callable[[], bool], nodes: Sequence[EmulatedNode], clock:
         for node in nodes:
             node.check_starts()
         if clock.monotonic_s() - begun_s > START_S_MAX:
-            names = ", ".join(node.spec.name for node in nodes)
-            raise ClusterError(names, f"not there after {START_S_MAX:g} s")
+            late = [node for node in nodes if not node.is_up] or nodes
+            names = ", ".join(node.spec.name for node in late)
+            why = f"not there after {START_S_MAX:g} s: {late[0].printed()}"
+            raise ClusterError(names, why)
         clock.sleep(POLL_S)
 
 
@@ -289,8 +324,9 @@ def _session(pid: int) -> int:
         return 0  # It has just ended.
 
 
-def _living_names() -> set[str]:
-    return {node["Labels"].get(NODE_LABEL, "") for node in _living()}
+def _all_live(nodes: Sequence[EmulatedNode]) -> bool:
+    living = {node["Labels"].get(NODE_LABEL, "") for node in _living()}
+    return living >= {node.spec.name for node in nodes}
 
 
 def _living() -> list[dict[str, Any]]:
@@ -298,14 +334,12 @@ def _living() -> list[dict[str, Any]]:
     return [node for node in nodes if node["Alive"]]
 
 
-def _free_ports(nodes: int) -> Iterator[dict[str, int]]:
-    """Yield ports that are free, and no two of them the same."""
+def _free_ports() -> dict[str, int]:
+    """Return ports that are free, and no two of them the same."""
     with contextlib.ExitStack() as held:
-        found = []
-        for _ in range(nodes * len(PORTS)):
+        found = {}
+        for name in PORTS:
             probe = held.enter_context(socket.socket())
             probe.bind(("127.0.0.1", 0))
-            found.append(probe.getsockname()[1])
-    ports = iter(found)
-    for _ in range(nodes):
-        yield {name: next(ports) for name in PORTS}
+            found[name] = int(probe.getsockname()[1])
+    return found

@@ -29,6 +29,8 @@ START_S_MAX: Final = 90.0
 CONNECT_S_MAX: Final = 5.0
 STOP_S_MAX: Final = 3.0
 """Ray waits for its actors far longer, in vain; nothing that counts is lost by killing them."""
+STARTED: Final = b"Ray runtime started"
+"""What Ray prints of a node that is complete."""
 # Ray's worker ports begin at 10002: the head's port must be out of their way.
 PORTS: Final = range(20_100, 31_000, 7)
 
@@ -198,7 +200,7 @@ def start_warm(slots: int | None, clock: Clock) -> WarmCluster:
     count = slots or usable_cores()
     port = free_port()
     log = state_dir() / "up.log"
-    pid = _spawned(head_command(port, count), log)
+    pid = _spawned(head_command(port, count, temp_dir()), log)
     warm = WarmCluster(f"127.0.0.1:{port}", pid, clock.now_s(), count, temp_dir())
     begun_s = clock.monotonic_s()
     while not is_started(port, log):
@@ -208,30 +210,40 @@ def start_warm(slots: int | None, clock: Clock) -> WarmCluster:
                 os.kill(pid, signal.SIGKILL)
             raise ClusterError(warm.address, log.read_text(errors="replace")[-2000:])
         clock.sleep(0.1)
-    _warm_file().write_bytes(msgspec.json.encode(warm))
+    keep_warm(warm)
     return warm
 
 
-def head_command(port: int, slots: int) -> list[str]:
-    """Return what starts a Ray of this machine alone."""
+def keep_warm(warm: WarmCluster) -> None:
+    """Let runs of this user find a cluster."""
+    _warm_file().write_bytes(msgspec.json.encode(warm))
+
+
+def drop_warm() -> None:
+    """Let nobody find it any more."""
+    _warm_file().unlink(missing_ok=True)
+
+
+def head_command(port: int, slots: int, folder: str) -> list[str]:
+    """Return what starts a Ray of this machine alone, with its files in a folder."""
     return [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
         *(f"--port={port}", f"--num-cpus={slots}", "--include-dashboard=false"),
-        *(f"--temp-dir={temp_dir()}", f"--object-store-memory={STORE_BYTES}"),
+        *(f"--temp-dir={folder}", f"--object-store-memory={STORE_BYTES}"),
         *("--node-ip-address=127.0.0.1", "--disable-usage-stats"),
     ]
 
 
 def is_started(port: int, log: Path) -> bool:
     """Say whether a head answers at its port and, by what it printed, is complete."""
-    return _answers(port) and b"Ray runtime started" in log.read_bytes()
+    return _answers(port) and STARTED in log.read_bytes()
 
 
 def stop_warm() -> bool:
     """End the local Ray that is kept warm; say whether there was one."""
     warm = warm_cluster()
     if warm is None:
-        _warm_file().unlink(missing_ok=True)
+        drop_warm()
         return False
     head = psutil.Process(warm.pid)
     family = [head, *head.children(recursive=True)]
@@ -240,7 +252,7 @@ def stop_warm() -> bool:
     for process in alive:
         process.kill()
     psutil.wait_procs(alive, timeout=STOP_S_MAX)
-    _warm_file().unlink(missing_ok=True)
+    drop_warm()
     return True
 
 

@@ -18,7 +18,8 @@ import psutil
 
 from rayorch.clock import SystemClock
 from rayorch.host import ray_cluster
-from tests.cluster.raylets import Raylet, family_of, kill_family
+from rayorch.host.emulated import EmulatedNode, begin_node
+from tests.cluster.raylets import family_of, kill_family, machine_spec
 
 MACHINES: Final = 2
 SLOTS: Final = 2
@@ -34,8 +35,8 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.clock = SystemClock()
-        self.machines: list[Raylet] = []
-        self._old: list[Raylet] = []
+        self.machines: list[EmulatedNode] = []
+        self._old: list[EmulatedNode] = []
         self._head: subprocess.Popen[bytes] | None = None
         self._count = 0
         self._frozen: set[int] = set()
@@ -56,15 +57,14 @@ class Cluster:
         else:
             raise AssertionError(f"no head came up, see {self.folder}")
         begun_s = self.clock.monotonic_s()
-        while len(self.machines) < MACHINES or not self.machines[-1].is_up():
+        while len(self.machines) < MACHINES or not self.machines[-1].is_up:
             assert self.clock.monotonic_s() - begun_s < START_S_MAX, "no machine came up"
             self.tend()
             self.clock.sleep(0.05)
 
     def _head_is_up(self, port: int, log: Path) -> bool:
         """Start a head. Where all cores are taken, Ray's own parts give each other up."""
-        command = ray_cluster.head_command(port, 0)
-        command = [f"--temp-dir={self._temp}" if "--temp-dir" in c else c for c in command]
+        command = ray_cluster.head_command(port, 0, str(self._temp))
         with log.open("wb") as out:
             self._head = subprocess.Popen(
                 command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True
@@ -76,14 +76,16 @@ class Cluster:
         return True
 
     def tend(self) -> None:
-        """Replace machines that are gone, one at a time: two may take each other's ports."""
-        for machine in [each for each in self.machines if each.has_ended()]:
-            machine.kill()
-            self.machines.remove(machine)
-        if len(self.machines) < MACHINES and all(each.is_up() for each in self.machines):
+        """Replace machines that are gone, one at a time: a start takes all cores."""
+        for gone in [each for each in self.machines if each.has_ended]:
+            gone.kill()
+            self.machines.remove(gone)
+        if len(self.machines) < MACHINES and all(each.is_up for each in self.machines):
             self._count += 1
             name = f"m{self._count}"
-            self.machines.append(Raylet(self.address, "local", SLOTS, self.folder, name))
+            self.machines.append(
+                begin_node(self.address, machine_spec("local", SLOTS, name), self.folder)
+            )
 
     def kill_head(self, *, with_machines: bool) -> None:
         """Kill the head; its machines may live on for a while, without anybody who leads them."""
@@ -107,7 +109,7 @@ class Cluster:
         self.bury_old()
         shutil.rmtree(self._temp, ignore_errors=True)
 
-    def _kill_machines(self, machines: list[Raylet]) -> None:
+    def _kill_machines(self, machines: list[EmulatedNode]) -> None:
         for machine in machines:
             machine.kill()
 
@@ -124,8 +126,8 @@ class Cluster:
     def _titled(self, title: str) -> list[psutil.Process]:
         assert self._head is not None
         found = family_of(self._head)
-        for machine in self.machines:
-            found += machine.processes()
+        for each in self.machines:
+            found += each.family()
         return [each for each in found if _title(each).startswith(title)]
 
     # --- hurt ----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from rayorch.clock import SystemClock
 from rayorch.core.run import ENDED, RESUMABLE, Run
 from rayorch.fsck.examine import examine
 from rayorch.home import open_home
+from rayorch.host.emulated import EmulatedNode
 from rayorch.ids import RunId
 from rayorch.looking import HomeReader
 from rayorch.settings import Settings
@@ -16,7 +17,7 @@ from tests.chaos.faults import Fault, Where, faults_of
 from tests.chaos.machines import Cluster
 from tests.chaos.work import Work
 from tests.cluster.drill import start_cli
-from tests.cluster.raylets import Raylet, kill_family
+from tests.cluster.raylets import kill_family
 from tests.s3_server import S3Server
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Play:
             case "machine killed":
                 self._machine(fault).kill()
             case "machine frozen":
-                cluster.freeze(self._machine(fault).processes(), fault.for_s)
+                cluster.freeze(self._machine(fault).family(), fault.for_s)
             case "driver killed":
                 self._end_driver()
             case "head lost":
@@ -138,9 +139,9 @@ class Play:
         else:
             cluster.freeze([victim], fault.for_s)
 
-    def _machine(self, fault: Fault) -> Raylet:
-        def up() -> list[Raylet]:
-            return [m for m in self._cluster.machines if not m.has_ended() and m.is_up()]
+    def _machine(self, fault: Fault) -> EmulatedNode:
+        def up() -> list[EmulatedNode]:
+            return [m for m in self._cluster.machines if not m.has_ended and m.is_up]
 
         found = self._wait_for(up)
         return found[int(fault.victim * len(found))]

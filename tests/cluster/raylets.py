@@ -1,61 +1,50 @@
-"""More machines for the session's Ray: raylets with labels, each with all that it starts."""
+"""More machines for the session's Ray: emulated nodes, of a pool and with cores as a test likes."""
 
-import os
-import subprocess
-import sys
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from rayorch.clock import SystemClock
+from rayorch.host.emulated import EmulatedNode, end_nodes, start_nodes
 from rayorch.host.ray_cluster import import_ray
+from rayorch.plan.emulating import NODE_LABEL, EmulatedSpec
+from rayorch.plan.labels import POOL_LABEL
 
-START_S_MAX = 60.0
-STORE_BYTES = 80 << 20
+if TYPE_CHECKING:
+    import subprocess
+
+GONE_S_MAX = 60.0
 
 
-class Raylet:
-    """A machine of one pool, told apart from others of that pool by its name."""
+def machine_spec(pool: str, cores: int, name: str | None = None) -> EmulatedSpec:
+    """Return a machine of one pool, told apart from others of that pool by its name."""
+    name = name or pool
+    return EmulatedSpec(
+        name=name,
+        pool=pool,
+        slots=cores,
+        gpus=0,
+        memory_bytes=None,
+        labels={POOL_LABEL: pool, NODE_LABEL: name},
+        speed=1.0,
+    )
 
-    def __init__(
-        self, address: str, pool: str, cores: int, folder: Path, name: str | None = None
-    ) -> None:
-        self.pool = pool
-        self.name = name or pool
-        self._log = (folder / f"raylet-{self.name}.log").open("wb")
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={address}"]
-        command += ["--block", f"--num-cpus={cores}", f"--labels=pool={pool},machine={self.name}"]
-        command += ["--node-ip-address=127.0.0.1", f"--object-store-memory={STORE_BYTES}"]
-        self._process = subprocess.Popen(
-            [*command, "--disable-usage-stats"],
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            env=dict(os.environ),
-            start_new_session=True,
-        )
 
-    def drain(self) -> None:
-        """Announce that the machine is going to be taken away. It exits once nothing runs on it."""
-        from rayorch.host.draining import drain  # noqa: PLC0415 - it imports Ray.
-
-        drain(node_of(self.name), "a test", 0.0)
-
-    def is_up(self) -> bool:
-        """Say whether the machine has come up, by what it printed."""
-        return b"Ray runtime started" in Path(self._log.name).read_bytes()
-
-    def has_ended(self) -> bool:
-        """Say whether the machine is gone, by our hand or by its own."""
-        return self._process.poll() is not None
-
-    def processes(self) -> list[psutil.Process]:
-        """Return all that the machine consists of by now."""
-        return family_of(self._process)
-
-    def kill(self) -> None:
-        """SIGKILL all of the machine at once."""
-        kill_family(self._process)
-        self._log.close()
+@contextlib.contextmanager
+def machines_of(
+    address: str, specs: Sequence[EmulatedSpec], folder: Path
+) -> Iterator[list[EmulatedNode]]:
+    """Start machines, and leave the session's Ray, which is shared, as it was."""
+    nodes = start_nodes(address, specs, folder, SystemClock())
+    try:
+        yield nodes
+    finally:
+        end_nodes(nodes)
+        for pool in {node.pool for node in nodes}:
+            wait_until_gone(pool)
 
 
 def family_of(process: "subprocess.Popen[bytes] | subprocess.Popen[str]") -> list[psutil.Process]:
@@ -81,22 +70,16 @@ def kill_family(process: "subprocess.Popen[bytes] | subprocess.Popen[str]") -> N
     process.wait()
 
 
-def living(label: str, value: str) -> list[str]:
-    """Return the living nodes with a label. Ray is connected already."""
-    nodes = import_ray().nodes()
-    return [n["NodeID"] for n in nodes if n["Alive"] and n["Labels"].get(label) == value]
-
-
-def node_of(name: str) -> str:
-    """Return the living node that a machine is."""
-    (node,) = living("machine", name)
-    return node
-
-
-def wait_for_pool(pool: str, *, count: int = 1) -> None:
-    """Wait until the cluster has so many living nodes of a pool."""
+def wait_until_gone(pool: str) -> None:
+    """Wait until the cluster has no living node of a pool. Ray is connected already."""
     clock = SystemClock()
     begun_s = clock.monotonic_s()
-    while (found := len(living("pool", pool))) != count:
-        assert clock.monotonic_s() - begun_s < START_S_MAX, f"raylets of {pool}: {found}"
+    while found := living(pool):
+        assert clock.monotonic_s() - begun_s < GONE_S_MAX, f"nodes of {pool}: {found}"
         clock.sleep(0.1)
+
+
+def living(pool: str) -> list[str]:
+    """Return the living nodes of a pool."""
+    nodes = import_ray().nodes()
+    return [n["NodeID"] for n in nodes if n["Alive"] and n["Labels"].get(POOL_LABEL) == pool]

@@ -8,10 +8,12 @@ import pytest
 
 from rayorch.core.facts import AttemptFinished, AttemptLost, Led
 from rayorch.host import ray_cluster
+from rayorch.host.emulated import EmulatedNode
 from rayorch.host.ray_control import RESTART_S_MAX
+from rayorch.plan.emulating import NODE_LABEL
 from tests.cluster.drill import FILES, Drill
 from tests.cluster.functions import waits_for
-from tests.cluster.raylets import Raylet, wait_for_pool
+from tests.cluster.raylets import machine_spec, machines_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300)]
 _log = logging.getLogger(__name__)
@@ -21,25 +23,17 @@ it gives a machine up after five health checks, three seconds apart."""
 
 
 @pytest.fixture
-def bare(drill: Drill, tmp_path: Path) -> Iterator[list[Raylet]]:
+def bare(drill: Drill, tmp_path: Path) -> Iterator[list[EmulatedNode]]:
     """Two machines without a slot: what becomes of them is no runner's business."""
     address = drill.at.settings.ray_address
     assert address is not None
     ray_cluster.connect(address)
-    machines: list[Raylet] = []
-    try:
-        for number, name in enumerate(("a", "b")):
-            machines.append(Raylet(address, "bare", 0, tmp_path, name))
-            wait_for_pool("bare", count=number + 1)
-        yield machines
-    finally:
-        for machine in machines:
-            machine.kill()
-        wait_for_pool("bare", count=0)
+    with machines_of(address, [machine_spec("bare", 0, name) for name in "ab"], tmp_path) as nodes:
+        yield nodes
 
 
 def test_the_control_actor_goes_on_elsewhere_when_its_machine_dies(
-    drill: Drill, bare: list[Raylet]
+    drill: Drill, bare: list[EmulatedNode]
 ) -> None:
     """Protection: Ray restarts it where it is told to; runners are detached, and wait for it.
 
@@ -48,8 +42,8 @@ def test_the_control_actor_goes_on_elsewhere_when_its_machine_dies(
     3. Leases flow again as soon as it leads; no task was lost or done twice.
     """
     gate = drill.folder / "gate"
-    control = drill.control(places=[{"machine": "a"}, {"machine": "b"}, {}])
-    here = {process.pid for process in bare[0].processes()}
+    control = drill.control(places=[{NODE_LABEL: "a"}, {NODE_LABEL: "b"}, {}])
+    here = {process.pid for process in bare[0].family()}
     assert control.info().pid in here
     run = drill.submit(control, drill.pipeline(waits_for(gate)))
     drill.wait_until(lambda: control.view(run).first_start_s, "a task started")
@@ -60,7 +54,7 @@ def test_the_control_actor_goes_on_elsewhere_when_its_machine_dies(
     view = drill.follow(control, run)
 
     drill.check_output(view)
-    assert control.info().pid in {process.pid for process in bare[1].processes()}
+    assert control.info().pid in {process.pid for process in bare[1].family()}
     events = drill.events()
     (_, first), (led_s, second) = [
         (event.at_s, event.fact.epoch) for event in events if isinstance(event.fact, Led)

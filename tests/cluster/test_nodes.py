@@ -4,7 +4,7 @@ It was seen to fail while what runs was not cut.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,14 +13,16 @@ import rayorch as ro
 from rayorch import client
 from rayorch.core.facts import AttemptFailed, AttemptFinished, AttemptLost
 from rayorch.core.node_facts import NodeWithdrawn
+from rayorch.host.emulated import EmulatedNode
 from rayorch.ids import RunId
 from rayorch.plan.pool_files import parse_pools
 from rayorch.wanted import asked_of
 from tests.cluster.drill import Drill
 from tests.cluster.functions import notes_batches
-from tests.cluster.raylets import Raylet, node_of, wait_for_pool
+from tests.cluster.raylets import machine_spec, machines_of
 
-pytestmark = pytest.mark.cluster
+# Machines start one after the other, each as long as a busy one takes.
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 TASKS, PIECES, ROWS = 6, 8, 4_096
 BATCHES_MIN = 2
 SOURCE = f"range://{TASKS * PIECES * ROWS}?splits={TASKS}"
@@ -30,23 +32,14 @@ POOLS = parse_pools(
 
 
 class Fleet:
-    """Machines of one pool, and what each of them did."""
+    """Machines of one pool by Ray's ids of them, and what each of them did."""
 
-    def __init__(self, drill: Drill, folder: Path) -> None:
+    def __init__(self, drill: Drill, folder: Path, machines: Sequence[EmulatedNode]) -> None:
         self._drill = drill
         self._folder = folder
         self._notes = folder / "notes"
         self._notes.mkdir()
-        self.machines: dict[str, Raylet] = {}
-
-    def grow(self, count: int) -> None:
-        address = self._drill.at.settings.ray_address
-        assert address is not None
-        for number in range(count):
-            # One after the other: two that start at once may take each other's ports.
-            name = f"m{number}"
-            self.machines[name] = Raylet(address, "spot", 1, self._folder, name)
-            wait_for_pool("spot", count=number + 1)
+        self._machines = {machine.node_id(): machine for machine in machines}
 
     def pipeline(self) -> ro.Pipeline:
         pipeline = ro.Pipeline("fleet", retry=ro.RetryPolicy(backoff_s=0.05))
@@ -64,16 +57,15 @@ class Fleet:
         ]
         return [(node, int(row)) for node, row in lines]
 
-    def at_work(self, *but: str) -> tuple[str, Raylet]:
+    def at_work(self, *but: str) -> tuple[str, EmulatedNode]:
         """Wait until some machine has finished two batches; return its node, and what it is."""
-        of_node = {node_of(name): raylet for name, raylet in self.machines.items()}
 
         def busy() -> str | None:
             done = Counter(node for node, _ in self.batches() if node not in but)
             return next((node for node, count in done.items() if count >= BATCHES_MIN), None)
 
         node: str = self._drill.wait_until(busy, "some machine works", wait_s=60.0)
-        return node, of_node[node]
+        return node, self._machines[node]
 
     def check_rows(self) -> None:
         table = ro.read((self._folder / "out").as_uri()).to_table().sort_by("id")
@@ -84,14 +76,11 @@ class Fleet:
 def fleet(drill: Drill, tmp_path: Path) -> Iterator[Fleet]:
     # First of all: the control actor is to live on the head, and not to go with a machine.
     drill.control()
-    fleet = Fleet(drill, tmp_path)
-    try:
-        yield fleet
-    finally:
-        for raylet in fleet.machines.values():
-            raylet.kill()
-        # The session's Ray is shared: what comes next is to find it as it was.
-        wait_for_pool("spot", count=0)
+    address = drill.at.settings.ray_address
+    assert address is not None
+    specs = [machine_spec("spot", 1, name) for name in ("m0", "m1", "m2")]
+    with machines_of(address, specs, tmp_path) as machines:
+        yield Fleet(drill, tmp_path, machines)
 
 
 def withdrawn(drill: Drill) -> list[str]:
@@ -112,11 +101,10 @@ def test_a_third_of_the_machines_drained_and_a_third_killed(
     2. Another takes over and is killed: its task is leased elsewhere, within seconds.
     3. No row is lost or doubled; no attempt failed; no batch of the drained one was made again.
     """
-    fleet.grow(3)
     run = submit(drill, fleet)
 
     drained, machine = fleet.at_work()
-    machine.drain()
+    machine.drain("a test")
     drill.wait_until(lambda: withdrawn(drill), "the drain is seen")
     killed, machine = fleet.at_work(drained)
     killed_s = drill.clock.now_s()

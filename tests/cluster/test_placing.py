@@ -9,15 +9,17 @@ import pytest
 from rayorch import client
 from rayorch.core.accounts import NANO, whole
 from rayorch.core.facts import AttemptFinished, PlacementReady
+from rayorch.host.emulated import EmulatedNode
 from rayorch.ids import RunId
 from rayorch.plan.pool_files import parse_pools
 from rayorch.reading import read_machine
 from rayorch.wanted import asked_of
 from tests.cluster.drill import FILES, Drill
 from tests.cluster.functions import waits_for
-from tests.cluster.raylets import Raylet, wait_for_pool
+from tests.cluster.raylets import machine_spec, machines_of
 
-pytestmark = pytest.mark.cluster
+# Machines start one after the other, each as long as a busy one takes.
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 PASSES = 4
 POOLS = parse_pools(
     """
@@ -31,24 +33,14 @@ pools:
 
 
 @pytest.fixture
-def machines(drill: Drill, tmp_path: Path) -> Iterator[dict[str, Raylet]]:
+def machines(drill: Drill, tmp_path: Path) -> Iterator[dict[str, EmulatedNode]]:
     address = drill.at.settings.ray_address
     assert address is not None
     # First of all: it is to live on the head, and not to go with a machine.
     drill.control()
-    made: dict[str, Raylet] = {}
-    try:
-        # One after the other: two that start at once may take each other's ports.
-        for pool, cores in (("cheap", 3), ("dear", 1)):
-            made[pool] = Raylet(address, pool, cores, tmp_path)
-            wait_for_pool(pool)
-        yield made
-    finally:
-        for raylet in made.values():
-            raylet.kill()
-        # The session's Ray is shared: what comes next is to find it as it was.
-        for pool in made:
-            wait_for_pool(pool, count=0)
+    specs = [machine_spec("cheap", 3), machine_spec("dear", 1)]
+    with machines_of(address, specs, tmp_path) as nodes:
+        yield {node.pool: node for node in nodes}
 
 
 def placed(drill: Drill, run: RunId) -> list[PlacementReady]:
@@ -57,7 +49,7 @@ def placed(drill: Drill, run: RunId) -> list[PlacementReady]:
 
 
 def test_tasks_go_to_the_pool_of_the_plan_and_to_another_when_it_is_gone(
-    drill: Drill, machines: dict[str, Raylet], tmp_path: Path
+    drill: Drill, machines: dict[str, EmulatedNode], tmp_path: Path
 ) -> None:
     """Two priced pools, one of them a thousand times dearer; a third one is not there.
 

@@ -41,12 +41,26 @@ def test_where_nothing_can_be_written_the_reason_is_told(tmp_path: Path) -> None
         CpuGroup("a", 1.0, tmp_path)
 
 
-def test_a_process_in_a_group_gets_its_part_of_a_core_and_no_more() -> None:
-    """A quarter of a core for a second of busy waiting: a quarter of a second, or thereabouts."""
+def group_of(cores: float) -> CpuGroup:
     try:
-        group = CpuGroup(group_name("test"), 0.25)
+        return CpuGroup(group_name("test"), cores)
     except CpuGroupError as error:
         pytest.skip(f"cgroups cannot be written here: {error}")
+
+
+def test_a_process_that_the_kernel_does_not_take_is_told_of() -> None:
+    """Such as one that runs in real time: its node is then as fast as the others."""
+    group = group_of(1.0)
+    try:
+        with pytest.raises(CpuGroupError, match="process -1: invalid argument"):
+            group.add([-1])
+    finally:
+        group.close()
+
+
+def test_a_process_in_a_group_gets_its_part_of_a_core_and_no_more() -> None:
+    """A quarter of a core for a second of busy waiting: a quarter of a second, or thereabouts."""
+    group = group_of(0.25)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     try:
         code = f"input()\n{BUSY}"
