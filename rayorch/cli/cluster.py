@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from rayorch.bootstrap import end_control, start_control
+from rayorch.cli.emulating import check_emulation, up_emulated
 from rayorch.cli.errors import OptionError
 from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document
@@ -28,12 +29,18 @@ LOOK_S: Final = 0.2
 
 
 def up(options: Options) -> int:
-    """Start a local Ray, unless there is one; or a control actor on a cluster."""
+    """Start a local Ray, unless there is one; or emulated nodes; or a control actor elsewhere."""
+    check_emulation(options)
     if options.address is not None:
         return _up_there(options, options.address)
     if options.home is not None or options.takeover:
         problem = "a control actor is started on a cluster, which --address names"
         raise OptionError(problem, "--home" if options.home else "--takeover", options.home or "")
+    if options.emulate is not None:
+        return up_emulated(options)
+    if options.prices is not None:
+        problem = "a price book is about the machines of a file: --emulate FILE"
+        raise OptionError(problem, "--prices", options.prices)
     before = warm_cluster()
     if before is None and not options.as_json:
         click.echo("starting a local Ray ...", err=True)

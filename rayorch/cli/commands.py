@@ -12,6 +12,8 @@ from rayorch.cli.parameters import (
     BY,
     CLUSTER,
     DEADLINE,
+    EMULATE,
+    EMULATE_NODES,
     EXECUTOR,
     HOME,
     ID,
@@ -316,13 +318,14 @@ COMMANDS: Final[tuple[LazyCommand, ...]] = (
         examples=(
             ("rayorch up", "with all cores of this machine"),
             ("rayorch up --slots 8", "with eight slots"),
+            ("rayorch up --emulate cluster.yaml", "its pools, made small, until Ctrl-C"),
             ("rayorch up --address http://127.0.0.1:8265 --home s3://lake/_rayorch", "a cluster"),
             (
                 "rayorch up --address 10.0.0.7:6379 --home s3://lake/_rayorch",
                 "from one of its nodes",
             ),
         ),
-        params=[SLOTS, CLUSTER, HOME, TAKEOVER, JSON],
+        params=[SLOTS, EMULATE, EMULATE_NODES, PRICES, CLUSTER, HOME, TAKEOVER, JSON],
     ),
     LazyCommand(
         "down",

@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from rayorch.cli.emulating import check_emulation, say_unlimited
 from rayorch.cli.errors import OptionError
 from rayorch.cli.finding import (
     commands_of,
@@ -138,10 +139,8 @@ def _followed(
 @contextlib.contextmanager
 def _emulated(at: Connection, options: Options, display: RunDisplay) -> Iterator[None]:
     """Stand in for a cluster with nodes on this machine, and end them whatever comes."""
+    check_emulation(options)
     if options.emulate is None:
-        if options.emulate_nodes is not None:
-            problem = "it says how many nodes of a file are emulated: --emulate FILE"
-            raise OptionError(problem, "--emulate-nodes", options.emulate_nodes)
         yield
         return
     if at.settings.executor == "in-process":
@@ -155,9 +154,7 @@ def _emulated(at: Connection, options: Options, display: RunDisplay) -> Iterator
     display.starting(f"starting {counted(len(emulation.nodes), 'emulated node')} ...")
     cluster = EmulatedCluster(emulation, at.clock)
     try:
-        if cluster.unlimited:
-            text = "all nodes are equally fast, whatever their speed: cpu quotas cannot be set"
-            click.echo(f"{text} ({cluster.unlimited})", err=True)
+        say_unlimited(cluster.unlimited)
         yield
     finally:
         cluster.close()

@@ -86,16 +86,7 @@ class Drill:
 
     def pipeline_file(self, gate: Path, passes: int = 0) -> Path:
         """Write the pipeline as a file, its map waiting for the gate."""
-        file = self.folder / "pipeline.py"
-        file.write_text(
-            PIPELINE.format(
-                rows=str(self.folder / "in" / "*.parquet"),
-                out=(self.folder / "out").as_uri(),
-                gate=str(gate),
-                passes=passes,
-            )
-        )
-        return file
+        return write_pipeline(self.folder, gate, passes)
 
     def submit(self, control: RayControl, pipeline: ro.Pipeline | None = None) -> RunId:
         """Begin a run."""
@@ -172,6 +163,20 @@ class Drill:
 def checkpoint_names(out: Path) -> set[str]:
     """Return the files of a Delta log that are Parquet but no data."""
     return {path.name for path in (out / "_delta_log").rglob("*.parquet")}
+
+
+def write_pipeline(folder: Path, gate: Path, passes: int = 0) -> Path:
+    """Write a pipeline over the input that lies in a folder, its map waiting for a gate."""
+    file = folder / "pipeline.py"
+    file.write_text(
+        PIPELINE.format(
+            rows=str(folder / "in" / "*.parquet"),
+            out=(folder / "out").as_uri(),
+            gate=str(gate),
+            passes=passes,
+        )
+    )
+    return file
 
 
 def write_input(folder: Path) -> None:

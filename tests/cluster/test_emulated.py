@@ -3,13 +3,21 @@
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import psutil
 import pytest
 
 from rayorch.clock import SystemClock
-from tests.cluster.drill import PIPELINE, check_rows, start_cli, write_input
+from tests.cluster.drill import (
+    FILES,
+    check_rows,
+    kill_tree,
+    start_cli,
+    write_input,
+    write_pipeline,
+)
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(400)]
 CLUSTER = """
@@ -49,16 +57,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write_pipeline(folder: Path, *, passes: int) -> None:
-    text = PIPELINE.format(
-        rows=str(folder / "in" / "*.parquet"),
-        out=(folder / "out").as_uri(),
-        gate=str(folder / "gate"),
-        passes=passes,
-    )
-    (folder / "pipeline.py").write_text(text)
-
-
 def environment(folder: Path) -> dict[str, str]:
     return {
         "XDG_STATE_HOME": str(folder / "state"),
@@ -71,7 +69,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 def test_a_run_goes_on_emulated_pools_and_leaves_no_node(folder: Path) -> None:
     """What it cost is known: the labels of the file have reached the nodes that did the work."""
-    write_pipeline(folder, passes=10**6)
+    write_pipeline(folder, folder / "gate", FILES)
     before = set(own_ray())
 
     process = start_cli(
@@ -89,7 +87,7 @@ def test_a_run_goes_on_emulated_pools_and_leaves_no_node(folder: Path) -> None:
 
 
 def test_a_run_that_is_interrupted_leaves_no_node(folder: Path) -> None:
-    write_pipeline(folder, passes=2)
+    write_pipeline(folder, folder / "gate", 2)
     before = set(own_ray())
     clock = SystemClock()
 
@@ -108,3 +106,42 @@ def test_a_run_that_is_interrupted_leaves_no_node(folder: Path) -> None:
 
     assert process.returncode == 130
     assert set(own_ray()) == before
+
+
+def test_emulated_nodes_stay_for_many_runs_until_they_are_ended(folder: Path) -> None:
+    """`up --emulate` tells where their pools are described, and `down` ends it from elsewhere."""
+    write_pipeline(folder, folder / "gate", FILES)
+    before = set(own_ray())
+    own = environment(folder)
+    del own["RAY_ADDRESS"]
+
+    up = start_cli(folder, "up", "--emulate", "cluster.yaml", "--json", **own)
+    try:
+        told = json.loads(document_of(up))
+        assert sorted(told["nodes"].values()) == ["fast", "slow"]
+        run = start_cli(folder, "run", "pipeline.py", "--pools", told["pools"], "--json", **own)
+        out, err = run.communicate(timeout=200)
+        assert run.returncode == 0, err
+        down = start_cli(folder, "down", **own)
+        down.communicate(timeout=60)
+        up.communicate(timeout=60)
+    finally:
+        kill_tree(up)
+
+    assert up.returncode == 0
+    assert json.loads(out)["cost"]["usd"] > 0.0
+    check_rows(folder / "out")
+    assert set(own_ray()) == before
+    assert not Path(told["pools"]).exists()
+
+
+def document_of(process: subprocess.Popen[str]) -> str:
+    """Return what is printed up to the end of a JSON document, while its writer goes on."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.rstrip() == "}":
+            return "".join(lines)
+    _, err = process.communicate()
+    raise AssertionError(err)

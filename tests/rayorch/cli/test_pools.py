@@ -1,9 +1,14 @@
 """`pools`, and pools of a cluster file on `plan`, `run` and `resume`."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from rayorch.cli.options import Options
 from rayorch.cli.wanting import wanted_of
+from rayorch.host.ray_cluster import WarmCluster, keep_warm
 from rayorch.spec.objective import Budget
 from tests.rayorch.cli.conftest import Shell
 from tests.rayorch.plan.test_cluster_file import FILE
@@ -95,10 +100,34 @@ def test_a_run_on_a_cluster_that_has_none_of_the_pools_names_both(
     assert "none of the pools is in the cluster" in resumed.err
 
 
+def test_nodes_are_not_emulated_beside_a_ray_that_is_up(
+    shell: Shell, cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs would find one of the two, and whoever started the other would not know why."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    (tmp_path / "rayorch").mkdir()
+    command = [sys.executable, "-c", "input()", "--port=20999"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as head:
+        keep_warm(WarmCluster("127.0.0.1:20999", head.pid, 0.0, 2, str(tmp_path)))
+
+        said = shell("up", "--emulate", cluster)
+
+        head.communicate(b"\n")
+    assert said.code == 2
+    assert "a local Ray is up already: `rayorch down` first. --emulate" in said.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("run", "nightly.py", "--emulate", "cluster.yaml"), "nodes are emulated on Ray alone"),
+        (("up", "--emulate-nodes", "spot=1"), "--emulate FILE"),
+        (("up", "--prices", "prices.yaml"), "--emulate FILE. --prices prices.yaml"),
+        (("up", "--emulate", "cluster.yaml", "--home", "there"), "on a cluster, which --address"),
+        (
+            ("up", "--emulate", "cluster.yaml", "--address", "http://127.0.0.1:1"),
+            "a cluster of their own: leave --address out. --emulate cluster.yaml",
+        ),
         (("run", "nightly.py", "--emulate-nodes", "spot=1"), "--emulate FILE"),
         (
             ("run", "nightly.py", "--emulate", "cluster.yaml", "--emulate-nodes", "spot"),
