@@ -95,3 +95,50 @@ def padded(table: pa.Table) -> pa.Table:
     """Give all rows one key, and so many bytes that no task takes them all."""
     pad = pa.repeat("x" * 4000, table.num_rows)
     return table.append_column("k", pa.repeat(0, table.num_rows)).append_column("pad", pad)
+
+
+def notes_starts(notes: Path, lasts_s: float, short: int) -> Callable[[pa.Table], pa.Table]:
+    """Return work that notes when it began, and lasts for so long.
+
+    The first tasks are shorter, so many and each by another part: not all end at one moment.
+    """
+
+    def noting(table: pa.Table) -> pa.Table:
+        if table.num_rows:
+            first = table[0][0].as_py()
+            (notes / f"{time.time()}-{first}").touch()  # noqa: TID251 - users' code: no Clock.
+            time.sleep(lasts_s * min(1.0, (first + 1) / short))  # noqa: TID251 - as above.
+        return table
+
+    return noting
+
+
+def meets(folder: Path, count: int) -> Callable[[pa.Table], pa.Table]:
+    """Return work that lasts until so many tasks are at it at once."""
+
+    def meeting(table: pa.Table) -> pa.Table:
+        if table.num_rows:
+            (folder / str(table[0][0].as_py())).touch()
+            while len(list(folder.iterdir())) < count:
+                time.sleep(0.05)  # noqa: TID251 - users' code, which takes no Clock.
+        return table
+
+    return meeting
+
+
+def visits(port: int) -> Callable[[pa.Table], pa.Table]:
+    """Return work that is known to a server for as long as it lasts."""
+
+    def visiting(table: pa.Table) -> pa.Table:
+        import socket  # noqa: PLC0415 - it travels by value.
+
+        if table.num_rows:
+            with socket.create_connection(("127.0.0.1", port), timeout=60.0) as visit:
+                assert visit.recv(1) == b"+"
+                time.sleep(0.1)  # noqa: TID251 - users' code, which takes no Clock.
+                # Until the server has noted it: hanging up alone may be seen after the next call.
+                visit.shutdown(socket.SHUT_WR)
+                assert visit.recv(1) == b"-"
+        return table
+
+    return visiting
