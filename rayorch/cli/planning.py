@@ -12,7 +12,7 @@ from rayorch.cli.printing import print_document
 from rayorch.client import usable_cores
 from rayorch.compiling import compile_program, pipeline_version
 from rayorch.observe.figures import bytes_text, count_text, counted
-from rayorch.plan.planner import Plan, PlannedStage, make_plan
+from rayorch.plan.planner import MERGES, Plan, PlannedStage, make_plan
 
 COLUMNS_SHOWN_MAX = 12
 
@@ -72,7 +72,7 @@ def _lines(name: str, version: str, slots: int, made: Plan) -> Iterator[str]:
 
 
 def _more(made: Plan) -> str:
-    later = sum(stage.tasks is None for stage in made.stages)
+    later = sum(stage.tasks is None and stage.operator != MERGES for stage in made.stages)
     return f" (and those of {counted(later, 'exchange')}, once measured)" if later else ""
 
 

@@ -20,8 +20,13 @@ def print_document(content: Any) -> None:  # noqa: ANN401 - whatever JSON can ho
 
 
 def print_section(title: str, lines: Lines, label: int = LABEL) -> None:
-    """Print labelled lines under a title; without lines, nothing."""
-    shown = [f"  {name:<{label}}{text}".rstrip() for name, text in lines]
+    """Print labelled lines under a title; without lines, nothing.
+
+    label: characters of a label, or more where one is longer.
+    """
+    told = list(lines)
+    label = max([label, *(len(name) + 2 for name, _ in told if len(name) >= label)])
+    shown = [f"  {name:<{label}}{text}".rstrip() for name, text in told]
     if shown:
         click.echo("\n".join(["", title, *shown]))
 

@@ -78,3 +78,21 @@ def test_a_run_is_not_resumed_with_another_operator(shell: Shell) -> None:
 
     assert again.code != 0
     assert "joined" in again.err
+
+
+def test_a_stage_that_merges_hot_keys_is_shown_also_where_there_are_none(
+    shell: Shell, steady: Callable[[str], str]
+) -> None:
+    counted = JOINED.replace('rows=("*", "count")', 'b=("a", "count_distinct")')
+    shell.write(counted.replace("KIND", "left"))
+
+    planned = shell("plan", "nightly.py")
+    ran = shell("run", "nightly.py")
+    said = shell("explain", "last")
+
+    assert "(and those of 2 exchanges, once measured)" in planned.out
+    assert "  does      merge states of keys that are too large for one task" in planned.out
+    assert ran.code == 0, ran.err
+    lines = steady(said.out).splitlines()
+    assert "  totals, hot keys  0 tasks of what was measured" in lines
+    assert any("nothing merged first: all of it is for one task" in line for line in lines)
