@@ -230,3 +230,32 @@ def test_other_rows_on_the_second_try_are_refused(
     assert done.view.error.error_type == "ExchangeChangedError"
     assert done.view.error.kind == "refused"
     assert f"task {VICTIM} made" in done.view.error.message
+
+
+def test_what_was_left_of_a_task_is_read_where_the_bytes_are_now(tmp_path: Path) -> None:
+    """Protection: a piece of a task says what it takes, and its lease where that is by now.
+
+    1. The first task that reads is cut after its first piece; what it left becomes tasks.
+    2. A file that all of them read is lost, and written again under another name.
+    """
+    table, store = rows(), MemoryStore(new_nonce())
+    mark = tmp_path / "lost"
+
+    def lose(rows: pa.Table) -> pa.Table:
+        if not mark.exists():
+            mark.touch()
+            delete(store, file_of(store, VICTIM))
+        return rows
+
+    def build(t: Dataset) -> Mapping[str, Dataset]:
+        return {"out": OPERATE["dedupe"](t).map(lose, output="mapped")}
+
+    cut = Division(splits=4, slots=1, task_bytes=8_000, heavy_rows=4, is_cut=True)
+    done = run_divided(build, {"t": table}, cut, store=store)
+
+    assert done.view.state == "succeeded", done.view.error
+    assert rows_of(done.outputs["out"]) == rows_of(table)
+    assert commits(done)[VICTIM] == 2
+    assert done.view.totals.cuts
+    assert set(failures(done)) == {"upstream"}
+    assert not done.left
