@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -142,3 +143,17 @@ def visits(port: int) -> Callable[[pa.Table], pa.Table]:
         return table
 
     return visiting
+
+
+def takes_by_speed(seconds: float) -> Callable[[pa.Table], pa.Table]:
+    """Return work that lasts for so long on a node of speed 1, as the node's label says."""
+
+    def taking(table: pa.Table) -> pa.Table:
+        import ray  # noqa: PLC0415 - it runs where Ray is.
+
+        if table.num_rows:
+            labels: Any = ray.get_runtime_context().get_node_labels()
+            time.sleep(seconds / float(labels["speed"]))  # noqa: TID251 - users' code.
+        return table
+
+    return taking
