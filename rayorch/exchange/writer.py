@@ -37,7 +37,9 @@ BLOCK_BYTES_MIN: Final = 64 << 10
 BLOCKS_MAX: Final = 128
 """Blocks of a segment: a reader takes whole blocks, at most two of them in vain."""
 SAMPLES_MAX: Final = 256
-_HELD_TIMES: Final = 3  # the rows as they came, in one piece, and in their order
+# The rows as they came, in one piece and in their order; hashes, places and what sorts them; and
+# what an allocator keeps of all that for the next time.
+_HELD_TIMES: Final = 6
 _SAMPLE_BYTES_MAX: Final = 12 << 10
 _SAMPLES_MIN: Final = 16
 
@@ -109,6 +111,8 @@ class ExchangeWriter:
             piece = table.slice(start, rows_max)
             if self._held_bytes + piece.nbytes > self._held_bytes_max:
                 self._write_segment()
+                # The allocator would keep what the segment took beside what the next one takes.
+                pa.default_memory_pool().release_unused()
             self._held.append(piece)
             self._held_bytes += piece.nbytes
 
