@@ -10,6 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+import rayorch as ro
+
 
 def doubled(table: pa.Table) -> pa.Table:
     """The work itself."""
@@ -157,3 +159,25 @@ def takes_by_speed(seconds: float) -> Callable[[pa.Table], pa.Table]:
         return table
 
     return taking
+
+
+class Piled(ro.Aggregate):
+    """How many rows there are, with a state so large that it is merged in pieces first."""
+
+    returns = pa.int64()
+
+    def __init__(self, work: Callable[[pa.Table], pa.Table]) -> None:
+        self.work = work
+
+    def create(self) -> tuple[int, bytes]:
+        return 0, b""
+
+    def update(self, state: tuple[int, bytes], rows: pa.Table) -> tuple[int, bytes]:
+        return state[0] + rows.num_rows, os.urandom(2 << 20)
+
+    def merge(self, one: tuple[int, bytes], other: tuple[int, bytes]) -> tuple[int, bytes]:
+        self.work(pa.table({"id": [0]}))
+        return one[0] + other[0], other[1]
+
+    def finish(self, state: tuple[int, bytes]) -> int:
+        return state[0]

@@ -25,8 +25,8 @@ from rayorch.core.facts import (
 )
 from rayorch.host import leader
 from rayorch.observe.view import RunView
-from tests.cluster.drill import FILES, Drill, check_rows, kill_tree, start_cli
-from tests.cluster.functions import doubled, kills_once, padded, passes_then_waits
+from tests.cluster.drill import FILES, ROWS, Drill, check_rows, kill_tree, start_cli
+from tests.cluster.functions import Piled, doubled, kills_once, padded, passes_then_waits
 
 PARTS = 6
 FILE = """
@@ -159,6 +159,60 @@ def test_the_control_actor_may_die_while_the_pieces_of_a_hot_key_are_joined(dril
     planned = [e.fact for e in drill.events() if isinstance(e.fact, StagePlanned)]
     assert planned[-1].tasks > 1, "one task has all rows of the key"
     assert set(commits(drill).values()) == {1}
+
+
+def piled(drill: Drill, work: Work) -> ro.Pipeline:
+    """Return a pipeline whose states of one key are more than a task takes."""
+    pipeline = ro.Pipeline("drill", retry=ro.RetryPolicy(backoff_s=0.05))
+    rows = pipeline.read("rows", str(drill.folder / "in" / "*.parquet"), split="file")
+    many = rows.map(padded, output="padded")
+    done = many.aggregate("done", by="k", rows=(["id"], Piled(work)))
+    done.write((drill.folder / "out").as_uri(), format="parquet")
+    return pipeline
+
+
+def check_piled(drill: Drill, view: RunView) -> None:
+    """One key has all rows, several tasks merged its states first, and nothing is left."""
+    assert view.state == "succeeded", view.error
+    found = ro.read((drill.folder / "out").as_uri()).to_table()
+    assert found.to_pylist() == [{"k": 0, "rows": FILES * ROWS}]
+    assert not drill.orphans()
+    assert not exchange_files(drill), "exchange files were left"
+    planned = [e.fact for e in drill.events() if isinstance(e.fact, StagePlanned)]
+    assert [fact.tasks > 1 for fact in planned if fact.stage == 1] == [True]
+    assert set(commits(drill).values()) == {1}
+
+
+@pytest.mark.slow
+def test_the_control_actor_may_die_while_states_of_a_hot_key_are_merged(drill: Drill) -> None:
+    """Protection: the merging tasks are in the journal, and what they take is under the home."""
+    folder = drill.folder / "tickets"
+    folder.mkdir()
+    control = drill.control()
+    run = drill.submit(control, piled(drill, passes_then_waits(folder, 1)))
+    drill.wait_until(lambda: list(folder.iterdir()), "a state was merged", 60.0)
+
+    os.kill(_pid_of_control(drill), signal.SIGKILL)
+    (folder / "gate").touch()
+    view = drill.follow(control, run)
+
+    check_piled(drill, view)
+    assert len([e for e in drill.events() if isinstance(e.fact, Led)]) == 2
+
+
+@pytest.mark.slow
+def test_a_runner_may_die_while_it_merges_states_that_others_read_too(drill: Drill) -> None:
+    """Protection: what was merged counts when the journal names it; the states are still there."""
+    mark = drill.folder / "killed"
+    control = drill.control()
+    run = drill.submit(control, piled(drill, kills_once(mark)))
+
+    view = drill.follow(control, run)
+
+    assert mark.exists()
+    check_piled(drill, view)
+    (lost,) = [e.fact.task for e in drill.events() if isinstance(e.fact, AttemptLost)]
+    assert lost >= FILES, "no merging task was lost"
 
 
 def _pid_of_control(drill: Drill) -> int:
