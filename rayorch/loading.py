@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Final
 
 from rayorch.api import Pipeline
@@ -67,9 +67,21 @@ def _existing(path: str) -> Path:
     return file.resolve()
 
 
+class _AsItIs(SourceFileLoader):
+    """Compiles what a file holds now, and leaves nothing beside it.
+
+    Python takes bytecode for current that has the file's size and second: one that was mended at
+    once, by a letter, would be executed as it was.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
 def _executed(file: Path) -> ModuleType:
     module_name = f"rayorch_pipeline_{file.stem}_{next(_numbers)}"
-    loader = SourceFileLoader(module_name, str(file))
+    loader = _AsItIs(module_name, str(file))
     spec = spec_from_file_location(module_name, file, loader=loader)
     assert spec is not None
     module = module_from_spec(spec)

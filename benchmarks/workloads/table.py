@@ -12,9 +12,10 @@ from benchmarks.workloads.keyed import LIMITS, keyed, skew, tpch
 from benchmarks.workloads.memory import memory, memory_keyed
 from benchmarks.workloads.placing import placement
 from benchmarks.workloads.recovery import recovery
+from benchmarks.workloads.starting import startup
 from benchmarks.workloads.stores import store
 from benchmarks.workloads.straggler import throttled
-from benchmarks.workloads.tasks import noop, pareto, startup, submit
+from benchmarks.workloads.tasks import noop, pareto, submit
 from benchmarks.workloads.wide import wide_exchange
 
 WORKLOADS: Final[dict[str, Callable[[Session], None]]] = {

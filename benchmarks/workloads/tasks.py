@@ -1,7 +1,5 @@
 """Workloads about tasks: their balance, their rate, how soon the first one starts."""
 
-import subprocess
-import sys
 import time
 from typing import Final
 
@@ -15,7 +13,6 @@ NOOPS: Final = 100_000
 NOOP_RATE: Final = 15_000.0
 NOOP_BYTES: Final = 600e6
 SUBMIT_S: Final = 0.3
-STARTUP_S: Final = 0.4
 
 
 def pareto(session: Session) -> None:
@@ -68,18 +65,3 @@ def submit(session: Session) -> None:
     note = f"worst {max(told(runs, 'worst_s')):.2f} s" if runs else ""
     target = Target(limit=SUBMIT_S, unit="s", note=note)
     session.figure("submit", "submit to first start", told(runs, "median_s"), target)
-
-
-def startup(session: Session) -> None:
-    """How long `rayorch --help` and `import rayorch` take."""
-    commands = {
-        "rayorch --help": [sys.executable, "-m", "rayorch", "--help"],
-        "import rayorch": [sys.executable, "-c", "import rayorch"],
-    }
-    for name, command in commands.items():
-        seconds = []
-        for _ in range(4 * session.options.runs):
-            began_s = time.perf_counter()
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            seconds.append(time.perf_counter() - began_s)
-        session.figure("startup", name, seconds, Target(limit=STARTUP_S, unit="s"))

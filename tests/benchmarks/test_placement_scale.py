@@ -45,6 +45,7 @@ def test_each_figure_is_printed_beside_its_target(capsys: pytest.CaptureFixture[
     assert all("target" in line for line in lines[1:])
 
 
+@pytest.mark.slow
 def test_a_line_for_programs_has_each_repetition_and_cost_against_time(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -255,6 +255,7 @@ EXACT: dict[str, Callable[[Dataset], Dataset]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EXACT)
 def test_deterministic_results_have_the_same_bits_however_they_are_divided(kind: str) -> None:
     found = [

@@ -1,5 +1,6 @@
 """Pipelines from files: what is found, and what a user sees when nothing can be."""
 
+import os
 import sys
 from datetime import date
 from pathlib import Path
@@ -34,6 +35,24 @@ def test_the_pipeline_of_a_file_is_loaded_and_the_file_does_not_run_as_a_program
     pipeline = load_pipeline(written(tmp_path, NIGHTLY))
 
     assert pipeline.spec().reads[0].urls == ("file:///data/2026-11-22",)
+
+
+def test_a_file_that_was_mended_at_once_by_a_letter_is_loaded_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same size, and of the same second, it would pass for what was compiled before."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.setattr(sys, "pycache_prefix", None)
+    path = written(tmp_path, NIGHTLY)
+    os.utime(path, (1_000, 1_000))
+    load_pipeline(path)
+    written(tmp_path, NIGHTLY.replace("11-22", "11-29"))
+    os.utime(path, (1_000, 1_000))
+
+    pipeline = load_pipeline(path)
+
+    assert pipeline.spec().reads[0].urls == ("file:///data/2026-11-29",)
+    assert os.listdir(tmp_path) == ["nightly.py"]
 
 
 def test_a_parameter_replaces_its_default_and_is_recorded(tmp_path: Path) -> None:

@@ -116,6 +116,7 @@ def test_tpch_is_made_table_by_table_and_part_by_part(tmp_path: Path) -> None:
     assert made.files == 2 * 6 + 2
 
 
+@pytest.mark.slow
 def test_parts_that_are_made_one_by_one_are_those_that_are_made_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

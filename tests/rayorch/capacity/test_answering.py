@@ -38,6 +38,7 @@ def test_machines_of_the_middle_run_come_and_go_and_are_never_more_than_can_be_h
     assert ends[-1] == pytest.approx(found.finish.p50_s, rel=0.5)
 
 
+@pytest.mark.slow
 def test_the_same_question_has_the_same_answer() -> None:
     asked = make.question(deadline_s=180.0)
 
@@ -55,6 +56,7 @@ def test_a_deadline_that_nothing_can_meet_is_refused_with_one_that_can_be_met() 
     assert not again.refused
 
 
+@pytest.mark.slow
 def test_losing_a_pool_and_twice_the_data_are_shown_with_what_they_cost() -> None:
     long = make.profile(make.stage(tasks=80, task_s=30.0))
     zones = (("us-east-1a", ("here", "spot")),)

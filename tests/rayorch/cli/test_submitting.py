@@ -290,11 +290,21 @@ def test_what_was_typed_wrongly_is_said(
 # --- Ctrl-C --------------------------------------------------------------------------------------
 
 
+WAITING: Final = """
+    import pathlib, threading
+    while not pathlib.Path("FOLDER/gate").exists():
+        threading.Event().wait(0.01)
+"""
+
+
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_lets_go_of_the_run_and_a_second_one_stops_it(
     shell: Shell, served: LocalControl, monkeypatch: pytest.MonkeyPatch, presses: int
 ) -> None:
     """As with other things that a cluster runs: the terminal only looks on."""
+    gate = shell.folder / "gate"
+    if presses == 1:
+        shell.write(PIPELINE.replace('print("doubling", len(batch))', WAITING))
     left = iter([True])
 
     def press(*_: object) -> None:
@@ -309,6 +319,7 @@ def test_ctrl_c_lets_go_of_the_run_and_a_second_one_stops_it(
 
     said = shell("submit", "nightly.py", "--id", "n-1")
 
+    gate.touch()
     if presses == 1:
         assert said.code == 130
         assert "n-1 goes on:" in said.err

@@ -103,6 +103,7 @@ def test_the_tail_is_each_attempt_over_the_mean_of_its_stage() -> None:
     assert tail_of(make.results([line]).runs("scan", "rayorch")) == [0.5, 1.5]
 
 
+@pytest.mark.slow
 def test_an_answer_about_capacity_is_a_page() -> None:
     spot = {"name": "spot", "usd_h": 0.1, "spot": {"reclaims_per_h": 0.1, "outage_s": 60}}
     found = capacity(asked(pools=pools({}, spot), growth=20.0, deadline_s=600.0, search_s=0.1))
