@@ -88,6 +88,13 @@ def test_tasks_go_to_the_pool_of_the_plan_and_to_another_when_it_is_gone(
 
 def check_bill(drill: Drill, run: RunId) -> None:
     """Each machine is metered while it is there, and what is paid is what they cost."""
+
+    def metered() -> set[str]:
+        accounts = read_machine(drill.at.home, drill.clock).accounts
+        return {account.pool for account in accounts.nodes.values()}
+
+    # That its runner is gone is seen at once; that the machine is, Ray says when it is sure.
+    drill.wait_until(lambda: "cheap" not in metered(), "an end of the machine's account", 60.0)
     machine = read_machine(drill.at.home, drill.clock)
     accounts, paid = machine.accounts, machine.runs[run].paid
     assert accounts.billed.keys() >= {"cheap", "dear"}
