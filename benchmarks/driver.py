@@ -181,6 +181,17 @@ def ended_error(code: int, tail: str) -> SideFailedError:
     return SideOutOfMemoryError(text) if OUT_OF_MEMORY.search(tail) else SideFailedError(text)
 
 
+def after_warming(job: Job, work: Callable[[Job], object]) -> Callable[[], Told]:
+    """Do something small of the same kind; return what does the job."""
+    work(job.small())
+
+    def told() -> Told:
+        work(job)
+        return {}
+
+    return told
+
+
 def serve(prepare: Callable[[Job], Callable[[], Told]]) -> None:
     """Be a side: `prepare` connects and warms up, and returns what does the job."""
     words = os.fdopen(int(sys.argv[1]), "wb", buffering=0)

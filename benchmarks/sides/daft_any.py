@@ -8,8 +8,8 @@ import daft
 import ray
 from daft import col
 
-from benchmarks.driver import serve
-from benchmarks.jobs import QTY_BELOW, Job, pareto_turns, spin
+from benchmarks.driver import after_warming, serve
+from benchmarks.jobs import QTY_BELOW, Job, spin
 from benchmarks.keyed.jobs import SUMMARY_UNTIL
 from rayorch.bench.results import Told
 
@@ -84,6 +84,19 @@ def keyed(job: Job, source: str, other: str, target: str) -> None:
     done.write_parquet(target)
 
 
+def worked(job: Job) -> None:
+    """Do a job."""
+    match job.kind:
+        case "scan":
+            scanned(job.source, job.target)
+        case "tiny":
+            tiny(job.source, job.target)
+        case "pareto":
+            spun(job.turns())
+        case _:
+            keyed(job, job.source, job.other, job.target)
+
+
 def prepare(job: Job) -> Callable[[], Told]:
     """Connect, and run something small of the same kind."""
     if address := os.environ.get("RAY_ADDRESS"):
@@ -91,26 +104,7 @@ def prepare(job: Job) -> Callable[[], Told]:
         daft.set_runner_ray()
     else:
         daft.set_runner_native()
-    work: Callable[[], None]
-    match job.kind:
-        case "scan":
-            scanned(job.warm_source, job.warm_target)
-            work = lambda: scanned(job.source, job.target)  # noqa: E731
-        case "tiny":
-            tiny(job.warm_source, job.warm_target)
-            work = lambda: tiny(job.source, job.target)  # noqa: E731
-        case "pareto":
-            spun([1000] * 4)
-            work = lambda: spun(pareto_turns(job.tasks))  # noqa: E731
-        case _:
-            keyed(job, job.warm_source, job.warm_other, job.warm_target)
-            work = lambda: keyed(job, job.source, job.other, job.target)  # noqa: E731
-
-    def told() -> Told:
-        work()
-        return {}
-
-    return told
+    return after_warming(job, worked)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import dask
 import dask.dataframe as dd
 from distributed import Client, LocalCluster
 
-from benchmarks.driver import serve
-from benchmarks.jobs import QTY_BELOW, Job, pareto_turns, spin
+from benchmarks.driver import after_warming, serve
+from benchmarks.jobs import QTY_BELOW, Job, spin
 from benchmarks.keyed.jobs import KEYED
 from rayorch.bench.results import Told
 
@@ -79,19 +79,14 @@ def prepare(job: Job) -> Callable[[], Told]:
         dashboard_address=None,
     )
     client = Client(cluster)
-    if job.kind == "pareto":
-        client.gather(client.map(spin, [1000] * 4, pure=False))
-    else:
-        worked(job.kind, job.warm_source, job.warm_other, job.warm_target)
 
-    def told() -> Told:
-        if job.kind == "pareto":
-            client.gather(client.map(spin, pareto_turns(job.tasks), pure=False))
+    def work(some: Job) -> None:
+        if some.kind == "pareto":
+            client.gather(client.map(spin, some.turns(), pure=False))
         else:
-            worked(job.kind, job.source, job.other, job.target)
-        return {}
+            worked(some.kind, some.source, some.other, some.target)
 
-    return told
+    return after_warming(job, work)
 
 
 if __name__ == "__main__":

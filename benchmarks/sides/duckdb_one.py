@@ -6,7 +6,7 @@ from typing import Final
 
 import duckdb
 
-from benchmarks.driver import serve
+from benchmarks.driver import after_warming, serve
 from benchmarks.jobs import SCAN_SQL, TINY_SQL, Job
 from benchmarks.keyed.jobs import KEYED
 from rayorch.bench.results import Told
@@ -31,13 +31,7 @@ def worked(job: Job, source: str, other: str, target: str) -> None:
 
 def prepare(job: Job) -> Callable[[], Told]:
     """Do something small of the same kind first."""
-    worked(job, job.warm_source, job.warm_other, job.warm_target)
-
-    def told() -> Told:
-        worked(job, job.source, job.other, job.target)
-        return {}
-
-    return told
+    return after_warming(job, lambda some: worked(some, some.source, some.other, some.target))
 
 
 if __name__ == "__main__":

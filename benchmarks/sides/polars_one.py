@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from benchmarks.driver import serve
+from benchmarks.driver import after_warming, serve
 from benchmarks.jobs import QTY_BELOW, Job
 from benchmarks.keyed.jobs import KEYED, SUMMARY_UNTIL
 from rayorch.bench.results import Told
@@ -86,13 +86,7 @@ def worked(kind: str, source: str, other: str, target: str) -> None:
 def prepare(job: Job) -> Callable[[], Told]:
     """Do something small of the same kind first."""
     assert pl.thread_pool_size() == job.slots, pl.thread_pool_size()
-    worked(job.kind, job.warm_source, job.warm_other, job.warm_target)
-
-    def told() -> Told:
-        worked(job.kind, job.source, job.other, job.target)
-        return {}
-
-    return told
+    return after_warming(job, lambda some: worked(some.kind, some.source, some.other, some.target))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmarks.driver import serve
-from benchmarks.jobs import QTY_BELOW, Job, pareto_turns, scan_map, spin, tiny_map
+from benchmarks.driver import after_warming, serve
+from benchmarks.jobs import QTY_BELOW, Job, scan_map, spin, tiny_map
 from rayorch.bench.results import Told
 
 FILES_A_CALL: Final = 16
@@ -45,22 +45,17 @@ def _pairs(source: str, target: str) -> list[tuple[Path, Path]]:
 def prepare(job: Job) -> Callable[[], Told]:
     """Start the processes and let each do something."""
     pool = multiprocessing.get_context("spawn").Pool(job.slots, one_thread_each)
-    if job.kind == "pareto":
-        pool.map(spin, [1000] * 4, chunksize=1)
 
-        def spin_all() -> Told:
-            pool.map(spin, pareto_turns(job.tasks), chunksize=1)
-            return {}
+    def work(some: Job) -> None:
+        if some.kind == "pareto":
+            pool.map(spin, some.turns(), chunksize=1)
+            return
+        function, chunk = (scan_file, 1) if some.kind == "scan" else (tiny_file, FILES_A_CALL)
+        # Small, each process is to have something.
+        chunk = 1 if some.is_small else chunk
+        pool.map(function, _pairs(some.source, some.target), chunksize=chunk)
 
-        return spin_all
-    function, chunk = (scan_file, 1) if job.kind == "scan" else (tiny_file, FILES_A_CALL)
-    pool.map(function, _pairs(job.warm_source, job.warm_target), chunksize=1)
-
-    def map_all() -> Told:
-        pool.map(function, _pairs(job.source, job.target), chunksize=chunk)
-        return {}
-
-    return map_all
+    return after_warming(job, work)
 
 
 if __name__ == "__main__":

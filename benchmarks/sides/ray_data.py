@@ -8,8 +8,8 @@ from typing import Any, Final
 import ray
 from ray.data.aggregate import Count, Mean, Sum
 
-from benchmarks.driver import serve
-from benchmarks.jobs import QTY_BELOW, Job, pareto_turns, scan_map, spin, tiny_map
+from benchmarks.driver import after_warming, serve
+from benchmarks.jobs import QTY_BELOW, Job, scan_map, spin, tiny_map
 from benchmarks.keyed.jobs import KEYED
 from rayorch.bench.results import Told
 
@@ -56,30 +56,24 @@ def keyed(job: Job, source: str, other: str, target: str) -> None:
     done.write_parquet(target)
 
 
+def worked(job: Job) -> None:
+    """Do a job."""
+    match job.kind:
+        case "scan":
+            scanned(job.source, job.target)
+        case "tiny":
+            tiny(job.source, job.target)
+        case "pareto":
+            spun(job.turns())
+        case _:
+            keyed(job, job.source, job.other, job.target)
+
+
 def prepare(job: Job) -> Callable[[], Told]:
     """Connect, and run something small of the same kind."""
     ray.init(address=os.environ["RAY_ADDRESS"], log_to_driver=False, logging_level=logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    work: Callable[[], None]
-    match job.kind:
-        case "scan":
-            scanned(job.warm_source, job.warm_target)
-            work = lambda: scanned(job.source, job.target)  # noqa: E731
-        case "tiny":
-            tiny(job.warm_source, job.warm_target)
-            work = lambda: tiny(job.source, job.target)  # noqa: E731
-        case "pareto":
-            spun([1000] * 4)
-            work = lambda: spun(pareto_turns(job.tasks))  # noqa: E731
-        case _:
-            keyed(job, job.warm_source, job.warm_other, job.warm_target)
-            work = lambda: keyed(job, job.source, job.other, job.target)  # noqa: E731
-
-    def told() -> Told:
-        work()
-        return {}
-
-    return told
+    return after_warming(job, worked)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Files are lost, and leaders replaced, while the states of a hot key are merged: the same data.
 
-Each test was seen to fail with the protection that it names taken out.
+Each test was seen to fail with the protection that it names taken out, though not in each of its
+cases: in the others, more than one thing protects.
 """
 
 import threading
