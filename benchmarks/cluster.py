@@ -14,13 +14,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 import psutil
 
+from benchmarks.driver import QUOTED_CHARACTERS, SideFailedError
 from rayorch.clock import SystemClock
+from rayorch.errors import ClusterError
 from rayorch.host.ray_cluster import set_environment, start_warm, stop_warm
 
 READY: Final = "Ray runtime started"
@@ -52,10 +55,13 @@ def private_state(folder: Path) -> None:
 
 
 class OwnRay:
-    """What `rayorch up` starts."""
+    """What `rayorch up` starts. Raises: SideFailedError."""
 
     def __init__(self, slots: int) -> None:
-        warm = start_warm(slots, SystemClock())
+        try:
+            warm = start_warm(slots, SystemClock())
+        except ClusterError as error:
+            raise SideFailedError(f"no Ray of ours: {error}") from error
         self.address = warm.address
         self.pid = warm.pid
         time.sleep(SETTLE_S)
@@ -76,7 +82,7 @@ class PeerRay:
 
     @classmethod
     def start(cls, slots: int, environment: Mapping[str, str]) -> "PeerRay":
-        """Start it and wait until it is up. Raises: RuntimeError."""
+        """Start it and wait until it is up. Raises: SideFailedError."""
         port = _free_port()
         # Short: the path of a socket has 107 characters at most.
         temp_dir = Path(tempfile.mkdtemp(prefix="rob", dir="/tmp"))
@@ -97,22 +103,36 @@ class PeerRay:
         began_s = time.monotonic()
         while READY not in log.read_text(errors="replace"):
             if process.poll() is not None or time.monotonic() - began_s > START_S_MAX:
-                process.kill()
-                raise RuntimeError(f"no Ray for the peers.\n{log.read_text(errors='replace')}")
+                said = log.read_text(errors="replace").strip()[-QUOTED_CHARACTERS:]
+                end_family(process)
+                shutil.rmtree(temp_dir, ignore_errors=True)
+                raise SideFailedError(f"no Ray for the peers: {said}")
             time.sleep(0.1)
         time.sleep(SETTLE_S)
         return cls(f"127.0.0.1:{port}", process.pid, process, temp_dir)
 
     def stop(self) -> None:
         """End it and every process that it started."""
-        head = psutil.Process(self.pid)
-        family = head.children(recursive=True)
-        self.process.send_signal(signal.SIGTERM)
-        _, alive = psutil.wait_procs(family, timeout=STOP_S_MAX)
-        for each in alive:
-            each.kill()
-        self.process.wait()
+        end_family(self.process)
         shutil.rmtree(self.temp_dir, ignore_errors=True)
+
+
+def end_family(process: subprocess.Popen[bytes]) -> None:
+    """End a process of ours and all that it started, if it has not ended by itself."""
+    try:
+        family = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        family = []
+    process.send_signal(signal.SIGTERM)
+    _, alive = psutil.wait_procs(family, timeout=STOP_S_MAX)
+    for each in alive:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+    try:
+        process.wait(STOP_S_MAX)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _free_port() -> int:
@@ -123,4 +143,4 @@ def _free_port() -> int:
             except OSError:
                 continue
             return port
-    raise RuntimeError(f"no free port. ports={PORTS}")
+    raise SideFailedError(f"no free port. ports={PORTS}")

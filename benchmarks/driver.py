@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, ClassVar, Final, Self
@@ -26,12 +27,16 @@ from rayorch.bench.results import Measured, Told, Why
 
 READY_S_MAX: Final = 120.0
 END_S_MAX: Final = 20.0
+LOOKED_AT_CHARACTERS: Final = 4_000
 QUOTED_CHARACTERS: Final = 600
 DONE: Final = "done"
 
 OUT_OF_MEMORY: Final = re.compile(
-    r"MemoryError|OutOfMemory|Out of Memory|out of memory|ArrowMemoryError|bad_alloc|oom", re.ASCII
+    r"MemoryError|OutOfMemory|[Oo]ut of [Mm]emory|bad_alloc|KilledWorker|\bOOM|\boom(?:\b|_)",
+    re.ASCII,
 )
+"""`KilledWorker` is Dask's: its nannies end a worker that needs too much, until one task has ended
+several."""
 
 
 class SideFailedError(Exception):
@@ -85,7 +90,7 @@ class Driver:
             )
         os.close(write_end)
         self._words: IO[bytes] = os.fdopen(read_end, "rb", buffering=0)
-        self._say(msgspec.json.encode(job))
+        self._job = job
 
     @property
     def pid(self) -> int:
@@ -94,6 +99,7 @@ class Driver:
 
     def __enter__(self) -> Self:
         try:
+            self._say(msgspec.json.encode(self._job))
             self._heard("ready", READY_S_MAX)
             self._startup_s = time.perf_counter() - self._begun_s
         except BaseException:
@@ -142,8 +148,11 @@ class Driver:
 
     def _say(self, line: bytes) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(line + b"\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(line + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._ended() from None
 
     def _heard(self, word: str, limit_s: float) -> Word:
         readable, _, _ = select.select([self._words], [], [], limit_s)
@@ -153,18 +162,26 @@ class Driver:
                 raise SideFailedError(f"not ready after {limit_s:.0f} s")
             raise SideTooSlowError(limit_s)
         line = self._words.readline()
-        if not line:
-            self._process.wait()
-            tail = self._log.read_text(errors="replace").strip()[-QUOTED_CHARACTERS:]
-            raise ended_error(self._process.returncode, tail)
+        if not line.endswith(b"\n"):
+            raise self._ended()
         heard = msgspec.json.decode(line, type=Word)
         assert heard.word == word, heard
         return heard
 
+    def _ended(self) -> SideFailedError:
+        """Return why a side that does not answer any more has ended."""
+        try:
+            self._process.wait(END_S_MAX)
+        except subprocess.TimeoutExpired:
+            return SideFailedError("it does not listen any more, and goes on")
+        return ended_error(self._process.returncode, self._log.read_text(errors="replace"))
+
     def _end(self) -> None:
         """A side ends when nobody speaks to it any more; one that does not is killed."""
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        # What could not be said to one that has ended is still to be written when this is closed.
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
         try:
             self._process.wait(END_S_MAX)
         except subprocess.TimeoutExpired:
@@ -173,12 +190,14 @@ class Driver:
         self._words.close()
 
 
-def ended_error(code: int, tail: str) -> SideFailedError:
-    """Return why a side ended before it was done, by its exit code and the end of its log."""
+def ended_error(code: int, log: str) -> SideFailedError:
+    """Return why a process ended before it was done, by its exit code and the end of its log."""
+    end = log.strip()[-LOOKED_AT_CHARACTERS:]
+    tail = end[-QUOTED_CHARACTERS:]
     text = f"ended with code {code}: {tail}"
     if code == -signal.SIGKILL:
         return SideOutOfMemoryError(f"killed, as the system does when memory runs out: {tail}")
-    return SideOutOfMemoryError(text) if OUT_OF_MEMORY.search(tail) else SideFailedError(text)
+    return SideOutOfMemoryError(text) if OUT_OF_MEMORY.search(end) else SideFailedError(text)
 
 
 def after_warming(job: Job, work: Callable[[Job], object]) -> Callable[[], Told]:

@@ -17,7 +17,7 @@ import msgspec
 
 from benchmarks import data
 from benchmarks.cluster import OwnRay, PeerRay, RayCluster
-from benchmarks.driver import Driver, SideFailedError
+from benchmarks.driver import Driver, SideFailedError, ended_error
 from benchmarks.jobs import Job
 from benchmarks.machine import version_of
 from benchmarks.processes import load
@@ -187,7 +187,7 @@ class Session:
         self.results.check(check)
 
     def ray(self, which: Rays) -> RayCluster | None:
-        """Return a Ray, started by the first who needs it."""
+        """Return a Ray, started by the first who needs it. Raises: SideFailedError."""
         if which == "none":
             return None
         if which not in self._rays:
@@ -208,6 +208,11 @@ class Session:
         found = self._rays.pop(which, None)
         if found is not None:
             found.stop()
+
+    def end_rays(self) -> None:
+        """End all of them: after a fault nobody knows what they still do."""
+        for which in tuple(self._rays):
+            self.end_ray(which)
 
     def job(self, side: Side, work: "Work") -> Job:
         """Return a side's job, with outputs of its own."""
@@ -266,9 +271,14 @@ T = TypeVar("T")
 
 
 def printed(module: str, kind: type[T], *arguments: str) -> T:
-    """Return what a benchmark prints as its one line, run in a process: its memory is its own."""
+    """Return what a benchmark prints as its one line, run in a process: its memory is its own.
+
+    Raises: SideFailedError.
+    """
     command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    done = subprocess.run(command, check=False, capture_output=True)
+    if done.returncode:
+        raise ended_error(done.returncode, done.stderr.decode(errors="replace"))
     return msgspec.json.decode(done.stdout, type=kind)
 
 

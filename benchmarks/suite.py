@@ -6,16 +6,19 @@
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from benchmarks.cluster import private_state
+from benchmarks.driver import SideFailedError
 from benchmarks.machine import this_machine
 from benchmarks.session import PEERS, PEERS_USUAL, Options, Session
 from benchmarks.workloads.table import WORKLOADS
-from rayorch.bench.results import Results
+from rayorch.bench.results import FailureLine, Results
+from rayorch.bench.tables import OURS
 
 RUNS: Final = 5
 QUICK_RUNS: Final = 1
@@ -65,5 +68,23 @@ def measure(asked: Asked, file: Path | None) -> Results:
             for name, workload in WORKLOADS.items():
                 if name in asked.only:
                     session.say(f"workload {name}")
-                    workload(session)
+                    guarded(session, name, workload)
     return results
+
+
+def guarded(session: Session, name: str, workload: Callable[[Session], None]) -> None:
+    """Let a workload do what it does; when it fails, say so, and let the next ones begin anew."""
+    try:
+        workload(session)
+    except SideFailedError as error:
+        _failed(session, FailureLine(name, OURS, str(error), error.kind))
+    # Whatever it is: hours of other figures go on.
+    except Exception as error:
+        traceback.print_exc()
+        _failed(session, FailureLine(name, OURS, f"{type(error).__name__}: {error}"))
+
+
+def _failed(session: Session, failure: FailureLine) -> None:
+    session.say(f"{failure.workload}: failed: {failure.why}")
+    session.results.add(failure)
+    session.end_rays()

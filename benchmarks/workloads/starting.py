@@ -7,6 +7,7 @@ import tempfile
 import time
 from typing import Final
 
+from benchmarks.driver import SideFailedError
 from benchmarks.session import Session, Target
 
 STARTUP_S: Final = 0.4
@@ -42,7 +43,10 @@ def startup(session: Session) -> None:
 
 
 def _ready_s(program: str) -> float:
-    """Return the seconds from the start of a process until it says that it is ready."""
+    """Return the seconds from the start of a process until it says that it is ready.
+
+    Raises: SideFailedError.
+    """
     with tempfile.TemporaryDirectory() as folder:
         environment = {
             **os.environ,
@@ -62,5 +66,5 @@ def _ready_s(program: str) -> float:
             said = process.stdout.readline()
             ready_s = time.perf_counter() - began_s
     if said != "ready\n" or process.returncode:
-        raise RuntimeError(f"a Ray of our own did not start; code {process.returncode}")
+        raise SideFailedError(f"a Ray of our own did not start; code {process.returncode}")
     return ready_s

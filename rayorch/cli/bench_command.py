@@ -15,7 +15,7 @@ RUN: Final = LazyCommand(
     "as what one process can do) take turns with us, each in a fresh process and in its idiomatic "
     "form; outputs are compared. One that is not installed is skipped, and said. The suite is in "
     "the source distribution; benchmarks/README.md says what each workload is. The exit code is 1 "
-    "when a target is missed.",
+    "when a target is missed, or something of ours failed; the rest is measured all the same.",
     examples=(
         ("rayorch bench run --quick -o today.jsonl", "one small run of each side"),
         ("rayorch bench run -o today.jsonl", "medians of 5; hours"),

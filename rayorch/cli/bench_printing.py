@@ -1,12 +1,12 @@
 """The tables that people read: what each side took, our stages, and which targets are reached."""
 
+from collections.abc import Collection
 from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rayorch.bench.figures import Check
 from rayorch.bench.results import Machine, Results
 from rayorch.bench.tables import (
     WORDS,
@@ -56,6 +56,8 @@ def _print(found: Rows, console: Console) -> None:
     console.print(table)
 
 
-def failed(checks: list[Check]) -> bool:
-    """Say whether any target is missed."""
-    return any(check.verdict == "fail" for check in checks)
+def failed(results: Results, peers: Collection[str]) -> bool:
+    """Say whether any target is missed, or anything but a peer could not be measured."""
+    return any(check.verdict == "fail" for check in results.checks()) or any(
+        failure.kind != "skipped" and failure.side not in peers for failure in results.failures()
+    )

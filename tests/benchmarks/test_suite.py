@@ -1,3 +1,8 @@
+from pathlib import Path
+
+import pytest
+
+from benchmarks.driver import SideFailedError, SideOutOfMemoryError
 from benchmarks.session import (
     KNOWN,
     PEERS_USUAL,
@@ -7,8 +12,9 @@ from benchmarks.session import (
     Work,
     alternate,
     peer_sides,
+    printed,
 )
-from benchmarks.suite import Asked
+from benchmarks.suite import Asked, guarded
 from rayorch.bench.results import FailureLine, Results
 
 
@@ -51,3 +57,47 @@ def test_a_peer_that_is_not_installed_is_skipped_and_said() -> None:
 
     why = "no-such-library is not installed: pip install 'rayorch[bench]'"
     assert session.results.lines == [FailureLine("scan", "spark", why, "skipped")]
+
+
+def test_a_workload_that_fails_is_said_and_the_next_ones_go_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    session = Session(Options(), Results(None))
+
+    def broken(_: Session) -> None:
+        raise ValueError("no such figure")
+
+    def full(_: Session) -> None:
+        raise SideOutOfMemoryError("killed")
+
+    guarded(session, "scan", broken)
+    guarded(session, "group", full)
+    guarded(session, "sort", lambda session: session.figure("sort", "rows", [1.0]))
+
+    assert session.results.failures() == [
+        FailureLine("scan", "rayorch", "ValueError: no such figure"),
+        FailureLine("group", "rayorch", "killed", "memory"),
+    ]
+    assert [figure.workload for figure in session.results.figures()] == ["sort"]
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_benchmark_that_fails_in_its_process_says_what_it_wrote() -> None:
+    said = r"(?s)ended with code 2: .*invalid int value: 'many'"
+
+    with pytest.raises(SideFailedError, match=said):
+        printed("core_events", dict, "--tasks", "many")
+
+
+def test_a_ray_that_does_not_start_fails_its_sides_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What needs no Ray is measured all the same."""
+    monkeypatch.setattr("benchmarks.cluster.PORTS", range(0))
+
+    with Session(Options(runs=1, scale=0.01), Results(None), tmp_path) as session:
+        alternate(session, Work(name="scan"), peer_sides("scan", ["ray-data"]))
+
+    [failure] = session.results.failures()
+    assert (failure.side, failure.kind) == ("ray-data", "failed")
+    assert failure.why == "no free port. ports=range(0, 0)"

@@ -5,6 +5,7 @@ from rich.console import Console
 
 from rayorch.bench.figures import Check
 from rayorch.bench.results import (
+    CheckLine,
     FailureLine,
     FigureLine,
     Machine,
@@ -14,7 +15,9 @@ from rayorch.bench.results import (
     StageRate,
 )
 from rayorch.cli.bench_printing import failed, print_results
+from tests.rayorch.bench import make
 
+PEERS = ("daft", "dask")
 MACHINE = Machine("3.11.7", "Linux", 2, {"ray": "2.60.0"}, 0.5, 0.25)
 
 
@@ -57,5 +60,12 @@ def test_a_side_that_has_no_figure_is_no_failure() -> None:
     """A peer that is not installed must not fail the benchmark; a missed target does."""
     missed = Check(workload="scan", claim="wall / pool", figure=1.2, limit=1.15)
 
-    assert not failed(results().checks())
-    assert failed([*results().checks(), missed])
+    assert not failed(results(), PEERS)
+    assert failed(make.results(CheckLine(missed, missed.verdict)), PEERS)
+
+
+def test_what_of_ours_could_not_be_measured_is_a_failure() -> None:
+    """Else a suite that measures nothing would pass."""
+    assert failed(make.results(make.failure("scan", "rayorch")), PEERS)
+    assert failed(make.results(make.failure("throttled", "slow")), PEERS)
+    assert not failed(make.results(make.failure("scan", "daft")), PEERS)
