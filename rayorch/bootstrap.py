@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from rayorch.client import Connection
 from rayorch.clock import Clock
-from rayorch.errors import ClusterError
+from rayorch.errors import ClusterError, RefusedTokenError
 from rayorch.host.ray_cluster import set_environment
 from rayorch.ids import new_nonce
 from rayorch.submit_errors import NoAnswerError, SubmitError
@@ -124,6 +124,8 @@ def run_job(
         try:
             state = jobs.find(ask.id)
             log = "" if state is None or state.status == "PENDING" else jobs.log(ask.id)
+        except RefusedTokenError:
+            raise  # To ask again changes nothing.
         except (ClusterError, NoAnswerError):
             if clock.monotonic_s() - heard_s > LOST_S_MAX:
                 raise NoAnswerError(jobs.address, f"about job {ask.id}", LOST_S_MAX) from None
@@ -189,5 +191,5 @@ def hints_of(log: str) -> list[str]:
     name = missing[-1].partition(".")[0]
     if name == "rayorch":
         return ["the cluster has no rayorch: `--pip rayorch`, or put it into its nodes' image"]
-    install = f"`--pip {name}` or `--requirements FILE` installs it for the home's control actor"
+    install = "`--pip PACKAGE` or `--requirements FILE` installs what has it, for the whole home"
     return [f"the cluster has no module {name}: {install}; or put it into its nodes' image"]

@@ -132,16 +132,18 @@ class PoolsError(RayorchError):
 
     remedy: ClassVar[Remedy] = "fix"
 
-    def __init__(self, problem: str, file: str, field: str, value: str) -> None:
-        super().__init__(problem, file, field, value)
+    def __init__(self, problem: str, file: str, field: str, value: str, fix: str = "") -> None:
+        super().__init__(problem, file, field, value, fix)
         self.problem = problem
         self.file = file
         self.field = field
         self.value = value
+        self.fix = fix
 
     def __str__(self) -> str:
         named = (("pools", self.file), ("field", self.field), ("value", self.value))
-        return f"{self.problem}. {', '.join(f'{key}={text}' for key, text in named if text)}"
+        where = ", ".join(f"{key}={text}" for key, text in named if text)
+        return f"{self.problem}. {where}" + (f"\n  {self.fix}" if self.fix else "")
 
 
 class SolverProcessError(RayorchError):
@@ -276,11 +278,19 @@ class ClusterError(RayorchError):
         super().__init__(address, why, fix)
         self.address = address
         self.why = why
-        self.fix = fix or "unset RAY_ADDRESS for an embedded Ray, or `rayorch up` to keep one warm"
+        self.fix = fix or (
+            "`ray status`, on its head, says whether it is up; from outside its network, let it\n"
+            "run the file: `rayorch submit FILE --address http://HEAD:8265`;\n"
+            "unset RAY_ADDRESS for a Ray of our own, which `rayorch up` keeps warm"
+        )
 
     def __str__(self) -> str:
         fix = "".join(f"\n  {line}" for line in self.fix.splitlines())
         return f"no Ray cluster answers. address={self.address}\n  {self.why}{fix}"
+
+
+class RefusedTokenError(ClusterError):
+    """A Ray cluster refuses who asks: without a token, or with one that is wrong or has expired."""
 
 
 class HomeBusyError(RayorchError):

@@ -311,19 +311,21 @@ def submit(
     home: str | None = None,
     address: str | None = None,
     pools: "str | PoolsSpec | None" = None,
+    autoscale: bool = False,
     id: str | None = None,  # noqa: A002 - as the command line has it.
 ) -> RunHandle:
     """Hand a pipeline to the control actor that serves a home, and return once it is accepted.
 
     From anywhere that reaches the home: no Ray is needed here. With `address`, a cluster's
     dashboard (http://HOST:8265), a control actor is started there if none serves the home. The
-    functions travel with the pipeline; Python and rayorch must be the same on both sides. An `id`
-    that the home knows already is refused, so that a retry begins no second run.
+    functions travel with the pipeline; Python and rayorch must be the same on both sides.
+    `autoscale` is as in `run`. An `id` that the home knows already is refused, so that a retry
+    begins no second run.
 
     Raises: SpecError, PoolsError, SubmitError, ClusterError, VersionsDifferError.
     """
     # What is wrong with it is said before anything starts.
-    asked = asked_of(pipeline.spec().objective, pools)
+    asked = asked_of(pipeline.spec().objective, pools, autoscale=autoscale)
     chosen = None if id is None else checked_run_id(id)
     at = connection(home)
     if address is not None and found_leader(at) is None:

@@ -38,8 +38,8 @@ from rayorch.host.ray_cluster import (
     import_ray,
     temp_dir,
     warm_cluster,
-    why_unreachable,
 )
+from rayorch.host.reaching import unreachable
 from rayorch.ids import new_nonce
 from rayorch.looking import HomeReader, find_leader
 from rayorch.observe.figures import bytes_text, counted
@@ -146,7 +146,7 @@ def check_ray(at: Connection) -> Findings:
     yield Finding("ray", "ok", f"version {ray.__version__}, {counted(usable_cores(), 'core')} here")
     address = at.settings.ray_address
     if address:
-        yield _reached("RAY_ADDRESS", address, "unset RAY_ADDRESS for a Ray of our own")
+        yield _reached("RAY_ADDRESS", address)
     warm = warm_cluster()
     if warm is not None:
         yield _reached("up", warm.address, "`rayorch down`, then `rayorch up`")
@@ -154,10 +154,12 @@ def check_ray(at: Connection) -> Findings:
         yield Finding("up", "ok", "no Ray is kept warm: `rayorch up` makes runs start at once")
 
 
-def _reached(check: str, address: str, fix: str) -> Finding:
-    why = why_unreachable(address)
-    if why:
-        return Finding(check, "fail", f"{address} does not answer: {why}", fix)
+def _reached(check: str, address: str, fix: str = "") -> Finding:
+    refusal = unreachable(address)
+    if refusal is not None:
+        return Finding(
+            check, "fail", f"{address} cannot be used: {refusal.why}", fix or refusal.fix
+        )
     return Finding(check, "ok", f"{address} answers")
 
 

@@ -60,6 +60,9 @@ AUTOSCALE: Final = click.Option(
     help="Ask the cluster's autoscaler for machines of --pools that are not there, as the plan "
     "needs them, and let go of them when it does not.",
 )
+ASKED_OF_NOBODY: Final = (
+    "machines can be asked for of pools that are described: --pools cluster.yaml"
+)
 PRICES: Final = click.Option(
     ["--prices"],
     metavar="FILE",

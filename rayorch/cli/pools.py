@@ -1,7 +1,7 @@
 """`pools`: what is known of node pools, where from, and what of them is there."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import click
@@ -12,7 +12,7 @@ from rayorch.cli.printing import print_document, print_section, print_table
 from rayorch.host.live_pools import LiveNode, live_nodes, live_pools
 from rayorch.host.ray_cluster import warm_cluster
 from rayorch.observe.figures import bytes_text, counted, usd_text
-from rayorch.plan.labels import SPOT
+from rayorch.plan.labels import LOCAL, NAME_IT, SPOT
 from rayorch.plan.machines import FACTS, Described
 from rayorch.plan.pool_files import PoolFile, read_pool_file
 from rayorch.plan.pools import UNKNOWN_BYTES
@@ -45,7 +45,7 @@ def pools(options: Options) -> int:
     if file is not None:
         _print_file(file)
     if address is not None:
-        _print_live(address, nodes, file)
+        print_live(address, nodes, file)
     return Exit.OK
 
 
@@ -143,7 +143,8 @@ def _reckoned(pool: Described, fact: str) -> str:
     return f"; a plan reckons with {_value_text(fact, value)}" if value else ""
 
 
-def _print_live(address: str, nodes: list[LiveNode], file: PoolFile | None) -> None:
+def print_live(address: str, nodes: Sequence[LiveNode], file: PoolFile | None) -> None:
+    """Print what pools the living nodes of a cluster make, beside those of a file."""
     click.echo(f"\ncluster {address}: {counted(len(nodes), 'node')} alive\n")
     in_file = {each.spec.name: each.spec.usd_h for each in file.described} if file else {}
     found = live_pools(nodes)
@@ -156,6 +157,12 @@ def _print_live(address: str, nodes: list[LiveNode], file: PoolFile | None) -> N
     for live in found:
         if live.problem:
             click.echo(f"\npool {live.pool}: {live.problem}")
+    if len(found) > 1 or file is not None:
+        for live in found:
+            if live.pool == LOCAL and live.pool not in in_file:
+                them = f"{counted(live.nodes, 'node')} without the label `pool`"
+                click.echo(f"\npool {LOCAL}: {them}, which no plan for named pools uses")
+                click.echo(f"  {NAME_IT}")
     missing = sorted(in_file.keys() - {live.pool for live in found})
     if missing:
         click.echo(f"\nno node alive of: {', '.join(missing)}")

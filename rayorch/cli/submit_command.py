@@ -7,6 +7,7 @@ import click
 from rayorch.cli.lazy import LazyCommand
 from rayorch.cli.parameters import (
     ADDRESS,
+    AUTOSCALE,
     BUDGET,
     DEADLINE,
     HOME,
@@ -38,6 +39,7 @@ SUBMIT: Final = LazyCommand(
         ("rayorch submit nightly.py --address URL --entry-label pool=ondemand", "loaded there"),
         ("rayorch submit nightly.py --no-wait --id nightly-2026-11-22", "once, if retried"),
         ("rayorch submit nightly.py --deadline 30m --pools pools.yaml", "as `rayorch run`"),
+        ("rayorch submit nightly.py --pools cluster.yaml --autoscale", "start what it needs"),
     ),
     params=[
         file_argument(),
@@ -90,6 +92,7 @@ SUBMIT: Final = LazyCommand(
         ),
         POOLS,
         PRICES,
+        AUTOSCALE,
         DEADLINE,
         BUDGET,
         SET,

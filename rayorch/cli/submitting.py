@@ -23,6 +23,7 @@ from rayorch.cli.errors import OptionError
 from rayorch.cli.finding import commands_of, origin_of, params_of, pipeline_of
 from rayorch.cli.logs import line_text
 from rayorch.cli.options import Exit, Options
+from rayorch.cli.parameters import ASKED_OF_NOBODY
 from rayorch.cli.printing import print_document
 from rayorch.cli.reading import read_deadline
 from rayorch.cli.running import exit_of_run
@@ -113,6 +114,8 @@ def _by_job(at: Connection, options: Options, run: RunId | None) -> RunId | int:
     words, pip = _run_words(options, file, name, folder), _packages(options)
     labels, memory_bytes = _labels(options), _memory_bytes(options)
     start_s_max = _start_s(options)
+    if options.autoscale and options.pools is None:
+        raise OptionError(ASKED_OF_NOBODY, "--autoscale", "")
     check_shared(at, options.address)
     run = run or run_id(name or Path(file).stem, at.clock, new_nonce)
     jobs = open_jobs(options.address)
@@ -186,7 +189,8 @@ def _run_words(options: Options, file: str, name: str | None, folder: Path) -> l
     for option, wanted in given.items():
         if wanted is not None:
             words += [option, str(wanted)]
-    return [*words, "--takeover"] if options.takeover else words
+    flags = {"--autoscale": options.autoscale, "--takeover": options.takeover}
+    return [*words, *(flag for flag, is_set in flags.items() if is_set)]
 
 
 def _packages(options: Options) -> tuple[str, ...]:

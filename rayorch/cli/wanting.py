@@ -10,6 +10,7 @@ from typing import Final
 
 from rayorch.cli.errors import OptionError
 from rayorch.cli.options import Options
+from rayorch.cli.parameters import ASKED_OF_NOBODY
 from rayorch.client import usable_cores
 from rayorch.plan.asking import Asked
 from rayorch.plan.emulating import Emulation, emulation_of, parsed_sizes
@@ -67,8 +68,7 @@ def asked_anew(options: Options, before: Asked) -> Asked:
         budget_usd = before.budget_usd
     autoscale = options.autoscale or before.autoscale
     if autoscale and pools is None:
-        problem = "machines can be asked for of pools that are described: --pools cluster.yaml"
-        raise OptionError(problem, "--autoscale", "")
+        raise OptionError(ASKED_OF_NOBODY, "--autoscale", "")
     if options.autoscale and options.emulate is not None:
         problem = "emulated nodes are as many as they are; leave one of the two out"
         raise OptionError(problem, "--autoscale", "--emulate")

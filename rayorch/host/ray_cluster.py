@@ -21,12 +21,12 @@ import psutil
 from rayorch.clock import Clock
 from rayorch.errors import ClusterError
 from rayorch.host.ray_errors import cluster_error
+from rayorch.host.reaching import unreachable
 
 NAMESPACE: Final = "rayorch"
 STORE_BYTES: Final = 256 << 20
 """Ray's object store: the data plane does not use it, so it is small."""
 START_S_MAX: Final = 90.0
-CONNECT_S_MAX: Final = 5.0
 STOP_S_MAX: Final = 3.0
 """Ray waits for its actors far longer, in vain; nothing that counts is lost by killing them."""
 STARTED: Final = b"Ray runtime started"
@@ -139,29 +139,14 @@ def connect(address: str | None, slots: int | None = None) -> str:
             **options,
         )
         return "embedded"
-    why = why_unreachable(named)
-    if why:
-        raise ClusterError(named, why)
+    refusal = unreachable(named)
+    if refusal is not None:
+        raise refusal
     try:
         ray.init(address=named, **options)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise cluster_error(named, error) from error
     return named
-
-
-def why_unreachable(address: str) -> str:
-    """Return why nothing answers at an address, or nothing when something does.
-
-    Ray itself would try for minutes, and write to the terminal meanwhile.
-    """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdigit():
-        return ""  # A word of Ray's own, such as "auto".
-    try:
-        with socket.create_connection((host, int(port)), CONNECT_S_MAX):
-            return ""
-    except OSError as error:
-        return str(error)
 
 
 def usable_cores() -> int:

@@ -5,7 +5,7 @@ import re
 from importlib.metadata import version
 from typing import Final
 
-from rayorch.errors import ClusterError, RayorchError
+from rayorch.errors import ClusterError, RayorchError, RefusedTokenError
 from rayorch.submit_errors import VersionsDifferError
 
 ACCESS_FIX: Final = (
@@ -13,6 +13,7 @@ ACCESS_FIX: Final = (
     "RAY_AUTH_TOKEN_PATH names there) into a file that only you can read, and\n"
     "`export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=FILE`"
 )
+TLS_FIX: Final = "set RAY_USE_TLS and its certificates here as on the cluster, or nowhere"
 _VERSION: Final = re.compile(r"Ray: (\S+)\s+Python: (\S+)")
 _AUTH: Final = re.compile(r"authenticat|unauthorized|token", re.IGNORECASE)
 _TLS: Final = re.compile(r"\b(?:tls|ssl|handshake|certificate)", re.IGNORECASE)
@@ -27,10 +28,9 @@ def cluster_error(address: str, error: Exception) -> RayorchError:
         return versions_differ(address, ray, python)
     line = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
     if _AUTH.search(text):
-        return ClusterError(address, f"it refuses our token: {line}", ACCESS_FIX)
+        return RefusedTokenError(address, f"it refuses our token: {line}", ACCESS_FIX)
     if _TLS.search(text):
-        fix = "set RAY_USE_TLS and its certificates here as on the cluster, or nowhere"
-        return ClusterError(address, line, fix)
+        return ClusterError(address, line, TLS_FIX)
     return ClusterError(address, line)
 
 

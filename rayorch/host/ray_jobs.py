@@ -15,7 +15,7 @@ import requests
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
-from rayorch.errors import ClusterError, RayorchError
+from rayorch.errors import ClusterError, RayorchError, RefusedTokenError
 from rayorch.host.ray_errors import ACCESS_FIX
 from rayorch.submit_errors import NoAnswerError, SubmitError
 
@@ -157,7 +157,7 @@ class RayJobs:
     def _error(self, error: Exception) -> RayorchError:
         if isinstance(error, AuthenticationError):
             missing = "no token was sent" if "required" in _said(error) else "it refuses our token"
-            return ClusterError(self.address, f"{missing}: {_said(error)}", ACCESS_FIX)
+            return RefusedTokenError(self.address, f"{missing}: {_said(error)}", ACCESS_FIX)
         if isinstance(error, requests.exceptions.ReadTimeout):
             return NoAnswerError(self.address, "over HTTP", ANSWER_S_MAX)
         return ClusterError(self.address, _reason(error), REACH_FIX)

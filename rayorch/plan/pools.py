@@ -9,7 +9,7 @@ from connectors.errors import BadUrlError
 from connectors.url import parse_url
 from placement import Network, Pool, Spot
 from rayorch.errors import PoolsError
-from rayorch.plan.labels import LOCAL
+from rayorch.plan.labels import LOCAL, NAME_IT, POOL_LABEL
 from rayorch.spec.fields import Bytes, Name
 
 GB: Final = 1e9
@@ -246,15 +246,21 @@ def usable_pools(
         problem = "no pool can be asked for: all have GPUs, and no transform asks for one"
         raise PoolsError(problem, file, "", "")
     if not own:
-        named, found = (
-            ", ".join(sorted(names)) for names in ({p.name for p in pools.pools}, there)
-        )
-        problem = f"none of the pools is in the cluster: the file has {named}; there are {found}"
-        raise PoolsError(problem, file, "", "")
+        raise _none_there(pools, there, file)
     # Without it, data lies where the first pool is; that one may not be among those that are left.
     kept = pools.model_copy(update={"pools": own, "data_location": pools.source})
     used = {pool.name for pool in own}
     return kept, tuple(pool.name for pool in pools.pools if pool.name not in used)
+
+
+def _none_there(pools: PoolsSpec, there: Mapping[str, int], file: str) -> PoolsError:
+    named = ", ".join(sorted(pool.name for pool in pools.pools))
+    found = ", ".join(sorted(there)) or "no nodes with cores"
+    problem = f"none of the pools is in the cluster: the file has {named}; there are {found}"
+    fix = "--autoscale asks the cluster's autoscaler for machines of the file"
+    if LOCAL in there:
+        fix = f"{LOCAL} are the nodes without the label `{POOL_LABEL}`: {NAME_IT}\n  {fix}"
+    return PoolsError(problem, file, "", "", fix)
 
 
 def nodes_of(slots: int, vcpu: float) -> int:

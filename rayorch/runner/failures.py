@@ -48,6 +48,10 @@ _MEND: Final = (
     "mend it and resume the run with the file; what may pass by itself is retried when "
     "RetryPolicy(transient_errors=...) names its class"
 )
+_INSTALL: Final = (
+    "have it installed for the runners: `rayorch submit FILE --address http://HEAD:8265 --pip "
+    "PACKAGE`, or `--requirements FILE`; or put it into the nodes' image, and resume the run"
+)
 _NETWORK: Final = frozenset(
     {
         errno.EAGAIN,
@@ -81,6 +85,20 @@ BUG: Final = FailureRow(
 
 FAILURES: Final[tuple[FailureRow, ...]] = (
     FailureRow(name="out of memory", kind="oom", classes=OUT_OF_MEMORY, advice=_LARGER),
+    FailureRow(
+        name="a module that the runners lack",
+        kind="user",
+        origin="code",
+        classes=frozenset({"ModuleNotFoundError"}),
+        advice=_INSTALL,
+    ),
+    FailureRow(
+        name="a program whose modules the runners lack",
+        kind="refused",
+        origin="load",
+        classes=frozenset({"ModuleNotFoundError"}),
+        advice=_INSTALL,
+    ),
     # Exceptions of user code are never retried blindly: only what its author named is transient,
     # and that is looked at before this table.
     FailureRow(name="the user's code raised", kind="user", origin="code", advice=_MEND),

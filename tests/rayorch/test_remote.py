@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -63,7 +64,7 @@ class Place:
             self.at.clock.sleep(0.01)
         return control
 
-    def submit(self, function: Function | None = None, **options: str) -> RunHandle:
+    def submit(self, function: Function | None = None, **options: Any) -> RunHandle:
         return ro.submit(self.pipeline(function), home=self.home, **options)
 
 

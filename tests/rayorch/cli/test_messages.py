@@ -107,10 +107,10 @@ def test_a_cluster_that_does_not_answer_is_said_at_once(
     said = shell("run", "nightly.py", "--executor", "ray")
 
     assert said.code == 2
-    first, why, what_to_do = said.err.splitlines()[-3:]
+    first, why, *what_to_do = said.err.splitlines()[-5:]
     assert first == f"error: no Ray cluster answers. address={address}"
     assert "refused" in why
-    assert what_to_do.startswith("  unset RAY_ADDRESS for an embedded Ray, or `rayorch up`")
+    assert what_to_do[1] == "  run the file: `rayorch submit FILE --address http://HEAD:8265`;"
 
 
 def test_without_runs_last_means_nothing(shell: Shell) -> None:

@@ -7,8 +7,14 @@ from pathlib import Path
 import pytest
 
 from rayorch.cli.options import Options
+from rayorch.cli.pools import print_live
 from rayorch.cli.wanting import wanted_of
+from rayorch.errors import PoolsError
 from rayorch.host.ray_cluster import WarmCluster, keep_warm
+from rayorch.plan.machines import Machine
+from rayorch.plan.pool_files import read_pool_file
+from rayorch.plan.pools import usable_pools
+from rayorch.plan.prices import Fact
 from rayorch.spec.objective import Budget
 from tests.rayorch.cli.conftest import Shell
 from tests.rayorch.plan.test_cluster_file import FILE
@@ -95,9 +101,48 @@ def test_a_run_on_a_cluster_that_has_none_of_the_pools_names_both(
     said = shell("run", "nightly.py", "--pools", cluster)
 
     assert said.code != 0
-    assert "none of the pools is in the cluster: the file has spot, steady" in said.err
+    assert (
+        "none of the pools is in the cluster: the file has spot, steady; there are in-process"
+        in said.err
+    )
+    assert "--autoscale asks the cluster's autoscaler for machines of the file" in said.err
     resumed = shell("resume", "last", "--pools", cluster)
     assert "none of the pools is in the cluster" in resumed.err
+
+
+@pytest.mark.parametrize(("there", "said"), [({"local": 4}, "there are local"), ({}, "no nodes")])
+def test_nodes_without_a_label_are_told_of_where_no_pool_is_there(
+    shell: Shell, cluster: str, there: dict[str, int], said: str
+) -> None:
+    del shell
+
+    with pytest.raises(PoolsError, match="none of the pools is in the cluster") as caught:
+        usable_pools(read_pool_file(cluster, None).spec, there, cluster)
+
+    text = str(caught.value)
+    assert said in text
+    assert ("`ray start --labels pool=NAME`" in text) == ("local" in there)
+
+
+def test_nodes_that_joined_without_a_label_are_told_of_beside_those_that_have_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cores = {"vcpu": Fact(2.0, "a test")}
+    nodes = [
+        Machine(name="node a", labels={"pool": "spot"}, given=cores),
+        Machine(name="node b", labels={}, given=cores),
+    ]
+
+    print_live("h:6379", nodes, None)
+    told = capsys.readouterr().out
+    print_live("h:6379", nodes[1:], None)
+
+    assert (
+        "pool local: 1 node without the label `pool`, which no plan for named pools uses\n"
+        "  `ray start --labels pool=NAME`, or `labels: {pool: NAME}` of its node type" in told
+    )
+    # A cluster without pools needs no names.
+    assert "without the label" not in capsys.readouterr().out
 
 
 def test_nodes_are_not_emulated_beside_a_ray_that_is_up(

@@ -161,7 +161,11 @@ def test_the_same_id_twice_is_one_run(shell: Shell, served: LocalControl, board:
 @pytest.mark.parametrize(
     ("text", "code", "said"),
     [
-        (PIPELINE.replace("import pyarrow as pa", "import lightgbmm", 1), 2, "--pip lightgbmm"),
+        (
+            PIPELINE.replace("import pyarrow as pa", "import lightgbmm", 1),
+            2,
+            "no module lightgbmm: `--pip",
+        ),
         (PIPELINE.replace("FOLDER/in", "FOLDER/nowhere"), 3, "nowhere"),
     ],
 )
@@ -248,6 +252,42 @@ def test_a_dashboard_that_is_away_for_a_moment_is_waited_for(
     assert said.code == 1
     assert "did not answer within 0.05 s when asked about job n-2" in said.err
     assert "`rayorch runs` shows what stands" in said.err
+
+
+def test_a_token_that_expires_while_the_job_goes_is_said_at_once(
+    shell: Shell, board: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = "ray.dashboard.modules.dashboard_sdk.get_auth_headers_if_auth_enabled"
+    monkeypatch.setattr(where, lambda _: {"Authorization": "Bearer of-today"})
+    board.token = "of-today"  # noqa: S105 - nobody's.
+
+    def expires(_: dict[str, Any]) -> tuple[int, str]:
+        board.token = "of-tomorrow"  # noqa: S105
+        return 0, ""
+
+    board.runs = expires
+    said = shell("submit", "nightly.py", "--address", board.url)
+
+    assert said.code == 2
+    assert "it refuses our token: " in said.err
+    assert "copy the cluster's token" in said.err
+
+
+def test_machines_are_asked_for_by_the_job(shell: Shell, board: Dashboard) -> None:
+    (shell.folder / "pools.yaml").write_text("pools: []")
+    submit = ("submit", "nightly.py", "--address", board.url, "--autoscale", "--id", "n-1")
+
+    alone = shell(*submit)
+    shell(*submit, "--pools", "pools.yaml")
+
+    assert alone.code == 2
+    assert (
+        "error: machines can be asked for of pools that are described: --pools cluster.yaml"
+        in alone.err
+    )
+    words = shlex.split(board.jobs["n-1"]["asked"]["entrypoint"])
+    assert words[words.index("--pools") + 1] == "pools.yaml"
+    assert "--autoscale" in words
 
 
 def test_files_that_do_not_travel_are_refused_before_anything_is_asked(

@@ -58,7 +58,13 @@ EXAMPLES: list[tuple[str, BaseException, Origin, FailureKind]] = [
     ("the network or a disk hiccuped", ConnectionRefusedError(), "engine", "transient"),
     ("I/O that may pass", OSError(errno.EIO, "disk"), "engine", "transient"),
     ("I/O without a number", OSError("AWS Error SLOW_DOWN"), "engine", "transient"),
-    ("a program that does not load", ModuleNotFoundError("no module"), "load", "refused"),
+    (
+        "a program whose modules the runners lack",
+        ModuleNotFoundError("no module"),
+        "load",
+        "refused",
+    ),
+    ("a module that the runners lack", ModuleNotFoundError("no module"), "code", "user"),
     ("a program that does not load", AttributeError("no attribute 'f'"), "load", "refused"),
     ("a program that does not load", SystemExit(1), "load", "refused"),
     ("worth another try", store_errors.StoreUnavailableError("u", "k", "503"), "load", "transient"),
@@ -67,6 +73,13 @@ EXAMPLES: list[tuple[str, BaseException, Origin, FailureKind]] = [
     ("a bug of ours", KeyError("x"), "engine", "refused"),
     ("a bug of ours", ModuleNotFoundError("no module"), "engine", "refused"),
 ]
+
+
+@pytest.mark.parametrize("origin", ["code", "load"])
+def test_a_missing_module_is_told_of_with_the_command_that_installs_it(origin: Origin) -> None:
+    row = failure_of(ModuleNotFoundError("No module named 'lightgbm'"), origin)
+
+    assert "`rayorch submit FILE --address http://HEAD:8265 --pip PACKAGE`" in row.advice
 
 
 @pytest.mark.parametrize(("name", "error", "origin", "kind"), EXAMPLES)
