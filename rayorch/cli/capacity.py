@@ -21,8 +21,10 @@ from rayorch.cli.options import Exit, Options
 from rayorch.cli.paging import check_page, write_page
 from rayorch.cli.printing import print_document, print_section, print_table
 from rayorch.cli.wanting import parsed_s
-from rayorch.client import connection
+from rayorch.client import Connection, connection
 from rayorch.core.run import RunState
+from rayorch.host.profiling import profile_of, retraced
+from rayorch.ids import RunId
 from rayorch.observe.figures import (
     bytes_text,
     core_hours_text,
@@ -43,6 +45,7 @@ DAY_S: Final = 86_400.0
 _TIMES: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*x?")
 _CLOCK: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 LABEL: Final = 13
+UNFINISHED: Final = {state.value for state in RunState if state is not RunState.SUCCEEDED}
 UNKNOWN_SHOWN: Final = ("usd_h", "speed", "provision_s", "boot_s", "reclaims_per_h", "outage_s")
 """Facts that an answer rests on: what nobody says of them is told."""
 
@@ -58,13 +61,7 @@ def profile(options: Options) -> int:
         problem = f"only a run that succeeded can be profiled: {run.id} is {run.state.value}"
         fix = f"`rayorch resume {run.id}`, and profile it when it is done"
         raise ProfileError(problem, at.home.url, fix)
-    try:
-        kept = at.home.get_json(run.id, "profile")
-    except ObjectMissingError:
-        problem = f"nothing is kept of what the tasks of {run.id} took"
-        fix = "run the pipeline once more with this version, and profile that run"
-        raise ProfileError(problem, at.home.url, fix) from None
-    found = parsed(msgspec.json.encode(kept), f"{at.home.url}runs/{run.id}/profile.json")
+    found = _kept(at, run.id) or _retraced(at, run.id)
     if options.output is not None:
         _write(Path(options.output), dumped(found))
     if options.as_json or options.output is None:
@@ -76,6 +73,30 @@ def profile(options: Options) -> int:
         f"{size} read in {seconds_text(found.whole_s)}"
     )
     return Exit.OK
+
+
+def _kept(at: Connection, run: RunId) -> Profile | None:
+    """Return the profile that was kept when a run succeeded, if it was seen from its beginning."""
+    try:
+        kept = at.home.get_json(run, "profile")
+    except ObjectMissingError:
+        return None
+    if kept.get("state") in UNFINISHED:
+        return None
+    return parsed(msgspec.json.encode(kept), f"{at.home.url.rstrip('/')}/runs/{run}/profile.json")
+
+
+def _retraced(at: Connection, run: RunId) -> Profile:
+    """Return a profile by the journal: of a run that was resumed, or whose leader changed.
+
+    Raises: ProfileError.
+    """
+    trace = retraced(at.home, at.clock, run)
+    if trace is None:
+        problem = f"nothing is kept of what the tasks of {run} took, in its journal neither"
+        fix = "run the pipeline once more with this version, and profile that run"
+        raise ProfileError(problem, at.home.url, fix)
+    return profile_of(at.home, run, trace)
 
 
 def _write(path: Path, data: bytes) -> None:

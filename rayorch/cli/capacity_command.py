@@ -12,7 +12,7 @@ PROFILE: Final = LazyCommand(
     work="rayorch.cli.capacity:profile",
     help="Export what a finished run took as a workload profile, for `rayorch capacity`.\n\n"
     "Sizes, seconds, counts and how they are spread, by stage: no data, no paths, no names of "
-    "columns, so that it may be shared.",
+    "columns, so that it may be shared. A run that was resumed is read back from its journal.",
     examples=(
         ("rayorch profile last -o nightly.profile", "of the newest run, into a file"),
         ("rayorch profile nightly-20261122 --json", "on standard output"),

@@ -1,7 +1,8 @@
 """Keeps of each run what it took, as a profile: noted as it goes, written when it is at rest.
 
 The host's thread notes numbers alone (`Traces`); what the tasks read, and how all of it is spread,
-is looked up and reckoned in the thread that also keeps the estimates.
+is looked up and reckoned in the thread that also keeps the estimates. Of a run that was resumed, or
+whose control actor moved, no thread has seen the whole: `retraced` reads its journal again.
 """
 
 from collections.abc import Sequence
@@ -13,20 +14,24 @@ import numpy as np
 
 from connectors.errors import ObjectMissingError
 from connectors.splits import Split
+from rayorch.clock import Clock
 from rayorch.core.facts import (
     AttemptFinished,
     AttemptStarted,
     Event,
+    Led,
     PlanReady,
+    RunResumed,
     RunSubmitted,
     StagePlanned,
 )
 from rayorch.core.ledger import pools_spent, spent_usd
 from rayorch.core.machine import Machine
-from rayorch.core.run import Run, RunState
+from rayorch.core.run import Run, RunState, Snapshot
 from rayorch.core.values import AttemptOutput, StageShape
 from rayorch.home import Home, RunPlan, decode_split
-from rayorch.ids import RunId, RunnerId, TaskId
+from rayorch.ids import RunId, RunnerId, TaskId, new_nonce
+from rayorch.journal.log import Journal
 from rayorch.plan.estimate import History, Measured, Work, estimate_of, observe
 from rayorch.plan.history import work_of
 from rayorch.plan.profile import KIND, VERSION, Overheads, Profile, StageProfile, shape_of
@@ -61,7 +66,10 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class Trace:
-    """One run as it was seen to go. `busy` has, by stage, attempts and seconds around them."""
+    """One run as it was seen to go. `busy` has, by stage, attempts and seconds around them.
+
+    `again_s` has when it went on after a rest, or under another leader.
+    """
 
     submitted_s: float = 0.0
     planned_s: float = 0.0
@@ -74,7 +82,13 @@ class Trace:
     divided_s: list[float] = field(default_factory=list)
     met: set[tuple[RunnerId, int]] = field(default_factory=set)
     busy: dict[int, tuple[int, float]] = field(default_factory=dict)
+    again_s: list[float] = field(default_factory=list)
     final: "AtRest | None" = None
+
+    def apart_s(self, from_s: float, to_s: float) -> float:
+        """Return the time between two points of it, less what was before it went on."""
+        since_s = max([from_s, *(each for each in self.again_s if each <= to_s)])
+        return round(max(0.0, to_s - since_s), 4) if from_s and to_s else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +119,11 @@ class Traces:
         match fact:
             case RunSubmitted():
                 self._runs[fact.run] = Trace(submitted_s=event.at_s)
+            case Led():
+                for each in self._runs.values():
+                    each.again_s.append(event.at_s)
+            case RunResumed() if fact.run in self._runs:
+                self._runs[fact.run].again_s.append(event.at_s)
             case PlanReady() if fact.run in self._runs:
                 self._runs[fact.run].planned_s = event.at_s
             case StagePlanned() if fact.run in self._runs:
@@ -117,6 +136,10 @@ class Traces:
                 _note_ended(self._runs[fact.run], machine, fact, event.at_s)
             case _:
                 pass
+
+    def found(self, run: Run) -> None:
+        """Begin in the middle of a run, where a snapshot has taken the place of what was before."""
+        self._runs[run.id] = Trace(submitted_s=run.submitted_s)
 
     def taken(self, run: Run) -> Trace | None:
         """Return the trace of a run that has come to rest, and let go of it."""
@@ -131,7 +154,7 @@ def _note_divided(trace: Trace, run: Run, fact: StagePlanned, at_s: float) -> No
         trace.committed_s[each] for each in run.before(fact.stage) if each in trace.committed_s
     ]
     if before:
-        trace.divided_s.append(max(0.0, at_s - max(before)))
+        trace.divided_s.append(trace.apart_s(max(before), at_s))
 
 
 def _note_ended(trace: Trace, machine: Machine, fact: AttemptFinished, at_s: float) -> None:
@@ -139,6 +162,8 @@ def _note_ended(trace: Trace, machine: Machine, fact: AttemptFinished, at_s: flo
     if run is None or not 0 <= fact.task < len(run.tasks):
         return
     stage, output = run.tasks[fact.task].stage, fact.output
+    # The journal has no starts: about then, the first that ended began.
+    trace.started_s = trace.started_s or at_s - output.seconds.total_s
     trace.committed_s[stage] = at_s
     slot = machine.runners.get(fact.runner)
     pool = slot.pool if slot is not None else fact.pool
@@ -227,12 +252,12 @@ def profile_of(home: Home, run: RunId, trace: Trace) -> Profile:
         state=final.state,
         stages=stages,
         overheads=Overheads(
-            plan_s=_apart(trace.submitted_s, trace.planned_s),
-            start_s=_apart(trace.planned_s, trace.started_s),
+            plan_s=trace.apart_s(trace.submitted_s, trace.planned_s),
+            start_s=trace.apart_s(trace.planned_s, trace.started_s),
             divide_s=round(float(np.mean(trace.divided_s)), 4) if trace.divided_s else 0.0,
-            publish_s=_apart(last_s, final.finished_s),
+            publish_s=trace.apart_s(last_s, final.finished_s),
         ),
-        whole_s=_apart(trace.submitted_s, final.finished_s) if succeeded else 0.0,
+        whole_s=round(final.finished_s - trace.submitted_s, 4) if succeeded else 0.0,
         runners=runners,
         core_s=round(final.core_s, 3),
         usd=final.usd,
@@ -240,10 +265,6 @@ def profile_of(home: Home, run: RunId, trace: Trace) -> Profile:
         resumed=final.resumed,
         made_by=our_version(),
     )
-
-
-def _apart(from_s: float, to_s: float) -> float:
-    return round(max(0.0, to_s - from_s), 4) if from_s and to_s else 0.0
 
 
 def _stage(
@@ -335,3 +356,26 @@ def _work(splits: Sequence[Split], sizes: Sequence[int], at: int, rows: int) -> 
 def keep_profile(home: Home, run: RunId, trace: Trace) -> None:
     """Keep a run's profile under its home. Raises: StoreError."""
     home.put_json(run, "profile", msgspec.to_builtins(profile_of(home, run, trace)))
+
+
+def retraced(home: Home, clock: Clock, run: RunId) -> Trace | None:
+    """Return the trace of a run at rest by its journal; None, if that has no attempt of it.
+
+    What the journal does not have (how long a runner was busy between two attempts) is not in it.
+    Raises: JournalDamagedError, StoreError.
+    """
+    machine, traces = Machine(), Traces()
+
+    def seen(event: Event) -> None:
+        machine.fold(event)
+        if getattr(event.fact, "run", run) == run:
+            traces.saw(event, machine)
+
+    def restored(snapshot: Snapshot) -> None:
+        machine.restore(snapshot)
+        if run in machine.runs:
+            traces.found(machine.runs[run])
+
+    Journal(home.store, clock, new_nonce).replay(seen, restored)
+    trace = traces.taken(machine.runs[run])
+    return trace if trace is not None and trace.ended else None

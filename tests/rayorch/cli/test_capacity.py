@@ -46,6 +46,74 @@ def test_a_run_is_exported_as_a_profile_without_what_is_its_own(shell: Shell) ->
     assert json.loads(shell("profile", "last", "--json").out) == kept
 
 
+TOTALS = """
+import pyarrow as pa
+import rayorch as ro
+
+totals = ro.Pipeline("totals")
+lines = totals.read("lines", "FOLDER/in/*.parquet", split="file")
+
+@totals.map(lines)
+def checked(batch: pa.Table) -> pa.Table:
+    CHECK
+    return batch
+
+checked.aggregate("sums", by="a", lines=("*", "count")).write("FOLDER/sums")
+"""
+MENDED = TOTALS.replace("CHECK", "pass")
+BROKEN = TOTALS.replace(
+    "CHECK", 'if batch["a"][0].as_py() == 20: raise ValueError("no such price")'
+)
+
+
+def test_a_run_that_failed_and_was_resumed_is_exported(shell: Shell) -> None:
+    """What was kept when it failed is of a part of it."""
+    shell.write(BROKEN, "totals.py")
+    assert shell("run", "totals.py").code == Exit.FAILED
+    shell.write(MENDED, "totals.py")
+    assert shell("resume", "last", "totals.py").code == Exit.OK
+
+    said = shell("profile", "last", "--json")
+
+    assert said.code == Exit.OK
+    found = said.document
+    assert (found["state"], found["resumed"]) == ("succeeded", 1)
+    assert [(stage["tasks"], stage["measured"]) for stage in found["stages"]] == [(3, 3), (1, 1)]
+    (shell.folder / "n.profile").write_text(said.out)
+    (shell.folder / "pools.yaml").write_text(POOLS)
+    answer = shell("capacity", "n.profile", "--pools", "pools.yaml", *QUICK)
+    assert answer.code == Exit.OK
+
+
+def test_a_profile_by_the_journal_is_the_one_that_was_kept(shell: Shell) -> None:
+    """Of a run of two stages that nothing happened to, but for what the journal does not have."""
+    shell.write(MENDED, "totals.py")
+    shell("run", "totals.py")
+    kept = shell("profile", "last", "--json").document
+    [file] = (shell.folder / "home").glob("runs/*/profile.json")
+    file.unlink()
+
+    found = shell("profile", "last", "--json").document
+
+    assert found.pop("core_s") == pytest.approx(kept.pop("core_s"), rel=0.3)
+    for each in (kept, found):
+        each["overheads"].pop("start_s", None)
+        for stage in each["stages"]:
+            stage.pop("overhead_s", None)
+    assert found == kept
+
+
+def test_a_kept_profile_that_is_damaged_is_named_by_its_path(shell: Shell) -> None:
+    shell("run", "nightly.py")
+    [file] = (shell.folder / "home").glob("runs/*/profile.json")
+    file.write_text('{"kind": "something"}')
+
+    said = shell("profile", "last")
+
+    assert said.code == Exit.USAGE
+    assert f"file=file://FOLDER/home/runs/{file.parent.name}/profile.json" in said.err
+
+
 def test_a_run_that_failed_has_no_profile(shell: Shell) -> None:
     (shell.folder / "bad.py").write_text(FAILING.replace("FOLDER", str(shell.folder)))
     shell("run", "bad.py")
