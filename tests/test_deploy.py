@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from rayorch.cli.commands import RAYORCH
+from rayorch.host import health_checks
 from rayorch.plan.labels import check_labels
 from rayorch.plan.pool_files import read_pool_file
 from tests.kuberay_schema import SCHEMAS
@@ -113,6 +114,22 @@ def test_kuberay_has_the_pools_of_the_cluster_file() -> None:
         assert group.get("idleTimeoutSeconds") == node.get("idle_timeout_s")
         selector = group["template"]["spec"]["nodeSelector"]
         assert selector["node.kubernetes.io/instance-type"] == node["node_config"]["InstanceType"]
+
+
+def test_heads_are_told_to_find_a_dead_machine_in_time() -> None:
+    """As `rayorch doctor` asks for it."""
+    wanted = {f"RAY_{name}": str(value) for name, value in health_checks.WANTED.items()}
+    (command,) = (
+        each
+        for each in loaded(ROOT / "cluster.yaml")["head_start_ray_commands"]
+        if "ray start" in each
+    )
+    words = dict(word.split("=", 1) for word in command.split() if word.startswith("RAY_"))
+    head = loaded(KUBERAY / "raycluster.yaml")["spec"]["headGroupSpec"]["template"]["spec"]
+    (container,) = head["containers"]
+
+    assert wanted.items() <= words.items()
+    assert wanted.items() <= {each["name"]: each["value"] for each in container["env"]}.items()
 
 
 def test_the_job_is_a_command_that_there_is() -> None:

@@ -32,7 +32,8 @@ from rayorch.cli.printing import print_document
 from rayorch.cli.reading import metrics_text
 from rayorch.client import Connection, connection, usable_cores
 from rayorch.core.run import ACTIVE
-from rayorch.errors import RayorchError
+from rayorch.errors import ClusterError, RayorchError
+from rayorch.host import health_checks
 from rayorch.host.ray_cluster import (
     STORE_BYTES,
     import_ray,
@@ -146,21 +147,48 @@ def check_ray(at: Connection) -> Findings:
     yield Finding("ray", "ok", f"version {ray.__version__}, {counted(usable_cores(), 'core')} here")
     address = at.settings.ray_address
     if address:
-        yield _reached("RAY_ADDRESS", address)
+        yield from _cluster("RAY_ADDRESS", address)
     warm = warm_cluster()
     if warm is not None:
-        yield _reached("up", warm.address, "`rayorch down`, then `rayorch up`")
+        yield from _cluster("up", warm.address, "`rayorch down`, then `rayorch up`")
     else:
         yield Finding("up", "ok", "no Ray is kept warm: `rayorch up` makes runs start at once")
 
 
-def _reached(check: str, address: str, fix: str = "") -> Finding:
+def _cluster(check: str, address: str, fix: str = "") -> Findings:
+    """A cluster answers; then, how soon it gives a dead machine up."""
     refusal = unreachable(address)
     if refusal is not None:
-        return Finding(
-            check, "fail", f"{address} cannot be used: {refusal.why}", fix or refusal.fix
-        )
-    return Finding(check, "ok", f"{address} answers")
+        said = f"{address} cannot be used: {refusal.why}"
+        yield Finding(check, "fail", said, fix or refusal.fix)
+        return
+    yield Finding(check, "ok", f"{address} answers")
+    try:
+        told = health_checks.head_settings(address)
+    except ClusterError as error:
+        fix = f"whether its head has {_variables(health_checks.WANTED)} could not be seen"
+        yield Finding("health checks", "warn", str(error), fix)
+        return
+    yield _health(told)
+
+
+def _health(told: Mapping[str, int]) -> Finding:
+    ended_s, silent_s = health_checks.ended_s(told), health_checks.silent_s(told)
+    said = f"a dead machine is given up after {ended_s:g} s, a silent one after {silent_s:g} s"
+    wanted = health_checks.WANTED
+    late_s = ended_s - health_checks.ended_s(wanted)
+    if late_s <= 0:
+        return Finding("health checks", "ok", said)
+    missing = {name: value for name, value in wanted.items() if name not in told}
+    fix = (
+        f"a control actor, or a runner, on it goes on elsewhere {late_s:g} s later than it could: "
+        f"start the head with\n{_variables(missing or wanted)}"
+    )
+    return Finding("health checks", "warn", said, fix)
+
+
+def _variables(settings: Mapping[str, int]) -> str:
+    return " ".join(f"RAY_{name}={value}" for name, value in settings.items())
 
 
 # --- the home -----------------------------------------------------------------------------------

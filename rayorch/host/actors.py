@@ -1,6 +1,6 @@
 """The one place that names Ray's decorators: plain classes become actors here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import ray
@@ -63,3 +63,9 @@ def capacity_actor(plain: type, name: str) -> Any:  # noqa: ANN401 - untyped in 
     What it knows, they say again.
     """
     return control_actor(plain, name, calls_max=1)
+
+
+def head_task(plain: Callable[..., object]) -> Any:  # noqa: ANN401 - untyped in Ray.
+    """Return what executes a function once on the head by `.remote(...)`, with or without cores."""
+    on_head = {"node:__internal_head__": 0.001}
+    return ray.remote(plain).options(num_cpus=0, resources=on_head, max_retries=0)

@@ -20,6 +20,7 @@ import psutil
 
 from rayorch.clock import Clock
 from rayorch.errors import ClusterError
+from rayorch.host.health_checks import OURS
 from rayorch.host.ray_errors import cluster_error
 from rayorch.host.reaching import unreachable
 
@@ -72,6 +73,8 @@ def set_environment(address: str | None = None) -> None:
         "RAY_agent_register_timeout_ms": "180000",
         # "(raylet) A worker died": a death is ours to tell of, once and in our words.
         "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+        # Read by a head alone: a Ray of our own finds a dead machine in time.
+        **{f"RAY_{name}": str(value) for name, value in OURS.items()},
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from rayorch.core.facts import AttemptFinished, AttemptLost, Led
-from rayorch.host import ray_cluster
+from rayorch.host import health_checks, ray_cluster
 from rayorch.host.emulated import EmulatedNode
-from rayorch.host.ray_control import RESTART_S_MAX
 from rayorch.plan.emulating import NODE_LABEL
 from tests.cluster.drill import FILES, Drill
 from tests.cluster.functions import waits_for
@@ -17,9 +16,9 @@ from tests.cluster.raylets import machine_spec, machines_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300)]
 _log = logging.getLogger(__name__)
-FLOW_S_MAX = 5.0
-"""From the lead to the first commit of a lease of its own. How long Ray takes before it is its own:
-it gives a machine up after five health checks, three seconds apart."""
+FLOW_S_MAX = 15.0
+"""From the death of the machine to the first commit of a lease of the new lead. Three seconds
+are Ray's, which gives a machine up after three health checks, one second apart."""
 
 
 @pytest.fixture
@@ -66,5 +65,10 @@ def test_the_control_actor_goes_on_elsewhere_when_its_machine_dies(
     assert handed_in, "nothing was at work when the machine died"
     flows_s = min(at_s for at_s, fact in done if fact.epoch == second)
     _log.info("leads %.1f s after, first result %.1f s after", led_s - killed_s, flows_s - killed_s)
-    assert led_s - killed_s < RESTART_S_MAX
-    assert flows_s - led_s < FLOW_S_MAX
+    assert flows_s - killed_s < FLOW_S_MAX
+
+
+def test_what_a_head_was_told_of_health_checks_can_be_read(
+    warm_ray: ray_cluster.WarmCluster,
+) -> None:
+    assert health_checks.head_settings(warm_ray.address) == health_checks.OURS

@@ -1,6 +1,7 @@
 """`doctor` finds what would keep a run from working, and says what to do."""
 
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from rayorch.cli import doctor
 from rayorch.clock import SystemClock
 from rayorch.home import open_home
+from rayorch.host import health_checks
 from rayorch.host.leader import Leader, sign
 from tests.greeting_server import served
 from tests.rayorch.cli.conftest import Shell
@@ -69,7 +71,10 @@ def test_a_cluster_that_does_not_answer_fails(
     assert found["RAY_ADDRESS"][2].startswith("`ray status`, on its head, says whether it is up")
 
 
-def test_a_cluster_that_answers_passes(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_answers_passes_and_what_it_does_not_say_is_told(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health_checks, "LOOK_S_MAX", 0.1)
     with served() as address:
         monkeypatch.setenv("RAY_ADDRESS", address)
 
@@ -77,6 +82,49 @@ def test_a_cluster_that_answers_passes(shell: Shell, monkeypatch: pytest.MonkeyP
 
     assert code == 0
     assert found["RAY_ADDRESS"][0] == "ok"
+    status, why, fix = found["health checks"]
+    assert (status, "no answer within 0.1 s" in why) == ("warn", True)
+    assert "RAY_health_check_period_ms=2000" in fix
+
+
+@pytest.mark.parametrize(
+    "told",
+    [health_checks.OURS, health_checks.WANTED, {"health_check_failure_threshold": 2}],
+    ids=["ours", "wanted", "fewer tries"],
+)
+def test_health_checks_that_find_a_dead_machine_in_time_pass(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, told: Mapping[str, int]
+) -> None:
+    found = checked_with(shell, monkeypatch, told)
+
+    assert found[0] == "ok"
+    assert found[1].startswith("a dead machine is given up after ")
+
+
+def test_health_checks_of_rays_own_are_a_warning_with_what_they_cost(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, said, fix = checked_with(shell, monkeypatch, {"health_check_timeout_ms": 5000})
+
+    assert status == "warn"
+    assert said == "a dead machine is given up after 15 s, a silent one after 40 s"
+    assert fix == (
+        "a control actor, or a runner, on it goes on elsewhere 9 s later than it could: "
+        "start the head with\n"
+        "RAY_health_check_initial_delay_ms=1000 RAY_health_check_period_ms=2000 "
+        "RAY_health_check_failure_threshold=3"
+    )
+
+
+def checked_with(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, told: Mapping[str, int]
+) -> tuple[str, str, str]:
+    """Return what is found of a cluster whose head was told so much."""
+    monkeypatch.setattr(health_checks, "head_settings", lambda _address: told)
+    with served() as address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        _, found = findings(shell)
+    return found["health checks"]
 
 
 def test_a_disk_that_is_nearly_full_is_told(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
