@@ -6,13 +6,12 @@ replay of the journal must bring back.
 """
 
 import math
-from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
 from rayorch.core.accounts import whole
-from rayorch.core.book import done_of
 from rayorch.core.facts import Event
 from rayorch.core.leasing import QUEUE_MAX, RunnerSlot
 from rayorch.core.machine import Machine
@@ -20,10 +19,10 @@ from rayorch.core.policy import Policy
 from rayorch.core.run import ACTIVE, ENDED, UNPLANNED, Flow, Run, RunState
 from rayorch.core.task import HELD, Task, TaskState
 from rayorch.errors import InvariantError
-from rayorch.ids import RunId, RunnerId
+from rayorch.ids import RunId, RunnerId, TaskId
 
 if TYPE_CHECKING:
-    from rayorch.ids import TaskId
+    from rayorch.ids import Epoch, TenantId
 
 CORES_OFF: Final = 1e-6
 """By which sums of cores may be off, and no more."""
@@ -32,24 +31,56 @@ WATCHED_OF_MANY: Final = 3
 """Tasks and leases that a `Watch` looks at for each event, on average, of few and of many."""
 MANY: Final = 2_000
 
+# Each name that is looked up in an Enum costs as much as five in a module: these are per task.
+_READY, _WAITING = TaskState.READY, TaskState.WAITING
+_COMMITTED, _FAILED = TaskState.COMMITTED, TaskState.FAILED
+_NONE: Final = dict.fromkeys(TaskState, 0)
 _UNPUBLISHED = UNPLANNED | {RunState.RUNNING, RunState.DRAINING}
 _PUBLISHED = frozenset({RunState.PUBLISHING, RunState.SUCCEEDED})
 
 
 def check(machine: Machine) -> None:
     """Look at everything that must hold. Raises: InvariantError, naming the rule that does not."""
-    for slot in machine.runners.values():
-        _check_slot(machine, slot)
-    _check_leases(machine)
-    _check_indexes(machine)
+    taken = Taken(machine)
+    _check_leases(machine, taken)
+    _check_runners(machine, taken)
     _check_units(machine)
     _check_accounts(machine)
     for run in machine.runs.values():
         flow = machine.flows[run.id]
         _check_run(run)
-        _check_tasks(machine, run)
-        _check_queues(run, flow)
+        _check_tasks(machine, run, flow)
+        _check_turns(machine, run, flow)
         _check_end(run, flow)
+
+
+class Taken:
+    """Who holds what, as one look at all runners and their queues finds it."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.attempts: set[tuple[RunId, TaskId, int, Epoch]] = set()
+        self.on: dict[RunId, dict[RunnerId, int]] = {run: {} for run in machine.runs}
+        self.slots: dict[TenantId, list[RunnerSlot]] = {}
+        self.living: dict[str, int] = {}  # pool -> runners that take work
+        self.idle: set[RunnerId] = set()
+        self.busy: set[RunnerId] = set()  # living, with leases
+        for slot in machine.runners.values():
+            _check_slot(machine, slot)
+            self._add(slot)
+
+    def _add(self, slot: RunnerSlot) -> None:
+        if not slot.shut:
+            self.living[slot.pool] = self.living.get(slot.pool, 0) + 1
+            (self.busy if slot.queue else self.idle).add(slot.id)
+        if slot.holder is not None:
+            self.slots.setdefault(slot.holder, []).append(slot)
+        for lease in slot.queue.values():
+            attempt = (lease.run, lease.task, lease.attempt, lease.epoch)
+            if attempt in self.attempts:
+                _broken("an attempt is leased to one runner", attempt)
+            self.attempts.add(attempt)
+            on = self.on[lease.run]
+            on[slot.id] = on.get(slot.id, 0) + 1
 
 
 class Watch:
@@ -96,59 +127,52 @@ def _check_slot(machine: Machine, slot: RunnerSlot) -> None:
         _broken("a runner's queue is bounded", slot.id, len(slot.queue))
     if slot.alone and len(slot.queue) != 1:
         _broken("a suspect runs alone", slot.id, list(slot.queue))
-    tenants = {machine.runs[lease.run].tenant for lease in slot.queue.values()}
-    if tenants != ({slot.holder} if slot.holder is not None else set()):
-        _broken("a runner serves one tenant at a time", slot.id, slot.holder, tenants)
     for key, lease in slot.queue.items():
         if key != (lease.run, lease.task) or lease.run not in machine.runs:
             _broken("a lease is queued under its own run and task", slot.id, key, lease)
+    tenants = {machine.runs[run].tenant for run, _ in slot.queue}
+    if tenants != ({slot.holder} if slot.holder is not None else set()):
+        _broken("a runner serves one tenant at a time", slot.id, slot.holder, tenants)
 
 
-def _check_leases(machine: Machine) -> None:
-    """One attempt is in one queue, and `held` counts what is queued."""
-    queued = [lease for slot in machine.runners.values() for lease in slot.queue.values()]
-    attempts = Counter((each.run, each.task, each.attempt, each.epoch) for each in queued)
-    for attempt, count in attempts.items():
-        if count > 1:
-            _broken("an attempt is leased to one runner", attempt, count)
-    held = Counter(lease.run for lease in queued)
+def _check_leases(machine: Machine, taken: Taken) -> None:
+    """What a run knows of its leases is what is queued."""
     for run, flow in machine.flows.items():
-        if flow.held != held[run]:
-            _broken("`held` counts the leases of a run", run, flow.held, held[run])
+        on = taken.on[run]
+        if flow.held != sum(on.values()):
+            _broken("`held` counts the leases of a run", run, flow.held, on)
+        if flow.on != on:
+            _broken("runners that hold a run's leases are known", run, flow.on, on)
 
 
-def _check_indexes(machine: Machine) -> None:
+def _check_runners(machine: Machine, taken: Taken) -> None:
     """What is kept along, so that nobody has to look for it, is what a look would find."""
-    book, slots = machine.book, list(machine.runners.values())
-    living = [slot for slot in slots if not slot.shut]
-    idle = {slot.id for slot in living if not slot.queue}
-    if idle != {runner for some in book.idle.values() for runner in some}:
-        _broken("runners with nothing to do are known", sorted(idle), book.idle)
-    hungry = {slot.id for some in book.hungry.values() for slot in some.values()}
-    if not hungry <= {slot.id for slot in living if slot.queue}:
+    book = machine.book
+    if taken.idle != {runner for some in book.idle.values() for runner in some}:
+        _broken("runners with nothing to do are known", sorted(taken.idle), book.idle)
+    hungry = {runner for some in book.hungry.values() for runner in some}
+    if not hungry <= taken.busy:
         _broken("only a living runner with leases may take more", sorted(hungry))
-    if book.cluster.slots != len(living) or book.cluster.living != Counter(s.pool for s in living):
+    living = len(taken.idle) + len(taken.busy)
+    if book.cluster.slots != living or book.cluster.living != taken.living:
         _broken("living runners are counted", book.cluster.slots, book.cluster.living)
     for party in book.parties.values():
-        mine = [slot for slot in slots if slot.holder == party.id]
+        mine = taken.slots.get(party.id, [])
         if party.slots != len(mine) or abs(party.cores - sum(s.cores for s in mine)) > CORES_OFF:
             _broken("what a tenant holds is counted", party.id, party.slots, len(mine))
-        if set(party.deep) != {slot.id for slot in mine if len(slot.queue) > 1}:
+        if party.deep.keys() != {slot.id for slot in mine if len(slot.queue) > 1}:
             _broken("runners with leases behind the first are known", party.id, list(party.deep))
-    for run in machine.runs.values():
-        _check_run_indexes(machine, run)
 
 
 def _check_units(machine: Machine) -> None:
     """What is held of outside resources is counted, within its limit, and by whoever uses it."""
     book = machine.book
-    held: Counter[str] = Counter()
-    for units in book.units.values():
-        held.update(units)
-    for claim in book.claims.values():
-        held.update(dict(claim))
-    if +held != +book.used:
-        _broken("what is held of outside resources is counted", dict(held), dict(book.used))
+    held: dict[str, int] = {}
+    for units in (*book.units.values(), *map(dict, book.claims.values())):
+        for name, count in units.items():
+            held[name] = held.get(name, 0) + count
+    if _not_zero(held) != _not_zero(book.used):
+        _broken("what is held of outside resources is counted", held, dict(book.used))
     for slot in machine.runners.values():
         for lease in slot.queue.values():
             for name, used in machine.runs[lease.run].stages[lease.stage].uses:
@@ -156,46 +180,29 @@ def _check_units(machine: Machine) -> None:
                     _broken("who uses an outside resource holds it", slot.id, lease, name)
 
 
-def _check_run_indexes(machine: Machine, run: Run) -> None:
-    flow = machine.flows[run.id]
-    on = Counter(
-        slot.id
-        for slot in machine.runners.values()
-        for lease in slot.queue.values()
-        if lease.run == run.id
-    )
-    if flow.on != on:
-        _broken("runners that hold a run's leases are known", run.id, flow.on, on)
-    done = {number: count for number, count in flow.done.items() if count}
-    if done != done_of(run, flow.routes):
-        _broken("committed tasks are counted by class", run.id, done)
-    has_work = run.state is RunState.RUNNING and flow.open_count
-    has_work = has_work and run.id not in machine.book.blocking and not flow.is_held
-    if has_work and run.id not in machine.book.party(run.tenant).runs:
-        _broken("a run with work has its turns", run.id)
+def _not_zero(counts: Mapping[Any, int]) -> dict[Any, int]:
+    return {key: count for key, count in counts.items() if count}
 
 
 def _check_accounts(machine: Machine) -> None:
     """What runs pay for nodes, and what nobody pays, is what the nodes cost."""
     accounts = machine.accounts
+    totals = {pool: whole(accounts.unassigned.get(pool, {})) for pool in accounts.billed}
+    for account in accounts.nodes.values():
+        if account.pool in totals:
+            totals[account.pool].add(account.early)
+    for run in machine.runs.values():
+        for pool, paid in run.paid.items():
+            if pool in totals:
+                totals[pool].add(whole(paid))
     for pool, billed in accounts.billed.items():
-        total = whole(accounts.unassigned.get(pool, {}))
-        for account in accounts.nodes.values():
-            if account.pool == pool:
-                total.add(account.early)
-        for run in machine.runs.values():
-            total.add(whole(run.paid.get(pool, {})))
+        total = totals[pool]
         is_close = math.isclose(total.core_s, billed.core_s, rel_tol=1e-9, abs_tol=1e-6)
         if total.nano_usd != billed.nano_usd or not is_close:
             _broken("what is paid is what nodes cost", pool, total, billed)
 
 
 def _check_run(run: Run) -> None:
-    states = Counter(task.state for task in run.tasks)
-    if not run.swept and states[TaskState.COMMITTED] != run.committed:
-        _broken("`committed` counts the committed tasks", run.id, run.committed, states)
-    if states[TaskState.FAILED] != run.failed:
-        _broken("`failed` counts the failed tasks", run.id, run.failed, states)
     if (run.target is not None) != (run.state is RunState.DRAINING):
         _broken("a run has a target while it drains", run.id, run.state, run.target)
     if run.state in _PUBLISHED and not (run.generation and run.planned):
@@ -210,15 +217,54 @@ def _check_run(run: Run) -> None:
         _broken("nothing is visible before all is committed", run.id, sorted(run.published))
 
 
-def _check_tasks(machine: Machine, run: Run) -> None:
+def _check_tasks(machine: Machine, run: Run, flow: Flow) -> None:
+    """Each task is as it may be, and all of them are counted. One look at each."""
+    counts = [_NONE.copy() for _ in run.stages]
+    committed = []
+    is_worked_on = run.state in ACTIVE and run.state not in UNPLANNED
+    queued, waiting = (_queued(flow), set(flow.waiting)) if is_worked_on else (set(), set())
     for task in run.tasks:
+        counts[task.stage][task.state] += 1
+        if task.state is _COMMITTED:
+            committed.append(task.id)
+            continue
         _check_task(machine, run, task)
+        if not is_worked_on:
+            continue
+        if task.state is _READY and task.id not in queued:
+            _broken("a ready task is queued", run.id, task)
+        if task.state is _WAITING and (task.since_s, task.id) not in waiting:
+            _broken("a waiting task will be woken", run.id, task)
+    if flow.counts != counts:
+        _broken("tasks are counted by state", run.id, flow.counts, counts)
+    if not run.swept and len(committed) != run.committed:
+        _broken("`committed` counts the committed tasks", run.id, run.committed, counts)
+    if run.failed != sum(each[_FAILED] for each in counts):
+        _broken("`failed` counts the failed tasks", run.id, run.failed, counts)
+    if _not_zero(flow.done) != flow.routes.counted(committed):
+        _broken("committed tasks are counted by class", run.id, flow.done)
+
+
+def _queued(flow: Flow) -> set[TaskId]:
+    """Return the tasks that somebody will look at: nothing that is ready is forgotten."""
+    queued = {task for tasks in flow.aside.values() for task in tasks}
+    for _, ready, suspects in flow.lanes:
+        queued.update(ready)
+        queued.update(suspects)
+    return queued
+
+
+def _check_turns(machine: Machine, run: Run, flow: Flow) -> None:
+    has_work = run.state is RunState.RUNNING and flow.open_count
+    has_work = has_work and run.id not in machine.book.blocking and not flow.is_held
+    if has_work and run.id not in machine.book.party(run.tenant).runs:
+        _broken("a run with work has its turns", run.id)
 
 
 def _check_task(machine: Machine, run: Run, task: Task) -> None:
     if task.state in HELD:
         _check_held(machine, run, task)
-    committed = task.state is TaskState.COMMITTED
+    committed = task.state is _COMMITTED
     # One that is made again for its exchange files keeps what it published first.
     if task.id in run.outputs and not (committed or task.revived):
         _broken("only committed tasks have outputs", run.id, task)
@@ -242,28 +288,6 @@ def _check_held(machine: Machine, run: Run, task: Task) -> None:
     lease = slot.queue.get((run.id, task.id))
     if lease is None or (lease.attempt, lease.epoch) != (task.attempt, task.epoch):
         _broken("a held task is queued on its runner", run.id, task, lease)
-
-
-def _check_queues(run: Run, flow: Flow) -> None:
-    """Nothing is forgotten: what is ready is queued, what waits will be woken."""
-    found = Counter((task.stage, task.state) for task in run.tasks)
-    for stage, counts in enumerate(flow.counts):
-        for state, count in counts.items():
-            if found[stage, state] != count:
-                _broken("tasks are counted by state", run.id, (stage, state, count, found))
-    if run.state not in ACTIVE or run.state in UNPLANNED:
-        return
-    aside = {task for tasks in flow.aside.values() for task in tasks}
-    lanes = [task for _, *queues in flow.lanes for queue in queues for task in queue]
-    queued = {*lanes, *aside}
-    waiting: dict[TaskId, set[float]] = {}
-    for until_s, task_id in flow.waiting:
-        waiting.setdefault(task_id, set()).add(until_s)
-    for task in run.tasks:
-        if task.state is TaskState.READY and task.id not in queued:
-            _broken("a ready task is queued", run.id, task)
-        if task.state is TaskState.WAITING and task.since_s not in waiting.get(task.id, ()):
-            _broken("a waiting task will be woken", run.id, task)
 
 
 def _check_end(run: Run, flow: Flow) -> None:

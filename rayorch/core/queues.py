@@ -3,7 +3,7 @@
 Without a placement all tasks are of one class that goes anywhere, and the queue is a plain one.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Iterator
 from itertools import chain
 from typing import Final
@@ -30,6 +30,12 @@ class Routes:
         """Return the class of a task."""
         return self._class_of[task] if task < len(self._class_of) else ANYWHERE
 
+    def counted(self, tasks: Collection[TaskId]) -> dict[int, int]:
+        """Return how many of some tasks each class has, of those that have any."""
+        if not self._class_of:
+            return {ANYWHERE: len(tasks)} if tasks else {}
+        return dict(Counter(map(self.class_of, tasks)))
+
     def classes_for(self, pool: str) -> tuple[int, ...]:
         """Return the classes that runners of a pool serve, first to serve first."""
         known = self._of_pool.get(pool)
@@ -51,15 +57,15 @@ class Routes:
 class ReadyQueue:
     """Tasks in the order in which they became ready, a queue for each class."""
 
-    __slots__ = ("_by_class", "_size")
+    __slots__ = ("_by_class", "size")
 
     def __init__(self) -> None:
         self._by_class: dict[int, deque[TaskId]] = {}
-        self._size = 0
+        self.size = 0  # how many tasks are queued
 
     def __len__(self) -> int:
         """Return how many tasks are queued."""
-        return self._size
+        return self.size
 
     def __iter__(self) -> Iterator[TaskId]:
         """Go through all tasks, class by class."""
@@ -71,12 +77,12 @@ class ReadyQueue:
         if queue is None:
             queue = self._by_class[number] = deque()
         queue.append(task)
-        self._size += 1
+        self.size += 1
 
     def clear(self) -> None:
         """Let go of all tasks."""
         self._by_class.clear()
-        self._size = 0
+        self.size = 0
 
     def classes(self) -> list[int]:
         """Return the classes that have tasks."""
@@ -99,6 +105,6 @@ class ReadyQueue:
         for number in classes:
             queue = self._by_class.get(number)
             if queue:
-                self._size -= 1
+                self.size -= 1
                 return queue.popleft()
         return None

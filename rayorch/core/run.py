@@ -71,6 +71,9 @@ class RunState(Enum):
     INTERRUPTED = "interrupted"  # its cluster died; may be resumed
     CANCELLED = "cancelled"  # ended for good
 
+    # As of TaskState: each event looks one up.
+    __hash__ = object.__hash__
+
 
 R = RunState
 ACTIVE: Final = frozenset({R.QUEUED, R.PLANNING, R.RUNNING, R.DRAINING, R.PUBLISHING})
@@ -269,7 +272,10 @@ class Flow:
     @property
     def open_count(self) -> int:
         """How many tasks are ready."""
-        return sum(len(ready) + len(suspects) for _, ready, suspects in self.lanes)
+        count = 0
+        for _, ready, suspects in self.lanes:
+            count += ready.size + suspects.size
+        return count
 
     def offered(self, at_s: float) -> None:
         """Note that something became ready."""
