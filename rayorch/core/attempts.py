@@ -32,7 +32,7 @@ from rayorch.core.run import ACTIVE, ENDED, Run, RunState
 from rayorch.core.settling import drain, settle
 from rayorch.core.task import HELD, RunnerGone, Task, TaskLeased, TaskState, step
 from rayorch.core.values import Held
-from rayorch.ids import TaskId
+from rayorch.ids import RunnerId, TaskId
 
 SUSPECTS_MAX: Final = 8
 """Leases behind the head of a runner that died that are not trusted with company."""
@@ -56,30 +56,40 @@ def attempt_finished(book: Book, fact: AttemptFinished, event: Event) -> Iterabl
             ledger.charge(book, run, fact, event.at_s, useful=False)
         yield from settle(book, run, event.id, event.at_s)
         return
-    yield from straggling.let_go(book, run, task.id, fact.runner, event.id)
-    yield from _recall(book, run, task, fact, event)
+    flow, seen_s = book.flows[run.id], fact.output.seconds.total_s
+    if task.id in flow.second:
+        yield from straggling.let_go(book, run, task.id, fact.runner, event.id)
+    if task.runner is not None and task.runner != fact.runner:
+        yield from _recall(book, run, task, task.runner, event)
     run.committed += 1
     # One that began and ended within one report says so once.
-    run.first_start_s = run.first_start_s or event.at_s - fact.output.seconds.total_s
+    run.first_start_s = run.first_start_s or event.at_s - seen_s
     run.failed -= task.state is TaskState.FAILED
     book.put(run, after)
     settling.add_output(run, fact)
     ledger.charge(book, run, fact, event.at_s, useful=True)
-    placing.note_seconds(book, run, fact)
-    flow = book.flows[run.id]
+    placing.note_seconds(run, flow, fact, seen_s)
     if fact.output.cut:
         straggling.take_rest(book, run, fact)
-    seen_s = fact.output.seconds.total_s
     straggling.note_pace(flow, task.stage, fact.runner, seen_s, SMOOTHING)
-    for result in fact.output.results if not task.revived else ():
+    if not task.revived:
+        yield from _new_schemas(run, fact, event)
+    if staging.is_complete(run, flow, task.stage) or run.state is not RunState.RUNNING:
+        yield from settle(book, run, event.id, event.at_s)
+
+
+def _new_schemas(run: Run, fact: AttemptFinished, event: Event) -> list[Command]:
+    """Have the schemas compared that a run has not seen before."""
+    asked: list[Command] = []
+    for result in fact.output.results:
         schemas = run.schemas.setdefault(result.sink, {})
         # What no row stands behind says nothing: an empty pandas frame has the types it likes.
         if result.rows and result.schema_fp and result.schema_fp not in schemas:
             schemas[result.schema_fp] = fact.task
             if len(schemas) > 1:
-                yield CompareSchemas(event.id, run.id, result.sink, tuple(schemas.values()))
-    if staging.is_complete(run, flow, task.stage) or run.state is not RunState.RUNNING:
-        yield from settle(book, run, event.id, event.at_s)
+                seen = tuple(schemas.values())
+                asked.append(CompareSchemas(event.id, run.id, result.sink, seen))
+    return asked
 
 
 def attempt_failed(
@@ -280,13 +290,9 @@ def _timeout_s(run: Run, task: TaskId) -> float:
     return run.stages[run.tasks[task].stage].timeout_s
 
 
-def _recall(
-    book: Book, run: Run, task: Task, fact: AttemptFinished, event: Event
-) -> Iterable[Command]:
+def _recall(book: Book, run: Run, task: Task, runner: RunnerId, event: Event) -> Iterable[Command]:
     """Take back the lease of another runner on work that is done."""
-    if task.runner is None or task.runner == fact.runner:
-        return
-    slot = book.runners.get(task.runner)
+    slot = book.runners.get(runner)
     lease = slot.queue.get((run.id, task.id)) if slot is not None else None
     if slot is not None and lease is not None and (run.id, task.id) not in slot.revoking:
         slot.revoking.add((run.id, task.id))

@@ -50,11 +50,10 @@ class Dealer:
     def deal(self) -> Iterable[Command]:
         """Hand out what is ready, kind of runner by kind of runner."""
         book = self._book
-        for kind in list(dict.fromkeys((*book.idle, *book.hungry))):
-            takers = [party for party in book.parties.values() if party.runs]
-            if not takers:
-                break
-            ranked = Ranked(takers, lambda party: party.share(book.cluster))
+        takers = [party for party in book.parties.values() if party.runs]
+        # Each lease makes a share larger, and none smaller: one order serves the whole deal.
+        ranked = Ranked(takers, lambda party: party.share(book.cluster))
+        for kind in list(dict.fromkeys((*book.idle, *book.hungry))) if takers else ():
             # Those that have nothing to do first. Runners of a kind are alike: one that nobody has
             # work for, or its holder has none for, speaks for the others.
             dry: set[TenantId | None] = set()
@@ -226,9 +225,10 @@ class Dealer:
         rich = [party for party in book.parties.values() if party.deep]
         if not hungry or not rich or (hungry == rich and len(rich) == 1):
             return
+        demands = {party: self._demand(party) for party in book.parties.values()}
         parts = entitled(
             book.cluster.slots,
-            {p.id: (self._demand(p), p.weight) for p in book.parties.values() if self._demand(p)},
+            {party.id: (demand, party.weight) for party, demand in demands.items() if demand},
         )
         poor = [party for party in hungry if party.slots < parts.get(party.id, 0)]
         poor.sort(key=lambda party: party.share(book.cluster))

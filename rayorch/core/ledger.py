@@ -135,18 +135,24 @@ def spent_usd(run: Run) -> float:
 
 def price_of(book: Book, run: Run, pool: str) -> PoolPrice:
     """Return what a pool costs: by the run's own placement, else as it was last known."""
-    prices = run.placement.prices if run.placement is not None else ()
-    own = next((each for each in prices if each.pool == pool), PoolPrice(pool))
-    return own if own.usd_core_h is not None else book.accounts.prices.get(pool, own)
+    own = None
+    for each in run.placement.prices if run.placement is not None else ():
+        if each.pool == pool:
+            own = each
+            break
+    if own is not None and own.usd_core_h is not None:
+        return own
+    return book.accounts.prices.get(pool) or own or PoolPrice(pool)
 
 
 def _add_moved(
     book: Book, run: Run, fact: AttemptFinished, spent: Spent, price: PoolPrice, at_s: float
 ) -> None:
     """Charge what an attempt read and asked for, and count it to the link that it came over."""
-    output, source = fact.output, _source(book, run, fact.task, price)
+    output = fact.output
     if not _has_moved(output):
         return
+    source = _source(book, run, fact.task, price)
     usd_gb = price.egress_from(source)
     egress_usd = output.moved_bytes / GB * usd_gb
     request_usd = output.gets * price.get_usd + output.puts * price.put_usd
@@ -190,13 +196,21 @@ def _link(run: Run, source: str, price: PoolPrice) -> LinkSpent:
 
 
 def _spent(run: Run, stage: int, pool: str) -> Spent:
-    return run.ledger.setdefault(stage, {}).setdefault(pool, Spent())
+    pools = run.ledger.get(stage)
+    if pools is None:
+        pools = run.ledger[stage] = {}
+    spent = pools.get(pool)
+    if spent is None:
+        spent = pools[pool] = Spent()
+    return spent
 
 
 def _charged(run: Run, fact: AttemptFinished | AttemptFailed | AttemptLost) -> Charged | None:
     """Return the charge of this attempt, unless it is the one that was committed."""
+    some = run.charged.get(fact.task)
+    if some is None:
+        return None
     name = (fact.epoch, fact.attempt)
-    some = run.charged.get(fact.task, ())
     return next((each for each in some if (each.epoch, each.attempt) == name), None)
 
 

@@ -9,7 +9,6 @@ live in `RunnerSlot` and `Flow` and die with the process.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Any, Final
 
 from rayorch.core import (
@@ -165,8 +164,7 @@ class Machine:
         fact = event.fact
         self.book.now_s = event.at_s
         commands = tuple(HANDLERS[type(fact)](self.book, fact, event))
-        self.through = event.id
-        self.at_s = max(self.at_s, event.at_s)
+        self._passed(event)
         return commands
 
     def fold(self, event: Event) -> None:
@@ -175,9 +173,13 @@ class Machine:
         The live machine refused some events only after they were journaled: a report about a run
         that this home does not know, an impossible pair. They change nothing this time either.
         """
-        # A refusal was answered when the event was new (its run was failed, by a later event).
-        with suppress(UnknownRunError, InvalidTransitionError):
+        try:
             self.handle(event)
+        except (UnknownRunError, InvalidTransitionError):
+            # It was answered when the event was new (its run was failed, by a later event).
+            self._passed(event)
+
+    def _passed(self, event: Event) -> None:
         self.through = event.id
         self.at_s = max(self.at_s, event.at_s)
 

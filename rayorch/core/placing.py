@@ -120,19 +120,19 @@ def observed(book: Book, run: Run, at_s: float) -> Observed:
     )
 
 
-def note_seconds(book: Book, run: Run, fact: AttemptFinished) -> None:
+def note_seconds(run: Run, flow: Flow, fact: AttemptFinished, seen_s: float) -> None:
     """Compare what an attempt took with what was expected of it on its pool."""
     if run.placement is None:
         return
-    flow = book.flows[run.id]
     number = flow.routes.class_of(fact.task)
     if number < 0:
         return
     placed = run.placement.classes[number]
-    expected = dict(zip(placed.pools, placed.expected_s, strict=False)).get(fact.pool, 0.0)
-    if expected > 0.0:
-        timed, took = flow.seen.get(number, (0, 0.0))
-        flow.seen[number] = (timed + 1, took + fact.output.seconds.total_s / expected)
+    for pool, expected_s in zip(placed.pools, placed.expected_s, strict=False):
+        if pool == fact.pool and expected_s > 0.0:
+            timed, took = flow.seen.get(number, (0, 0.0))
+            flow.seen[number] = (timed + 1, took + seen_s / expected_s)
+            return
 
 
 def pool_lost(book: Book, pool: str, at_s: float) -> None:

@@ -28,6 +28,8 @@ STRANGE_S: Final = 30.0
 DRAIN_S: Final = {RunState.STOPPED: 5.0, RunState.FAILED: 60.0, RunState.BLOCKED: 60.0}
 """How long running attempts may go on after a stop or a failure before their runner is ended."""
 
+_MAY_PUBLISH: Final = frozenset({RunState.PUBLISHING, RunState.INTERRUPTED, RunState.FAILED})
+
 
 def settle(book: Book, run: Run, cause: EventId, at_s: float) -> Iterable[Command]:
     """Take the steps that need no further event."""
@@ -42,14 +44,22 @@ def settle(book: Book, run: Run, cause: EventId, at_s: float) -> Iterable[Comman
         run.state = RunState.PUBLISHING
         run.generation = run.generation or int(cause)
         yield from metering.settle(book, run, cause, at_s)
-    if run.state in {RunState.PUBLISHING, RunState.INTERRUPTED, RunState.FAILED}:
+    if run.state in _MAY_PUBLISH:
         yield from _publish(run, flow, cause, at_s)
-    # What somebody still writes, or is about to make visible, must not be swept under their feet.
-    quiet = flow.held == 0 and flow.publishing <= flow.publish_due_s.keys()
-    quiet = quiet and not any(run.id in runs for runs in book.zombies.values())
-    if run.state in ENDED and not run.swept and not flow.sweeping and quiet:
+    is_left = run.state in ENDED and not run.swept and not flow.sweeping
+    if is_left and _is_quiet(book, run, flow):
         flow.sweeping = True
         yield SweepRun(cause, run.id)
+
+
+def _is_quiet(book: Book, run: Run, flow: Flow) -> bool:
+    """Say whether nobody writes any more, or is about to make something visible.
+
+    What they do must not be swept under their feet.
+    """
+    if flow.held or not flow.publishing <= flow.publish_due_s.keys():
+        return False
+    return not any(run.id in runs for runs in book.zombies.values())
 
 
 def _publish(run: Run, flow: Flow, cause: EventId, at_s: float) -> Iterable[Command]:

@@ -123,9 +123,10 @@ class Ranked(Generic[Item]):
                 if now != before:
                     heapq.heapreplace(heap, (now, number, item))
                     continue
+                yield item
+                # Only now: whoever looks is content with the first, nearly always.
                 heapq.heappop(heap)
                 seen.append((number, item))
-                yield item
         finally:
             for number, item in seen:
                 heapq.heappush(heap, (key(item), number, item))
@@ -153,4 +154,4 @@ def entitled(total: int, demands: Mapping[TenantId, tuple[int, float]]) -> dict[
 
 def urgency(priority: int, waited_s: float) -> int:
     """Return what a run of this priority counts as, after waiting for so long."""
-    return priority + int(max(0.0, waited_s) / AGE_S)
+    return priority + int(waited_s / AGE_S) if waited_s > 0.0 else priority

@@ -93,7 +93,7 @@ def decode_segment(key: str, n: int, data: bytes) -> Segment:
     if header.n != n:
         raise JournalDamagedError(key, f"it says that it is segment {header.n}")
     try:
-        events = tuple(_EVENTS.decode(row) for row in body.splitlines())
+        events = tuple(_EVENTS.decode_lines(body))
     except msgspec.DecodeError as error:
         # The seal is right, so this is what was written.
         raise JournalNewerError(key, header.by, our_version(), str(error)) from error

@@ -180,7 +180,7 @@ class SimControl:
         for event in events:
             commands.extend(self.machine.handle(event))
             if not isinstance(event.fact, Ticked):
-                self._world.tell(f"event {event.id}", event.fact)
+                self._world.tell("event", event.id, event.fact)
             self._world.events += 1
             self._watch.saw(event)
             if isinstance(event.fact, AttemptFinished):
