@@ -17,9 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from rayorch.bench.errors import SuiteError
 from rayorch.bench.generating import TPCH, Wanted, generate
-from rayorch.observe.figures import bytes_text
 
 WORDS: Final = 20_000
 COUNTRIES: Final = ("at", "be", "br", "ca", "ch", "cn", "de", "es", "fr", "gb", "in", "it", "jp")
@@ -139,16 +137,3 @@ def tpch_folder(cache: Path, scale: float) -> Path:
         generate(wanted, lambda _: None)
         mark.touch()
     return folder
-
-
-def check_room(folder: Path, wanted_bytes: int) -> None:
-    """Refuse to begin where the disk would fill. Raises: SuiteError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    free_bytes = shutil.disk_usage(folder).free
-    if free_bytes < wanted_bytes:
-        problem = (
-            f"there is no room for the data of the benchmarks: {bytes_text(free_bytes)} are free "
-            f"and {bytes_text(wanted_bytes)} are needed. folder={folder}"
-        )
-        fix = "name a folder on a larger disk with XDG_CACHE_HOME, or ask for less with --scale"
-        raise SuiteError(problem, fix)

@@ -25,6 +25,7 @@ from benchmarks.verify import Fingerprint, disorder_of, of_files, written_files
 from rayorch.bench.attempts import attempts_of
 from rayorch.bench.figures import Check, summary
 from rayorch.bench.results import FailureLine, FigureLine, Measured, Results, RunLine
+from rayorch.bench.room import check_room
 from rayorch.client import connection
 from rayorch.clock import SystemClock
 from rayorch.ids import RunId
@@ -144,7 +145,9 @@ class Session:
 
     def __enter__(self) -> "Session":
         needed = max(DISK_BYTES_MIN, round(DISK_BYTES * self.options.scale))
-        data.check_room(self.cache, needed)
+        fix = "name a folder on a larger disk with XDG_CACHE_HOME, or ask for less with --scale"
+        check_room(self.cache, needed, "the data of the benchmarks", fix)
+        self.cache.mkdir(parents=True, exist_ok=True)
         # On the disk of the inputs, and a short path: Ray's sockets are not in it.
         folder = tempfile.mkdtemp(prefix="session-", dir=self.cache)
         self.folder = Path(folder)

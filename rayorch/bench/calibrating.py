@@ -1,9 +1,10 @@
 """How far simulated runs are off real ones, of sizes that they were not fitted on.
 
 Two pipelines, one of files and one with an exchange, run for real on this machine, with one and
-with two runners. A profile of one size is simulated at three other sizes, and compared with what
-runs of these sizes took. Runs of one pipeline and number of runners follow each other, so that what
-else the machine does meets all of them.
+with two runners, and on two unlike pools that are emulated (`rayorch.bench.unlike`). A profile of
+one size is simulated at three other sizes, and compared with what runs of these sizes took. Runs of
+one pipeline and number of runners follow each other, so that what else the machine does meets all
+of them.
 """
 
 import statistics
@@ -21,6 +22,8 @@ import pyarrow.parquet as pq
 
 from connectors.errors import ObjectMissingError
 from rayorch.api import Pipeline
+from rayorch.bench.figures import Check
+from rayorch.bench.room import check_room
 from rayorch.capacity.answering import own_pools
 from rayorch.capacity.asking import Calibrated
 from rayorch.capacity.calibrated import VERSION
@@ -30,6 +33,7 @@ from rayorch.capacity.scenarios import Runs, Unsure, runs_of
 from rayorch.capacity.thinning import thin_of
 from rayorch.client import (
     Connection,
+    Control,
     connection,
     failure_text,
     open_control,
@@ -38,6 +42,7 @@ from rayorch.client import (
 )
 from rayorch.errors import RunFailedError
 from rayorch.ids import RunId
+from rayorch.plan.asking import Asked
 from rayorch.plan.profile import Profile
 from rayorch.version import our_version
 
@@ -47,7 +52,17 @@ TESTED_FILES: Final = (16, 40, 64)
 RUNNERS: Final = (1, 2)
 FILE_ROWS: Final = 100_000
 GROUPS: Final = 2_000
-STEPS: Final = 60
+STEPS: Final = 200
+PIPELINES: Final = ("map", "exchange")
+ROW_BYTES: Final = 24
+WRITTEN: Final = 12.0
+"""Times that each input is written again, at most: by two pipelines, on each set of machines, to a
+sink or into an exchange."""
+WORKLOAD: Final = "calibrate"
+MEDIAN_MAX: Final = 8.0
+WORST_MAX: Final = 20.0
+COST_MAX: Final = 5.0
+"""Targets, in percent."""
 SEEDS: Final = 5
 """Simulated runs that a foretold one is the mean of."""
 KEPT_S_MAX: Final = 30.0
@@ -55,15 +70,20 @@ STILL: Final = Unsure(run=0.0, pools={})
 
 
 class Compared(msgspec.Struct, frozen=True):
-    """One run, foretold and measured. Units: seconds; core seconds, of which cost is made."""
+    """One run, foretold and measured. Units: seconds; core seconds, of which cost is made.
+
+    Dollars are known where pools have prices. `where` are the machines that it ran on.
+    """
 
     pipeline: str
-    runners: int
+    where: str
     files: int
     measured_s: float
     simulated_s: float
     measured_core_s: float
     simulated_core_s: float
+    measured_usd: float | None = None
+    simulated_usd: float | None = None
 
     @property
     def whole_error(self) -> float:
@@ -72,7 +92,9 @@ class Compared(msgspec.Struct, frozen=True):
 
     @property
     def cost_error(self) -> float:
-        """How far off the cost is, as a share of what was measured."""
+        """How far off the cost is, as a share of what was measured: dollars, where known."""
+        if self.measured_usd and self.simulated_usd is not None:
+            return abs(self.simulated_usd / self.measured_usd - 1.0)
         return abs(self.simulated_core_s / self.measured_core_s - 1.0)
 
 
@@ -86,19 +108,59 @@ class Bench:
     tested: Sequence[int] = TESTED_FILES
     rows: int = FILE_ROWS
 
+    @property
+    def wanted_bytes(self) -> float:
+        """About what it writes: inputs, what is made of them, and what goes through exchanges."""
+        sizes = [self.fitted, *self.tested]
+        return ROW_BYTES * self.rows * (max(sizes) + WRITTEN * sum(sizes))
+
 
 def calibrate(bench: Bench, tell: Callable[[str], None]) -> list[Compared]:
-    """Run, simulate and compare; `tell` hears of each run."""
-    _make_files(bench, max([bench.fitted, *bench.tested]))
+    """Run, simulate and compare on this machine; `tell` hears of each run."""
     found: list[Compared] = []
-    for name in ("map", "exchange"):
+    for name in PIPELINES:
         for runners in RUNNERS:
-            _measured(bench, name, 2, runners)  # What is loaded once is loaded.
-            fitted = _measured(bench, name, bench.fitted, runners)
-            for files in bench.tested:
-                each = _compared(bench, name, runners, files, fitted)
-                tell(_line(each))
-                found.append(each)
+
+            def simulated(fitted: Profile, growth: float, runners: int = runners) -> Runs:
+                return foretold(fitted, growth, runners)
+
+            def measured(files: int, name: str = name, runners: int = runners) -> Profile:
+                at = connection(str(bench.folder / "home"), bench.executor)
+                with closing(open_control(at, slots=runners)) as control:
+                    return ran(at, control, pipeline_of(bench, name, files))
+
+            where = f"{runners} runner{'s' * (runners > 1)}"
+            found += compared(bench, (name, where), measured, simulated, tell)
+    return found
+
+
+def compared(
+    bench: Bench,
+    about: tuple[str, str],
+    measured: Callable[[int], Profile],
+    simulated: Callable[[Profile, float], Runs],
+    tell: Callable[[str], None],
+) -> list[Compared]:
+    """Measure a pipeline of so many files, and simulate it from a run of another number."""
+    found = []
+    measured(2)  # What is loaded once is loaded.
+    fitted = measured(bench.fitted)
+    for files in bench.tested:
+        took = measured(files)
+        runs = simulated(fitted, took.source_bytes / fitted.source_bytes)
+        each = Compared(
+            pipeline=about[0],
+            where=about[1],
+            files=files,
+            measured_s=took.whole_s,
+            simulated_s=float(runs.whole_s.mean()),
+            measured_core_s=took.core_s,
+            simulated_core_s=3600.0 * float(runs.core_hours.mean()),
+            measured_usd=took.usd,
+            simulated_usd=runs.mean_usd,
+        )
+        tell(_line(each))
+        found.append(each)
     return found
 
 
@@ -115,6 +177,18 @@ def summary(found: Sequence[Compared]) -> Calibrated:
     )
 
 
+def checks(found: Calibrated) -> list[Check]:
+    """Return the targets of a calibration."""
+    return [
+        Check(workload=WORKLOAD, claim=claim, figure=100.0 * share, limit=limit, unit="%")
+        for claim, share, limit in (
+            ("makespan, median error", found.whole_median, MEDIAN_MAX),
+            ("makespan, worst error", found.whole_worst, WORST_MAX),
+            ("cost, median error", found.usd_median, COST_MAX),
+        )
+    ]
+
+
 def foretold(profile: Profile, growth: float, runners: int) -> Runs:
     """Return simulated runs of a profile at another size, on the runners of that run."""
     scaled = scaled_of(profile, growth, runners)
@@ -123,35 +197,23 @@ def foretold(profile: Profile, growth: float, runners: int) -> Runs:
     return runs_of(plan, SEEDS, 0, STILL, there=dict.fromkeys(profile.runners, 1))
 
 
-def _compared(bench: Bench, name: str, runners: int, files: int, fitted: Profile) -> Compared:
-    measured = _measured(bench, name, files, runners)
-    growth = measured.source_bytes / fitted.source_bytes
-    runs = foretold(fitted, growth, runners)
-    return Compared(
-        pipeline=name,
-        runners=runners,
-        files=files,
-        measured_s=measured.whole_s,
-        simulated_s=float(runs.whole_s.mean()),
-        measured_core_s=measured.core_s,
-        simulated_core_s=3600.0 * float(runs.core_hours.mean()),
-    )
-
-
 def _line(each: Compared) -> str:
     off = each.simulated_s / each.measured_s - 1.0
     return (
-        f"{each.pipeline}, {each.runners} runner{'s' * (each.runners > 1)}, {each.files} files: "
-        f"measured {each.measured_s:.2f} s, simulated {each.simulated_s:.2f} s ({off:+.1%})"
+        f"{each.pipeline}, {each.where}, {each.files} files: measured {each.measured_s:.2f} s, "
+        f"simulated {each.simulated_s:.2f} s ({off:+.1%}); cost off by {each.cost_error:.1%}"
     )
 
 
 # --- runs ---------------------------------------------------------------------------------------
 
 
-def _make_files(bench: Bench, count: int) -> None:
+def make_files(bench: Bench) -> None:
+    """Make the inputs of all runs. Raises: SuiteError, where there is no room for them."""
+    fix = "name a folder on a larger disk with TMPDIR"
+    check_room(bench.folder, bench.wanted_bytes, "the runs of a calibration", fix)
     luck = np.random.default_rng(1)
-    for number in range(count):
+    for number in range(max([bench.fitted, *bench.tested])):
         table = pa.table(
             {
                 "key": luck.integers(0, GROUPS, bench.rows),
@@ -162,12 +224,15 @@ def _make_files(bench: Bench, count: int) -> None:
         pq.write_table(table, bench.folder / f"{number:04d}.parquet")
 
 
-def _measured(bench: Bench, name: str, files: int, runners: int) -> Profile:
-    """Run a pipeline for real; return its profile."""
-    at = connection(str(bench.folder / "home"), bench.executor)
-    with closing(open_control(at, slots=runners)) as control:
-        begun = submit_run(at, control, _pipeline(bench, name, files))
-        view = watch(at, control, begun, None)
+def ran(
+    at: Connection,
+    control: Control,
+    made: Pipeline,
+    asked: Asked | None = None,
+) -> Profile:
+    """Run a pipeline for real; return its profile. Raises: RunFailedError."""
+    begun = submit_run(at, control, made, asked=asked)
+    view = watch(at, control, begun, None)
     if view.state != "succeeded":
         raise RunFailedError(view.run, view.state, failure_text(view))
     return msgspec.convert(_profile(at, begun), Profile)
@@ -185,7 +250,8 @@ def _profile(at: Connection, run: RunId) -> dict[str, Any]:
             at.clock.sleep(0.1)
 
 
-def _pipeline(bench: Bench, name: str, files: int) -> Pipeline:
+def pipeline_of(bench: Bench, name: str, files: int) -> Pipeline:
+    """Return a pipeline over so many files."""
     made = Pipeline(f"calibrate-{name}")
     urls = [str(bench.folder / f"{number:04d}.parquet") for number in range(files)]
     lines = made.read("lines", urls, split="file")

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from connectors.errors import MissingExtraError
 from connectors.store import Store, open_store
 from rayorch.bench.errors import SuiteError
+from rayorch.bench.room import check_room
 from rayorch.bench.shapes import SHAPES, table_of
 from rayorch.observe.figures import bytes_text
 
@@ -178,13 +179,5 @@ def _check_room(store: Store, wanted_bytes: float) -> None:
     path = store.local_path("part")
     if path is None:
         return
-    folder = Path(path).parent
-    while not folder.exists():
-        folder = folder.parent
-    free_bytes = shutil.disk_usage(folder).free
-    if free_bytes < ROOM * wanted_bytes:
-        problem = (
-            f"there is no room for this: about {bytes_text(wanted_bytes)} will be written, and "
-            f"{bytes_text(free_bytes)} are free. folder={folder}"
-        )
-        raise SuiteError(problem, "name a place on a larger disk with --to, or ask for less")
+    fix = "name a place on a larger disk with --to, or ask for less"
+    check_room(Path(path).parent, ROOM * wanted_bytes, "this", fix)

@@ -112,12 +112,13 @@ def failures_rows(results: Results) -> Rows:
 
 def checks_rows(results: Results) -> Rows:
     """Return targets and verdicts."""
-    rows = [_check_row(check) for check in results.checks()]
+    rows = [check_row(check) for check in results.checks()]
     names = ("workload", "claim", "measured>", "target>", "verdict", "note")
     return Rows("Targets", names, rows)
 
 
-def _check_row(check: Check) -> tuple[str, ...]:
+def check_row(check: Check) -> tuple[str, ...]:
+    """Return a figure, its target and the verdict."""
     sign = ">=" if check.at_least else "<="
     return (
         check.workload,

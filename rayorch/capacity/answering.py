@@ -58,7 +58,8 @@ def capacity(question: Question) -> Capacity:
     """
     if not question.pools.pools:
         raise CapacityError("there are no pools to plan for", "name some: --pools cluster.yaml")
-    simulated_s = itself_s(question.profile, question.seed)
+    itself = itself_of(question.profile, question.seed)
+    simulated_s = float(itself.whole_s.mean())
     unsure = _simulator(question, simulated_s)
     found = _kept(question, unsure)
     planned, ask_s, runs = found.plan, found.ask_s, found.runs
@@ -96,6 +97,8 @@ def capacity(question: Question) -> Capacity:
         tasks_each=max(stage.bundle for stage in planned.thin.stages),
         measured_s=question.profile.whole_s,
         simulated_s=simulated_s,
+        measured_core_s=question.profile.core_s,
+        simulated_core_s=3600.0 * float(itself.core_hours.mean()),
         calibrated=question.calibrated,
         unknown=(*question.unknown, *_unmeasured(question)),
         refused=refused,
@@ -107,15 +110,15 @@ def capacity(question: Question) -> Capacity:
     )
 
 
-def itself_s(profile: Profile, seed: int) -> float:
-    """Return how long the profiled run takes when it is simulated, on its own runners."""
+def itself_of(profile: Profile, seed: int) -> Runs:
+    """Return the profiled run as it is simulated, on its own runners."""
     pools = own_pools(profile)
     scaled = scaled_of(profile, 1.0, sum(profile.runners.values()))
     thin = thin_of(scaled, pools, 0.0, tasks=max(1, scaled.tasks))
     plan = fixed(thin, max(profile.whole_s, 1.0))
     there = dict.fromkeys(profile.runners, 1)
     still = Unsure(run=0.0, pools={})
-    return float(runs_of(plan, SELF_RUNS, seed, still, there=there).whole_s.mean())
+    return runs_of(plan, SELF_RUNS, seed, still, there=there)
 
 
 def own_pools(profile: Profile) -> PoolsSpec:

@@ -137,6 +137,8 @@ class Capacity(msgspec.Struct, frozen=True):
     tasks_each: int
     measured_s: float
     simulated_s: float
+    measured_core_s: float
+    simulated_core_s: float
     calibrated: Calibrated | None
     unknown: tuple[str, ...]
     refused: str = ""

@@ -143,7 +143,7 @@ class Rehearsal:
         self._replans = 0
         self._first: dict[int, int] = {}
         self._seconds: list[Floats] = [spread_s(stage, self._luck) for stage in self._thin.stages]
-        self._lines = [stage.stage.profile.estimate() for stage in self._thin.stages]
+        self._lines = [stage.line for stage in self._thin.stages]
         self._speeds = {pool.name: pool.speed for pool in self._thin.pools.pools}
         self._going: dict[int, float] = {}  # task -> seconds at speed 1 of its latest attempt
         about_s = prepared.about_s

@@ -91,7 +91,7 @@ def unsure_of(prepared: Prepared, simulator: float) -> Unsure:
     """Return how unsure the speed of each pool is: little where it was measured."""
     stages = [stage for stage in prepared.thin.stages if stage.tasks]
     heavy = max(stages, key=lambda stage: float(stage.each_s.sum()))
-    known = heavy.stage.profile.estimate().scale_cv
+    known = heavy.line.scale_cv
     pools = {pool.name: known.get(pool.name, known[""]) for pool in prepared.thin.pools.pools}
     return Unsure(run=float(np.hypot(DRIFT_CV, simulator)), pools=pools)
 

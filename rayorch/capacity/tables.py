@@ -92,6 +92,13 @@ def basis(found: Capacity) -> Iterator[tuple[str, str]]:
         off = found.simulated_s / found.measured_s - 1.0
         took, would = seconds_text(found.measured_s), seconds_text(found.simulated_s)
         yield "the run", f"measured {took}, simulated {would} ({100.0 * off:+.1f} %)"
+    if found.measured_core_s:
+        off = found.simulated_core_s / found.measured_core_s - 1.0
+        took, would = (
+            core_hours_text(seconds / 3600.0)
+            for seconds in (found.measured_core_s, found.simulated_core_s)
+        )
+        yield "its cost", f"measured {took}, simulated {would} ({100.0 * off:+.1f} %)"
     yield "simulator", _calibrated(found)
     if found.runners_each > 1.0 or found.tasks_each > 1:
         each = count_text(found.runners_each * found.tasks_each)

@@ -9,6 +9,7 @@ measured against the workload as it is (`benchmarks/thinning.py`).
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +19,7 @@ from connectors.splits import Discovery, FilePart, Split
 from rayorch.capacity.errors import CapacityError
 from rayorch.capacity.scaling import Scaled, ScaledStage
 from rayorch.home import RunPlan, StagePlan, encode_split
-from rayorch.plan.estimate import History, Measured, Work, observe
+from rayorch.plan.estimate import Estimate, History, Measured, Work, observe
 from rayorch.plan.placing import runners_a_node
 from rayorch.plan.planner import Plan, PlannedStage
 from rayorch.plan.pools import PoolSpec, PoolsSpec
@@ -40,13 +41,14 @@ SEED: Final = 7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThinStage:
-    """A stage's tasks, in the order of their ids. Shapes: (tasks,); `line_s` at speed 1.
+    """A stage's tasks, in the order of their ids. Shapes: (tasks,); `each_s` at speed 1.
 
-    `each` has, for the tasks of full size that one stands for, what each takes (tasks, bundle);
-    0 where there are fewer.
+    `line` is what was measured, on pools of the speeds that are stated. `each_s` has, for the tasks
+    of full size that one stands for, what each takes (tasks, bundle); 0 where there are fewer.
     """
 
     stage: ScaledStage
+    line: Estimate
     bundle: int
     size_bytes: Floats
     rows: Floats
@@ -115,7 +117,11 @@ def thin_of(scaled: Scaled, pools: PoolsSpec, used_runners: float, *, tasks: int
     factor = max(1.0, used_runners / RUNNERS, 1.0)
     if scaled.tasks <= tasks:
         factor = 1.0
-    stages = tuple(_stage(scaled, stage, factor, used_runners, tasks) for stage in scaled.stages)
+    speeds = {pool.name: pool.speed for pool in full.pools}
+    stages = tuple(
+        _stage(scaled, (stage, stage.profile.estimate(speeds)), factor, used_runners, tasks)
+        for stage in scaled.stages
+    )
     thin = full if factor <= 1.0 else _thin_pools(scaled, full, rooms, factor)
     return Thin(
         scaled=scaled,
@@ -124,7 +130,7 @@ def thin_of(scaled: Scaled, pools: PoolsSpec, used_runners: float, *, tasks: int
         pools=thin,
         per_node=rooms,
         plan=_plan(stages),
-        histories=tuple(_history(stage) for stage in stages),
+        histories=tuple(_history(stage, speeds) for stage in stages),
         full_pools=full,
     )
 
@@ -148,12 +154,18 @@ def _thin_pools(
 
 
 def _stage(
-    scaled: Scaled, stage: ScaledStage, factor: float, runners: float, tasks: int
+    scaled: Scaled,
+    known: tuple[ScaledStage, Estimate],
+    factor: float,
+    runners: float,
+    tasks: int,
 ) -> ThinStage:
+    stage, line = known
     if not stage.tasks:
         empty = np.zeros(0)
         return ThinStage(
             stage=stage,
+            line=line,
             bundle=1,
             size_bytes=empty,
             rows=empty,
@@ -167,13 +179,13 @@ def _stage(
     # they are the same in every scenario.
     luck = np.random.default_rng(SEED)
     sizes = luck.permutation(drawn(stage.profile.sizes, count))
-    line = stage.profile.estimate()
     overhead_s, gb_s, mrow_s = line.line_s
     bytes_, rows = sizes * stage.task_bytes, sizes * stage.task_rows
     seconds = (overhead_s + gb_s * bytes_ / 1e9 + mrow_s * rows / 1e6) * stage.profile.bias
     ones = np.ones(count)
     return ThinStage(
         stage=stage,
+        line=line,
         bundle=bundle,
         size_bytes=_bundled(bytes_, bundle).sum(axis=1),
         rows=_bundled(rows, bundle).sum(axis=1),
@@ -250,17 +262,17 @@ def _splits(stage: ThinStage) -> list[bytes]:
     ]
 
 
-def _history(stage: ThinStage) -> History:
+def _history(stage: ThinStage, speeds: Mapping[str, float]) -> History:
     """Return what the planner has measured of the tasks, where one stands for several too."""
     profile = stage.stage.profile
     if stage.bundle == 1:
         return History(profile.name, profile.name, profile.pools)
-    line, seconds = profile.estimate(), spread_s(stage, np.random.default_rng(SEED))
+    line, seconds = stage.line, spread_s(stage, np.random.default_rng(SEED))
     memory, ratio = stage.stage.memory_bytes, line.ratio.mean
     measured = []
     for pool, sums in sorted(profile.pools.items()):
         count = min(MEASURED_MAX, sums.attempts, stage.tasks)
-        factor = line.factors.get(pool, 1.0)
+        factor = line.factors.get(pool, 1.0) / speeds.get(pool, 1.0)
         for at in np.linspace(0, stage.tasks - 1, count).astype(int):
             size = round(float(stage.size_bytes[at]))
             work = Work(size, round(float(stage.rows[at])))

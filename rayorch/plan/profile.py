@@ -8,7 +8,7 @@ quantity is spread over tasks is a `Shape`: its quantiles at LEVELS, over its me
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -63,9 +63,12 @@ class StageProfile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     first_s: float = 0.0
     overhead_s: float = 0.0
 
-    def estimate(self) -> Estimate:
-        """Return what the planner learns of the stage from this run alone."""
-        return estimate_of(History(self.name, self.name, self.pools))
+    def estimate(self, speeds: Mapping[str, float] | None = None) -> Estimate:
+        """Return what the planner learns of the stage from this run alone.
+
+        On pools of these stated speeds, as `estimate_of`.
+        """
+        return estimate_of(History(self.name, self.name, self.pools), speeds)
 
 
 class Overheads(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -3,9 +3,10 @@
 import msgspec
 import pytest
 
-from rayorch.capacity.answering import capacity, itself_s
+from rayorch.capacity.answering import capacity, itself_of
 from rayorch.capacity.asking import Calibrated
 from rayorch.capacity.errors import CapacityError
+from rayorch.capacity.tables import basis
 from tests.rayorch.capacity import make
 
 PAIR = make.pools(
@@ -93,11 +94,15 @@ def test_a_pool_that_nothing_was_measured_on_is_said_and_makes_the_answer_less_s
 
 def test_an_answer_says_how_far_the_simulator_is_off_the_profiled_run() -> None:
     """40 tasks of 2 s on four runners."""
-    took = make.profile(whole_s=21.2)
+    took = make.profile(whole_s=21.2, core_s=80.0)
 
-    assert itself_s(took, 0) == pytest.approx(21.2, rel=0.05)
+    simulated_s = float(itself_of(took, 0).whole_s.mean())
+    assert simulated_s == pytest.approx(21.2, rel=0.05)
     found = capacity(make.question(profile=took))
-    assert (found.measured_s, found.simulated_s) == (21.2, itself_s(took, 0))
+    assert (found.measured_s, found.simulated_s) == (21.2, simulated_s)
+    assert found.measured_core_s == took.core_s
+    off = 100.0 * (found.simulated_core_s / took.core_s - 1.0)
+    assert dict(basis(found))["its cost"].endswith(f"({off:+.1f} %)")
 
 
 def test_a_simulator_that_is_less_sure_makes_the_answer_less_sure() -> None:
@@ -112,3 +117,15 @@ def test_a_simulator_that_is_less_sure_makes_the_answer_less_sure() -> None:
 def test_a_task_that_fits_nowhere_is_refused() -> None:
     with pytest.raises(CapacityError, match="no machine of these pools holds a task"):
         capacity(make.question(pools=make.pools({"memory": make.GIB // 2})))
+
+
+def test_a_measured_pool_is_as_fast_as_it_was_whatever_speed_is_stated_for_it() -> None:
+    """A stated speed is what is known of a pool until it has been measured."""
+    took = make.profile(whole_s=21.2)
+    usual = capacity(make.question(profile=took, scenarios=2))
+
+    stated = capacity(
+        make.question(profile=took, scenarios=2, pools=make.pools({"name": "here", "speed": 0.5}))
+    )
+
+    assert stated.finish.p50_s == pytest.approx(usual.finish.p50_s, rel=0.1)
