@@ -115,6 +115,13 @@ class Options:
             "quick": str(self.quick).lower(),
         }
 
+    def at_full(self, limit: float) -> float | None:
+        """Return a target that speaks of a size, where that size is measured: else there is none.
+
+        Of less, reaching it says nothing.
+        """
+        return limit if self.scale >= 1.0 else None
+
     def scaled(self, count: int, least: int = 1) -> int:
         """Return so many, at the scale."""
         return max(least, round(count * min(1.0, self.scale)))

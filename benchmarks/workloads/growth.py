@@ -48,9 +48,10 @@ def scale(session: Session) -> None:
         session.figure("scale", "CPU a task over tasks", costs[size], Target(unit="us", at=size))
     if most > FROM:
         grown = ratio(costs[most], costs[FROM])
-        target = Target(limit=GROWS_MAX, note=f"{most:,} tasks over {FROM:,}")
+        limit = session.options.at_full(GROWS_MAX)
+        target = Target(limit=limit, note=f"{most:,} tasks over {FROM:,}")
         values = [] if grown is None else [grown]
-        session.figure("scale", "CPU a task, of most tasks / of 10,000", values, target)
+        session.figure("scale", f"CPU a task, of {most:,} tasks / of {FROM:,}", values, target)
 
 
 def runners(session: Session) -> None:
@@ -83,7 +84,9 @@ def capacity(session: Session) -> None:
         for _ in range(min(2, session.options.runs))
     ]
     note = f"{runs[0].simulated_tasks:,} tasks, {scenarios} scenarios"
-    target = Target(limit=CAPACITY_S, unit="s", note=note)
-    session.figure("capacity", "CPU of an answer", [run.cpu_s for run in runs], target)
+    limit = session.options.at_full(CAPACITY_S)
+    target = Target(limit=limit, unit="s", note=note)
+    claim = f"CPU of an answer, {scenarios} scenarios"
+    session.figure("capacity", claim, [run.cpu_s for run in runs], target)
     if runs[0].refused:
         session.say(f"capacity: {runs[0].refused}")

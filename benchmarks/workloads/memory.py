@@ -11,7 +11,17 @@ from benchmarks.keyed.data import FACT, FACT_LARGE
 from benchmarks.keyed.jobs import COLUMNS
 from benchmarks.keyed.own import MEMORY_BYTES
 from benchmarks.processes import held_bytes, load, memory_bytes
-from benchmarks.session import RUN_S_MAX, Session, Side, Work, checked, installed, own, peer_sides
+from benchmarks.session import (
+    RUN_S_MAX,
+    Session,
+    Side,
+    Target,
+    Work,
+    checked,
+    installed,
+    own,
+    peer_sides,
+)
 from benchmarks.verify import expected
 from rayorch.bench.figures import Check
 from rayorch.bench.results import FailureLine, Measured, RunLine
@@ -49,18 +59,11 @@ def memory(session: Session) -> None:
         session.say(f"memory {side.label}: {measured.peak_bytes / 1e6:.0f} MB beside an idle Ray")
         session.results.add(RunLine("memory", side.label, 0, measured, load()[1]))
         runs += [measured] if side.module == "own" else []
-    figure = runs[0].peak_bytes / 1e6 if runs else None
+    peaks = [run.peak_bytes / 1e6 for run in runs]
     idle = f"idle Ray {float(runs[0].told['idle_bytes']) / 1e6:.0f} MB" if runs else ""
-    session.results.check(
-        Check(
-            workload="memory",
-            claim="scan, peak PSS beside an idle Ray",
-            figure=figure,
-            limit=LIMIT_BYTES / 1e6,
-            unit="MB",
-            note=idle,
-        )
-    )
+    limit = session.options.at_full(LIMIT_BYTES / 1e6)
+    target = Target(limit=limit, unit="MB", note=idle)
+    session.figure("memory", "scan, peak PSS beside an idle Ray", peaks, target)
 
 
 def memory_keyed(session: Session) -> None:

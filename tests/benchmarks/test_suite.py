@@ -9,6 +9,7 @@ from benchmarks.session import (
     Options,
     Session,
     Side,
+    Target,
     Work,
     alternate,
     peer_sides,
@@ -101,3 +102,17 @@ def test_a_ray_that_does_not_start_fails_its_sides_alone(
     [failure] = session.results.failures()
     assert (failure.side, failure.kind) == ("ray-data", "failed")
     assert failure.why == "no free port. ports=range(0, 0)"
+
+
+def test_a_target_that_speaks_of_a_size_is_none_at_another(tmp_path: Path) -> None:
+    """What passes with a twentieth of the tasks says nothing of all of them."""
+
+    def verdicts(scale: float) -> list[str]:
+        options = Options(scale=scale)
+        session = Session(options, Results(None), tmp_path)
+        session.figure("scale", "CPU a task", [1.1], Target(limit=options.at_full(1.3)))
+        assert len(session.results.figures()) == 1
+        return [check.verdict for check in session.results.checks()]
+
+    assert verdicts(0.05) == []
+    assert verdicts(1.0) == ["pass"]
