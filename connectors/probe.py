@@ -1,21 +1,24 @@
-"""Find out whether a store gives a key to exactly one of many contenders.
+"""Find out whether a store gives a key to exactly one of many contenders, and shows every write.
 
-The journal rests on that promise alone. A store that breaks it does not fail, it loses data
-weeks later: so it is raced before it is trusted.
+The journal rests on these promises. A store that breaks one does not fail, it loses data weeks
+later: so it is raced, and looked at through a second client, before it is trusted.
 """
 
 import os
+import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
 
-from connectors.errors import UnsafeStoreError
+from connectors.errors import ObjectMissingError, UnsafeStoreError
 from connectors.store import Created, Store
 
 CONTENDERS: Final = 8
 ROUNDS: Final = 5
+LOOKS: Final = 10
+"""How often a round of `probe_reads` asks the second client."""
 _FOLDER: Final = ".probe"
 
 # A lost reply is settled within the store's own deadline; this is for a thread that died.
@@ -53,6 +56,16 @@ class ProbeReport:
         return not self.reason
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadReport:
+    """What a second client saw of what a first one wrote and removed."""
+
+    url: str
+    looks: int
+    # What it should have seen and did not, each once; empty when it saw everything.
+    stale: tuple[str, ...]
+
+
 def probe_exclusive_create(
     store: Store, contenders: int = CONTENDERS, rounds: int = ROUNDS
 ) -> ProbeReport:
@@ -77,6 +90,62 @@ def probe_exclusive_create(
                 store.delete([key])
             done += 1
     return ProbeReport(url=store.url, rounds=done, contenders=contenders, reason=reason)
+
+
+def probe_reads(store: Store, second: Store | None = None, rounds: int = ROUNDS) -> ReadReport:
+    """Write, overwrite and remove objects, and look for each through a second client at once.
+
+    It has looked at each key before, so that what it keeps of old answers shows. Without `second`
+    the store is opened again. Leaves nothing behind. Raises: StoreError.
+    """
+    if second is None:
+        second = pickle.loads(pickle.dumps(store))  # noqa: S301 - our own object, of just now.
+    folder = f"{_FOLDER}/{os.urandom(8).hex()}"
+    stale: dict[str, None] = {}
+    for number in range(rounds):
+        key = f"{folder}/{number}"
+        try:
+            stale |= dict.fromkeys(_unseen(store, second, key))
+        finally:
+            store.delete([key])
+    return ReadReport(url=store.url, looks=rounds * LOOKS, stale=tuple(stale))
+
+
+def _unseen(store: Store, second: Store, key: str) -> Iterator[str]:
+    """Yield what the second client should see and does not: `LOOKS` times it is asked."""
+    yield from _differing(second, key, None, "a key that was never written")
+    store.put(key, b"first")
+    yield from _differing(second, key, b"first", "a new object")
+    store.put(key, b"and second")
+    yield from _differing(second, key, b"and second", "an object that was overwritten", lists=False)
+    store.delete([key])
+    yield from _differing(second, key, None, "an object that was deleted", gets=False)
+
+
+def _differing(
+    second: Store,
+    key: str,
+    data: bytes | None,
+    what: str,
+    *,
+    lists: bool = True,
+    gets: bool = True,
+) -> Iterator[str]:
+    """Ask by all calls; an answer that is not of this moment is told."""
+    if gets and _got(second, key) != data:
+        yield f"a get of {what} is not of now"
+    info = second.head(key)
+    if (None if info is None else info.size_bytes) != (None if data is None else len(data)):
+        yield f"a head of {what} is not of now"
+    if lists and (key in {each.key for each in second.list(key)}) != (data is not None):
+        yield f"a list of {what} is not of now"
+
+
+def _got(second: Store, key: str) -> bytes | None:
+    try:
+        return second.get(key)
+    except ObjectMissingError:
+        return None
 
 
 def require_exclusive_create(store: Store) -> None:

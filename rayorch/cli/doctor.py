@@ -25,7 +25,7 @@ from connectors.errors import (
     StoreUnavailableError,
     UnsafeStoreError,
 )
-from connectors.probe import probe_exclusive_create
+from connectors.probe import probe_exclusive_create, probe_reads
 from connectors.store import Store, open_store
 from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document
@@ -220,14 +220,15 @@ def check_place(name: str, store: Store) -> Findings:
         return
     yield Finding(name, "ok", f"{store.url} can be written and read")
     yield from _race(store)
-    promises = store.promises
-    seen = "a read sees every write before it" if promises.read_after_write else "reads may lag"
-    yield Finding("promises", "ok" if promises.read_after_write else "warn", seen)
-    if not promises.durable:
+    yield from _reads(store)
+    if store.promises.durable:
+        said = "writes survive a power cut, as the store says: that cannot be probed"
+        yield Finding("durable", "ok", said)
+    else:
         fix = "fine for tests; a run cannot be resumed after a power cut"
         yield Finding("durable", "warn", f"writes may be lost with the machine: {store.url}", fix)
-    if promises.note:
-        yield Finding("note", "ok", promises.note)
+    if store.promises.note:
+        yield Finding("note", "ok", store.promises.note)
 
 
 def check_url(url: str) -> Findings:
@@ -251,6 +252,24 @@ def _race(store: Store) -> Findings:
         yield Finding("race", "ok", f"one winner for each key ({said})")
     else:
         yield Finding("race", "fail", f"{report.reason} ({said})", UnsafeStoreError.advice)
+
+
+def _reads(store: Store) -> Findings:
+    """Through a second client: what was written is seen, and what was deleted is not."""
+    try:
+        report = probe_reads(store)
+    except StoreError as error:
+        yield Finding("promises", "fail", str(error), _store_fix(store.url, error))
+        return
+    looks = f"{counted(report.looks, 'look')} of a second client"
+    if report.stale:
+        said = f"reads lag: {'; '.join(report.stale)} ({looks})"
+        yield Finding("promises", "fail", said, UnsafeStoreError.advice)
+    elif store.promises.read_after_write:
+        yield Finding("promises", "ok", f"a read sees every write and delete before it ({looks})")
+    else:
+        said = f"{looks} saw every write and delete, but the store does not promise that"
+        yield Finding("promises", "warn", said, UnsafeStoreError.advice)
 
 
 def _store_fix(url: str, error: ConnectorError) -> str:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from connectors.errors import BadKeyError, ObjectMissingError
-from connectors.probe import probe_exclusive_create
+from connectors.probe import probe_exclusive_create, probe_reads
 from connectors.store import Store
 
 ODD_KEYS = [
@@ -178,6 +178,13 @@ def test_a_key_can_be_taken_again_after_delete(store: Store) -> None:
 
     assert store.put_if_absent("k", b"second") == "won"
     assert store.get("k") == b"second"
+
+
+def test_a_second_client_sees_every_write_and_delete_at_once(store: Store) -> None:
+    report = probe_reads(store, rounds=3)
+
+    assert report.stale == ()
+    assert keys(store) == []
 
 
 def test_of_many_threads_one_wins_and_its_bytes_stay(store: Store) -> None:

@@ -1,11 +1,13 @@
 """`doctor` finds what would keep a run from working, and says what to do."""
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
 
+from connectors.store import Promises
+from connectors.stores.memory import MemoryStore
 from rayorch.cli import doctor
 from rayorch.clock import SystemClock
 from rayorch.home import open_home
@@ -183,8 +185,40 @@ def test_what_the_store_of_a_place_promises_is_probed_and_told(shell: Shell) -> 
     assert "ok    place          file://FOLDER/lake can be written and read" in said.out
     assert "ok    place          memory://doctor-place can be written and read" in said.out
     assert said.out.count("one winner for each key") == 3
-    assert said.out.count("a read sees every write before it") == 3
+    assert said.out.count("a read sees every write and delete before it (50 looks") == 3
     assert not [path for path in (shell.folder / "lake").rglob("*") if path.is_file()]
+
+
+class Lagging(MemoryStore):
+    """Deletes nothing, as far as a reader can tell."""
+
+    def delete(self, keys: Iterable[str]) -> None:
+        list(keys)
+
+
+def test_a_store_whose_reads_lag_is_refused_with_what_they_did_not_see() -> None:
+    found = {each.check: each for each in doctor.check_place("place", Lagging("doctor-lagging"))}
+
+    assert found["promises"].status == "fail"
+    assert found["promises"].found == (
+        "reads lag: a head of an object that was deleted is not of now; "
+        "a list of an object that was deleted is not of now (50 looks of a second client)"
+    )
+    assert "keep the home on" in found["promises"].fix
+
+
+def test_a_store_that_promises_less_than_was_seen_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = MemoryStore("doctor-modest")
+    modest = Promises(exclusive_create=True, read_after_write=False, durable=True, note="")
+    monkeypatch.setattr(store, "promises", modest)
+
+    found = {each.check: each for each in doctor.check_place("place", store)}
+
+    assert found["promises"].status == "warn"
+    assert "does not promise that" in found["promises"].found
+    assert found["durable"].found.endswith("as the store says: that cannot be probed")
 
 
 def test_a_place_that_nothing_can_open_fails_with_its_reason(shell: Shell) -> None:
