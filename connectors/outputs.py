@@ -114,3 +114,7 @@ class Sink(Protocol):
         none of them lives.
         """
         ...
+
+    def sweep_unfinished(self, run: str, before_s: float) -> int:
+        """Remove what the run's writers left half-written before a time; say how much it was."""
+        ...

@@ -155,6 +155,10 @@ class DeltaSink:
         """Delete the run's files that `keep` does not name, and what dead writers left."""
         return sweep(self._store, f"{DATA}{run}/", keep, unfinished_before_s)
 
+    def sweep_unfinished(self, run: str, before_s: float) -> int:
+        """Remove what the run's dead writers left half-written."""
+        return self._store.sweep_unfinished(f"{DATA}{run}/", before_s)
+
     def _how_to_read(self) -> str:
         return f"deltalake.DeltaTable({quoted(self._uri)}).to_pyarrow_table()"
 

@@ -49,6 +49,7 @@ from connectors.stores.listing import in_key_order, safe_offset
 from connectors.stores.object_errors import translated
 from connectors.stores.object_files import ObjectOutput, open_by_client, open_s3_files
 from connectors.stores.patience import ExclusiveCreate, Patience
+from connectors.stores.s3_uploads import abort_uploads, open_client
 from connectors.url import Location, check_key
 
 if TYPE_CHECKING:
@@ -58,7 +59,9 @@ _PROMISES: Final = Promises(
     exclusive_create=True,
     read_after_write=True,
     durable=True,
-    note="parts of an upload that a dead writer began stay until a lifecycle rule removes them",
+    note="parts of an upload that a dead writer began go with its run, where the keys may list and "
+    "end uploads (s3:ListBucketMultipartUploads, s3:AbortMultipartUpload); else a lifecycle rule "
+    "is to remove them",
 )
 _CONNECT_TIMEOUT_S: Final = 5.0
 # With the pauses between them, five tries outlast a throttled moment but not a dead server.
@@ -244,9 +247,17 @@ class ObjectStore:
         return None
 
     def sweep_unfinished(self, prefix: str, before_s: float) -> int:
-        """Return 0: only the bucket's lifecycle rules reach the parts of unfinished uploads."""
-        del prefix, before_s
-        return 0
+        """End uploads to S3 that began before a time, as far as the keys allow; return how many.
+
+        Google and Azure: 0. Google's rules end them, and Azure forgets the parts after a week.
+        """
+        location = self._location
+        if location.scheme not in S3_SCHEMES:
+            return 0
+        with asked_of_aws(self.url):
+            client = open_client(self._config, self._keys, self._patience)
+        root = f"{location.path}/" if location.path else ""
+        return abort_uploads(client, self.url, location.bucket, root + prefix, before_s)
 
     @contextmanager
     def _answered(self, key: str) -> Iterator[None]:

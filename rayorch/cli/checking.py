@@ -72,8 +72,10 @@ def _summary(examined: Examined) -> str:
     )
     sums = f" ({looked.unsummed} by their size alone)" if looked.unsummed else ""
     bad = sum(f.severity in FAILING and not f.is_repaired for f in examined.findings)
+    swept = examined.unfinished
+    gone = f"; removed {counted(swept, 'write')} that nobody ended" if swept else ""
     verdict = f"{counted(bad, 'object')} damaged" if bad else "whole"
-    return f"{examined.home}: {verdict}. Looked at {journal}; {files}{sums}"
+    return f"{examined.home}: {verdict}. Looked at {journal}; {files}{sums}{gone}"
 
 
 def _say_next(examined: Examined, options: Options) -> None:

@@ -20,6 +20,7 @@ from rayorch.fsck.kept import (
 )
 from rayorch.fsck.outputs import (
     Commits,
+    Place,
     look_at_place,
     places_of,
     read_sinks,
@@ -39,6 +40,7 @@ class Look:
     journal: Inspected
     examined: Examined
     mendings: dict[int, Callable[[], object]] = field(default_factory=dict)
+    places: list[Place] = field(default_factory=list)
 
     def add(self, finding: Finding, mend: Callable[[], object] | None = None) -> None:
         """Take note of a finding."""
@@ -69,7 +71,8 @@ def examine(home: Home, clock: Clock, *, deep: bool = True) -> Look:
     sinks, unread = read_sinks(home, runs)
     for finding in [*unread, *unpublished_findings(runs, sinks, deep=deep)]:
         look.add(finding)
-    for place in places_of(runs, sinks, commits.sums, identity):
+    look.places = places_of(runs, sinks, commits.sums, identity)
+    for place in look.places:
         seen, faults = look_at_place(place, deep=deep)
         looked.outputs += 1
         looked.files += seen.files

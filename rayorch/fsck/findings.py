@@ -48,6 +48,8 @@ class Examined(msgspec.Struct, kw_only=True):
     home: str
     looked: Looked
     findings: list[Finding]
+    # What dead writers had left half-written, which no list shows, and a repair has removed.
+    unfinished: int = 0
 
     @property
     def is_whole(self) -> bool:

@@ -1,6 +1,6 @@
 """The places that runs write to, compared with what the home knows of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from connectors.audit import Expected, Fault, FaultKind, Publication, Seen, audi
 from connectors.errors import ConnectorError, ObjectMissingError
 from connectors.formats.files import store_options
 from connectors.outputs import SinkOutput, SinkSpec
+from connectors.sink import open_sink
 from connectors.store import open_store
 from connectors.url import join_url, redact_url
 from rayorch.core.facts import AttemptFinished, Event
@@ -53,6 +54,7 @@ class Place:
     publications: list[Publication] = field(default_factory=list)
     checksums: dict[str, str] = field(default_factory=dict)
     closed: set[str] = field(default_factory=set)
+    is_seen: bool = False
 
     @property
     def expected(self) -> Expected:
@@ -111,7 +113,22 @@ def look_at_place(place: Place, *, deep: bool) -> tuple[Seen, list[tuple[Finding
         fault = Fault(kind="damaged", key="", what=what)
         finding = Finding(area="output", severity="damage", object=redact_url(url), what=what)
         return Seen(), [(finding, fault)]
+    place.is_seen = True
     return seen, [(_finding(url, fault), fault) for fault in seen.faults]
+
+
+def sweep_unfinished(places: Iterable[Place], before_s: float) -> int:
+    """Remove what dead writers of runs that are over left half-written; return how many.
+
+    Nothing of other runs, or of other homes: they may write there for hours.
+    """
+    swept = 0
+    for place in places:
+        # What cannot be looked at has a finding of its own.
+        if place.is_seen and place.closed:
+            sink = open_sink(place.spec)
+            swept += sum(sink.sweep_unfinished(run, before_s) for run in sorted(place.closed))
+    return swept
 
 
 def _finding(url: str, fault: Fault) -> Finding:

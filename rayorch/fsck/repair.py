@@ -7,6 +7,8 @@ What is done, and why nothing that a reader could see is lost by it:
   damaged segments stay where they are: their numbers must never be used again, and collection
   takes them when it may.
 * Orphans go, of runs that have ended and been swept: no attempt of theirs can commit any more.
+* Uploads and hidden files that writers left half-written go an hour after they were begun: under
+  the home, and where runs wrote to that are over. No list shows them.
 * With `salvage`, runs whose records are lost are given up: they are closed as they are, and not
   even their staged files are deleted, for they may have been published in a record that is lost.
 """
@@ -24,6 +26,7 @@ from rayorch.fsck.examine import Look, examine, put_back
 from rayorch.fsck.findings import Examined
 from rayorch.fsck.journal import is_uncertain
 from rayorch.fsck.kept import LEFT_S
+from rayorch.fsck.outputs import sweep_unfinished
 from rayorch.home import Home
 from rayorch.host.leader import check_free, sign, unsign
 from rayorch.host.local import this_process
@@ -54,7 +57,10 @@ def repair(
     us = this_process(NAME)
     check_free(home, us, clock.now_s())
     look = examine(home, clock, deep=deep)
-    if (look.journal.lost and not salvage) or not _anything(look, salvage=salvage):
+    if look.journal.lost and not salvage:
+        return look.examined
+    if not _anything(look, salvage=salvage):
+        _sweep_unfinished(home, look, clock)
         return look.examined
     journal = Journal(home.store, clock, new_nonce)
     journal.stand_behind(look.journal.last, look.journal.tail)
@@ -66,7 +72,7 @@ def repair(
         for number, mend in look.mendings.items():
             mend()
             _mark(look, number)
-        home.store.sweep_unfinished("", clock.now_s() - LEFT_S)
+        _sweep_unfinished(home, look, clock)
         journal.check_lead()
     finally:
         unsign(home)
@@ -75,6 +81,13 @@ def repair(
 
 def _anything(look: Look, *, salvage: bool) -> bool:
     return any(f.repair for f in look.examined.findings) or (salvage and bool(look.journal.lost))
+
+
+def _sweep_unfinished(home: Home, look: Look, clock: Clock) -> None:
+    """Remove what is too old to be written any more: nobody leads, or we do."""
+    before_s = clock.now_s() - LEFT_S
+    swept = home.store.sweep_unfinished("", before_s)
+    look.examined.unfinished = swept + sweep_unfinished(look.places, before_s)
 
 
 def _mark(look: Look, number: int) -> None:

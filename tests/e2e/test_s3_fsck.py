@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 import rayorch as ro
+from connectors.errors import ConnectorError
 from connectors.store import Store, open_store
-from rayorch.clock import SystemClock
+from rayorch.clock import ManualClock, SystemClock
 from rayorch.fsck.examine import examine
 from rayorch.fsck.repair import repair
 from rayorch.home import open_home
@@ -64,3 +65,32 @@ def test_a_home_on_s3_is_examined_and_mended_where_it_is(lake: Lake, form: str) 
         f"{lake.out}/{data}"
     }
     assert out.head(data) is not None, "what a reader can see was deleted"
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_repair_ends_uploads_that_dead_writers_of_runs_that_are_over_left(
+    lake: Lake, form: str
+) -> None:
+    """Two hours later: those of the home and of the closed run, and nobody else's."""
+    ro.run(lake.pipeline(form), home=lake.home, executor="in-process")
+    home, out = open_home(lake.home), open_store(lake.out)
+    data = next(info.key for info in out.list() if info.key.endswith(".parquet"))
+    folder, run = data.split("/")[:2]
+    left = [
+        out.open_output(f"{folder}/{run}/left.parquet"),
+        home.store.open_output("runs/left.arrow"),
+        out.open_output(f"{folder}/of-another-home/file.parquet"),
+    ]
+    for stream in left:
+        stream.write(bytes(40 << 20))
+    now = repair(home, clock, new_nonce)
+    later = ManualClock(clock.now_s() + 7200)
+    mended = repair(home, later, new_nonce)
+
+    assert (now.unfinished, mended.unfinished) == (0, 2)
+    assert mended.is_whole
+    assert repair(home, later, new_nonce).unfinished == 0
+    with pytest.raises(ConnectorError):
+        left[0].close()
+    left[2].close()
+    assert out.head(f"{folder}/of-another-home/file.parquet") is not None

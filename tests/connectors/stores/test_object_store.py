@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from botocore.exceptions import ClientError
 
 from connectors.errors import (
     BadUrlError,
@@ -19,6 +20,9 @@ from connectors.errors import (
 from connectors.store import Store, open_store
 from connectors.stores import object_files
 from connectors.stores.object_store import ObjectStore
+from connectors.stores.patience import Patience
+from connectors.stores.s3_uploads import abort_uploads, open_client
+from rayorch.clock import SystemClock
 from tests.connectors.stores.conftest import trusted_generic
 from tests.connectors.stores.lossy_proxy import lossy_proxy
 from tests.s3_server import S3Server
@@ -179,3 +183,65 @@ def test_what_was_acknowledged_survives_a_killed_server(s3: S3Server, fresh_name
     assert [store.get(info.key) for info in store.list("log/")] == [b"%d" % n for n in range(20)]
     with pytest.raises(ObjectMissingError):
         store.get("log/020")
+
+
+UPLOADING = """
+import os, signal, sys
+from connectors.store import open_store
+
+stream = open_store(sys.argv[1]).open_output("_data/run-1/part.parquet")
+for _ in range(6):
+    stream.write(bytes(8 << 20))
+print("parts are there", flush=True)
+signal.pause()
+"""
+
+
+def test_what_a_writer_left_that_was_killed_in_the_middle_of_an_upload_is_ended(
+    s3: S3Server, fresh_name: str
+) -> None:
+    """No reader sees the parts, and nobody else ever removes them."""
+    store = open_store(f"{s3.url}/{fresh_name}")
+    other = store.open_output("_data/run-2/part.parquet")
+    with subprocess.Popen(
+        [sys.executable, "-c", UPLOADING, store.url], stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "parts are there\n"
+        writer.kill()
+    other.write(bytes(40 << 20))
+    now_s = SystemClock().now_s()
+
+    assert list(store.list()) == []
+    assert uploads(s3, fresh_name) == ["_data/run-1/part.parquet", "_data/run-2/part.parquet"]
+    assert store.sweep_unfinished("_data/run-1/", now_s - 3600) == 0, "it may still be written"
+    assert store.sweep_unfinished("_data/run-1/", now_s + 1) == 1
+    assert uploads(s3, fresh_name) == ["_data/run-2/part.parquet"]
+
+    other.close()
+    assert [info.key for info in store.list()] == ["_data/run-2/part.parquet"]
+    assert store.sweep_unfinished("", now_s + 1) == 0
+
+
+def uploads(s3: S3Server, folder: str) -> list[str]:
+    """Return the keys under a folder that are being uploaded, as the server tells."""
+    client = open_client(
+        {"aws_endpoint_url_s3": s3.endpoint, "aws_region": "us-east-1"}, None, Patience()
+    )
+    found = client.list_multipart_uploads(Bucket=s3.bucket, Prefix=f"{folder}/")
+    return sorted(each["Key"].removeprefix(f"{folder}/") for each in found.get("Uploads", ()))
+
+
+def test_where_uploads_may_not_be_listed_they_are_left_to_the_rules_of_the_bucket(
+    s3: S3Server, fresh_name: str
+) -> None:
+    class Refusing:
+        def get_paginator(self, name: str) -> "Refusing":
+            assert name == "list_multipart_uploads"
+            return self
+
+        def paginate(self, **_asked: str) -> list[dict[str, object]]:
+            said = {"Error": {"Code": "AccessDenied", "Message": "not yours"}}
+            raise ClientError(said, "ListMultipartUploads")
+
+    assert abort_uploads(Refusing(), s3.url, s3.bucket, fresh_name, 2e9) == 0
