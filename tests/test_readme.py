@@ -16,6 +16,7 @@ from connectors.formats.registry import FORMATS
 from rayorch.api import Dataset
 from rayorch.bench.results import Results
 from rayorch.cli.commands import COMMANDS, RAYORCH
+from rayorch.cli.main import command_exit
 from rayorch.cli.options import Exit
 from rayorch.client import LocalControl, connection
 from rayorch.host.leader import read_leader
@@ -143,24 +144,20 @@ def test_the_operators_of_the_table_are_those_that_there_are() -> None:
 
 
 @pytest.mark.timeout(400)
-def test_the_commands_do_what_they_are_shown_for(lake: Path) -> None:
+def test_the_commands_do_what_they_are_shown_for(
+    lake: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Each in turn, on one home. What is over cannot be resumed, and that is said.
 
     Those that need a cluster are in tests/cluster/test_submit.py.
     """
+    monkeypatch.setattr("rayorch.client.SystemClock", PatientClock)
     ours = [command[1:] for command in commands() if command[0] == "rayorch"]
     shown = [arguments for arguments in ours if arguments[0] != "submit"]
-    codes = {}
+    codes: dict[str, int] = {}
     for arguments in shown:
-        done = subprocess.run(
-            [sys.executable, "-m", "rayorch", *arguments],
-            cwd=lake,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        codes[arguments[0]] = done.returncode
-        assert "Traceback" not in done.stderr
+        codes[arguments[0]] = command_exit(arguments, {})
+        assert "Traceback" not in capfd.readouterr().err
 
     assert returns(lake) == RETURNS
     over = {name: codes.pop(name) for name in ("resume", "cancel")}

@@ -25,6 +25,7 @@ from tests.rayorch.exchanges import (
     rows_of,
     run_divided,
 )
+from tests.thinned import thinned
 
 KINDS = (("int",), ("text", "float"), ("word", "money"), ("zoned", "flag"), ("day", "bytes"))
 ROWS = 250
@@ -278,8 +279,9 @@ def _nearest(by: list[str], left: Dataset, right: Dataset) -> Dataset:
 NO_QUERY = {"approximate": _approximate, "as-of nearest": _nearest}
 
 
-@pytest.mark.parametrize("name", NO_QUERY)
-@pytest.mark.parametrize("skew", SKEWS)
+@pytest.mark.parametrize(
+    ("name", "skew"), thinned([(name, skew) for name in NO_QUERY for skew in SKEWS], 3, values=2)
+)
 def test_what_no_query_says_does_not_depend_on_the_division(name: str, skew: str) -> None:
     random = np.random.default_rng(len(skew))
     tables = {"l": keyed_table(random, skew, ROWS)}

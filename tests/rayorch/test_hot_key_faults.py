@@ -36,6 +36,7 @@ from tests.rayorch.exchanges import (
 )
 from tests.rayorch.test_exchange_faults import HURTS, Hurt, commits, failures, file_of
 from tests.rayorch.test_hot_keys import CUT, distinct, distinct_sql
+from tests.thinned import thinned
 
 WRITERS = CUT.splits
 MERGING = WRITERS  # the first task that merges
@@ -55,7 +56,7 @@ def before_input_of(stage: int, act: Callable[[], None]) -> Callable[[str], None
     return before_create
 
 
-@pytest.mark.parametrize("hurt", HURTS[:2], ids=lambda hurt: hurt.__name__)
+@pytest.mark.parametrize("hurt", thinned(HURTS[:2], 2), ids=lambda hurt: hurt.__name__)
 @pytest.mark.parametrize(
     ("reader", "victim"),
     [
@@ -88,9 +89,17 @@ def test_a_lost_file_costs_the_task_that_wrote_it(reader: int, victim: int, hurt
 
 WINDOWS = [
     pytest.param("/stage-1.msgpack", id="the hot keys are divided"),
-    pytest.param("/stage-1-1.msgpack", id="their division is kept, and nobody was told"),
+    pytest.param(
+        "/stage-1-1.msgpack",
+        id="their division is kept, and nobody was told",
+        marks=pytest.mark.slow,
+    ),
     pytest.param(f"/exchange/2/{MERGING:07d}-", id="they are merged"),
-    pytest.param("/stage-2.msgpack", id="they were merged, and the rest is divided"),
+    pytest.param(
+        "/stage-2.msgpack",
+        id="they were merged, and the rest is divided",
+        marks=pytest.mark.slow,
+    ),
     pytest.param("/stage-2-1.msgpack", id="all is divided, and nobody was told"),
 ]
 

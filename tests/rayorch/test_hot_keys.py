@@ -21,6 +21,7 @@ from tests.rayorch.exchanges import (
     rows_of,
     run_divided,
 )
+from tests.thinned import thinned
 
 CUT = Division(splits=6, slots=3, task_bytes=256, heavy_rows=2, heavy_bytes=16)
 DIVIDED = (
@@ -104,15 +105,22 @@ def check(skew: str, division: Division, kinds: tuple[str, ...], seed: int) -> D
 
 @pytest.mark.parametrize(
     ("skew", "number"),
-    # The others are tested by `make slow`.
-    [(skew, (2 * at + more) % len(DIVIDED)) for at, skew in enumerate(SKEWS) for more in (0, 1)],
+    thinned(
+        (
+            (skew, (2 * at + more) % len(DIVIDED))
+            for at, skew in enumerate(SKEWS)
+            for more in (0, 1)
+        ),
+        2,
+        values=2,
+    ),
 )
 def test_results_do_not_depend_on_what_is_merged_first(skew: str, number: int) -> None:
     kinds = (("int",), ("text", "float"), (), ("zoned",), ("word", "money"))
     check(skew, DIVIDED[number], kinds[(number + len(skew)) % len(kinds)], seed=number)
 
 
-@pytest.mark.parametrize("by", [["k0"], []])
+@pytest.mark.parametrize("by", thinned([["k0"], []], 2))
 def test_deterministic_results_have_the_same_bits_whatever_is_merged_first(by: list[str]) -> None:
     """Sums of floats far apart: any other order of adding them up would show."""
     table = keyed_table(np.random.default_rng(3), "half", 600)

@@ -33,6 +33,7 @@ from rayorch.relational import (
     keying_of,
 )
 from tests.rayorch.exchange.rows import KINDS, bag, ids, odd_table, planned, read_back, written
+from tests.thinned import thinned
 
 ONE_SIDED: list[OperatorCode] = [
     *(DedupeCode(by=(name,)) for name in KINDS),
@@ -48,7 +49,7 @@ ONE_SIDED: list[OperatorCode] = [
 ]
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=thinned(["file", "memory"], 2))
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return open_store(str(tmp_path) if request.param == "file" else f"memory://{tmp_path.name}")
 
@@ -75,7 +76,7 @@ def test_each_row_arrives_once(
 
 
 @pytest.mark.parametrize("how", ["inner", "left", "right", "full", "semi", "anti"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", thinned(range(3), 3))
 def test_rows_of_both_sides_meet_once(store: Store, how: JoinHow, seed: int) -> None:
     """Each pair of equal keys meets in one task, and each row of the kept side is in one.
 
