@@ -142,9 +142,10 @@ def attempt_started(book: Book, fact: AttemptStarted, event: Event) -> Iterable[
         book.begin(slot, fact, run.stages[stage].timeout_s)
         if slot.leaving:
             yield from nodes.cut_short(book, slot, event.id)
-    elif slot.started is None:
+    else:
         # A lease that reached it after it was given away, or old news. It is to let go of it; one
-        # that hangs in it is ended (`settling.overdue`), for what is queued behind it waits.
+        # that hangs in it is ended (`settling.overdue`), for what is queued behind it waits. What
+        # it was at before may have ended without a word of that yet.
         book.begin_strange(slot)
         lease = Lease(fact.run, fact.task, fact.attempt, fact.epoch, stage)
         yield RevokeLeases(event.id, slot.id, (lease,), halt=True)

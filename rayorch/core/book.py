@@ -194,6 +194,8 @@ class Book:
         slot.revoking.discard(key)
         if lease is slot.started:
             slot.started = None
+            if slot.strange_s is not None:
+                slot.strange_s = self.now_s  # Until now it was at this one, as far as we know.
         flow = self.flows[lease.run]
         flow.held -= 1
         flow.on[slot.id] -= 1

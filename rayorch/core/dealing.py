@@ -273,6 +273,9 @@ class Dealer:
         flow = self._book.flows[lease.run]
         if lease.stage in flow.limited:
             return False  # It would have to hold what the other holds.
+        tenant = self._book.runs[lease.run].tenant
+        if not limiting.may_grow(self._book, self._book.party(tenant), slot):
+            return False  # It would go back to where it came from.
         if not leasing.fits(slot, flow.cores, flow.memory_bytes):
             return False
         if flow.ready.first(flow.routes.classes_for(slot.pool)) is not None:

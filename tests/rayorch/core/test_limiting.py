@@ -1,8 +1,9 @@
 """Quotas, limits on outside resources and admission: who is held back, and who never is."""
 
 import pytest
+from msgspec.structs import replace
 
-from rayorch.core.commands import FindRunners, MakePlan
+from rayorch.core.commands import FindRunners, MakePlan, RevokeLeases
 from rayorch.core.facts import RunCancelRequested
 from rayorch.core.limit_facts import PolicyApplied, RunAdmitted, RunBlocked, UnitsFreed, UnitsTaken
 from rayorch.core.limiting import UNUSED_S
@@ -151,6 +152,26 @@ def test_units_without_a_use_are_freed_after_a_while() -> None:
     assert driver.restored().book.units == {}
 
 
+def test_who_is_at_what_was_given_to_others_keeps_its_units() -> None:
+    """Its reports overtake each other: it says that it began before it says that it ended.
+
+    A lease that was sent while it was cut off has reached it after it was heard again.
+    """
+    driver = Driver()
+    driver.start(1, stages=DB)
+    driver.tick()
+    driver.tick()
+    lease = driver.head()
+    stray = replace(lease, attempt=lease.attempt + 7)
+    driver.feed(make.started(lease))
+
+    commands = driver.feed(make.started(stray), make.finished(lease))
+    driver.tick(2 * UNUSED_S)
+
+    assert only(commands, RevokeLeases).leases[0].attempt == stray.attempt
+    assert driver.machine.book.units
+
+
 def test_a_cluster_that_is_gone_holds_nothing() -> None:
     driver = Driver()
     driver.start(9, stages=DB)
@@ -183,6 +204,21 @@ def test_a_tenant_holds_no_more_memory_than_its_quota() -> None:
     fleet.pass_time(3.0)
 
     assert len(fleet.running) == 2
+
+
+def test_nothing_is_taken_back_for_runners_that_a_quota_keeps_idle() -> None:
+    """It went back to where it came from, and was taken back again, in every turn."""
+    driver = Driver()
+    driver.lead()
+    driver.feed(tenant("a", slots=1))
+    driver.feed(make.submitted(tenant=A), make.planned(2))
+    driver.feed(make.joined("runner-1"))
+    driver.tick()
+    assert len(driver.queue("runner-1")) > 1
+
+    commands = [*driver.feed(make.joined("runner-2")), *driver.tick(), *driver.tick(1.0)]
+
+    assert some(commands, RevokeLeases) == []
 
 
 def test_weights_divide_the_cluster() -> None:

@@ -4,9 +4,12 @@ from msgspec.structs import replace
 
 from rayorch.core.commands import Command, CutTask, Lease, RevokeLeases, SendLeases
 from rayorch.core.facts import SecondTry, StagePlanned
+from rayorch.core.limit_facts import PolicyApplied
+from rayorch.core.policy import Policy, TenantPolicy
 from rayorch.core.run import RunState
 from rayorch.core.straggling import BEHIND_S_MIN, CUT_S
 from rayorch.core.values import ExchangeResult, StageShape
+from rayorch.ids import TenantId
 from tests.rayorch import make
 from tests.rayorch.driver import Driver, only, some
 
@@ -141,6 +144,17 @@ def test_a_straggler_is_tried_again_where_nothing_is_to_do_and_counted() -> None
     assert (second.task, second.runner) == (1, "quick-1")
     assert driver.run.totals.second_tries == 1
     driver.assert_replays()
+
+
+def test_a_tenant_at_its_quota_gets_no_second_try() -> None:
+    """A second runner is one more runner."""
+    driver = slow()
+    driver.feed(PolicyApplied(Policy(others=TenantPolicy(TenantId(""), slots=1))))
+
+    commands = [*driver.tick(BEHIND_S_MIN + 1.0), *driver.tick(CUT_S), *driver.tick(CUT_S)]
+
+    assert tried(commands) == []
+    assert some(commands, CutTask) == []
 
 
 def test_it_is_tried_twice_and_not_three_times() -> None:
