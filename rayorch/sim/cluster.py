@@ -1,8 +1,8 @@
 """The simulated executor: runners on pools, a network that is late and says things twice."""
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Final
 
 from rayorch.core.commands import (
     AskNodes,
@@ -15,15 +15,13 @@ from rayorch.core.commands import (
     SendLeases,
 )
 from rayorch.core.facts import Fact, RunnerLost
-from rayorch.core.node_facts import NodeDraining, NodeLost
+from rayorch.core.node_facts import NodeDraining, RunnerRefused
 from rayorch.core.values import FailureKind
 from rayorch.ids import NodeId, RunnerId
 from rayorch.sim.config import SimPool
+from rayorch.sim.machines import Machines
 from rayorch.sim.ports import ControlPort, Heard, WorldPort
 from rayorch.sim.runner import SimRunner
-
-NODE_RUNNERS: Final = 2
-"""Runners of one pool that share a machine."""
 
 
 class SimCluster:
@@ -32,10 +30,9 @@ class SimCluster:
     def __init__(self, world: WorldPort) -> None:
         self._world = world
         self.runners: dict[RunnerId, SimRunner] = {}
+        self.machines = Machines(world)
         self._starting: dict[str, int] = {}
-        self._draining: dict[NodeId, NodeDraining] = {}
         self._count = 0
-        self._node_count = 0
 
     def living(self) -> list[SimRunner]:
         """Return the runners that are alive, silent or not."""
@@ -51,9 +48,13 @@ class SimCluster:
                     if command.pool in {"", pool.name}:
                         self._ensure(pool, command)
             case AskNodes():
-                pass  # Its machines are as many as they are.
+                self.machines.ask(command)
+                self.machines.let_go(self._occupied())
             case SendLeases():
-                self._tell(command.runner, lambda runner: runner.enqueue(command.leases))
+                # Orders of one host are not overtaken: said twice, it is so one after the other.
+                twice = self._world.strikes("told_twice")
+                leases = command.leases * (2 if twice else 1)
+                self._tell(command.runner, lambda runner: runner.enqueue(leases), order=True)
             case RevokeLeases():
                 self._tell(
                     command.runner, lambda runner: runner.revoke(command.leases, halt=command.halt)
@@ -72,15 +73,17 @@ class SimCluster:
 
     def attach(self, control: ControlPort) -> None:
         """Tell a new control actor of the runners that live already, and which machines go."""
-        if self._draining and self._world.coin(0.5):
-            control.offer(tuple(self._draining.values()), None)
+        draining = tuple(self.machines.draining.values())
+        if draining and self._world.coin(0.5):
+            control.offer(draining, None)
+        self.machines.introduce(control)
         for runner in self.living():
             if runner.silent:
                 # It is found when it speaks again.
                 runner.disowned = True
             else:
                 self._introduce(runner, control)
-        control.offer(tuple(self._draining.values()), None)
+        control.offer(draining, None)
 
     def _ensure(self, pool: SimPool, asked: EnsureRunners) -> None:
         if asked.cores > pool.cores or asked.memory_bytes > pool.memory_bytes:
@@ -88,10 +91,10 @@ class SimCluster:
         mine = [
             each
             for each in self.living()
-            if each.pool is pool and not each.disowned and each.node not in self._draining
+            if each.pool is pool and not each.disowned and each.node not in self.machines.draining
         ]
         starting = self._starting.get(pool.name, 0)
-        wanted = min(pool.runners, asked.count_max)
+        wanted = min(self.machines.room(pool), asked.count_max)
         for _ in range(wanted - len(mine) - starting):
             self._starting[pool.name] = self._starting.get(pool.name, 0) + 1
             self._world.agenda.after(pool.startup_s, partial(self._start, pool))
@@ -100,29 +103,35 @@ class SimCluster:
         self._starting[pool.name] -= 1
         self._count += 1
         runner_id = RunnerId(f"{pool.name}-{self._count}")
-        runner = SimRunner(self._world, runner_id, pool, self._node_for(pool))
+        node = self.machines.for_runner(pool, self._occupied())
+        if self._world.strikes("runner_refused"):
+            cores_left = self._world.luck.choice((0, 2, 2, 2))
+            refused = RunnerRefused(runner_id, node, pool.name, "simulated: other code", cores_left)
+            self._offer((refused,))
+            return
+        runner = SimRunner(self._world, runner_id, pool, node)
         self.runners[runner.id] = runner
         self._introduce(runner, self._world.leader)
 
-    def _node_for(self, pool: SimPool) -> NodeId:
-        """Return a machine of a pool with room for one more runner."""
-        counts: dict[NodeId, int] = {}
-        for each in self.living():
-            if each.pool is pool and each.node not in self._draining:
-                counts[each.node] = counts.get(each.node, 0) + 1
-        free = [node for node, count in counts.items() if count < NODE_RUNNERS]
-        if free:
-            return free[0]
-        self._node_count += 1
-        return NodeId(f"{pool.name}-node-{self._node_count}")
+    def _occupied(self) -> Counter[NodeId]:
+        """Return how many runners each machine has."""
+        return Counter(runner.node for runner in self.living())
 
-    def _tell(self, runner_id: RunnerId, act: Callable[[SimRunner], None]) -> None:
-        """Reach a runner over the network; a silent one hears it when it wakes."""
+    def _tell(
+        self, runner_id: RunnerId, act: Callable[[SimRunner], None], *, order: bool = False
+    ) -> None:
+        """Reach a runner over the network; a silent one hears it when it wakes.
+
+        It may hear it again later, unless it is an order to work.
+        """
         runner = self.runners.get(runner_id)
         if runner is None or not runner.alive:
             return
         late_s = max(0.0, runner.silent_until_s - self._world.agenda.now_s())
         self._world.agenda.after(late_s + self._world.latency_s(), lambda: act(runner))
+        if not order and self._world.strikes("told_twice"):
+            again_s = late_s + self._world.luck.uniform(0.0, 10.0)
+            self._world.agenda.after(again_s, lambda: act(runner))
 
     # --- what runners say ------------------------------------------------------------------------
 
@@ -136,7 +145,7 @@ class SimCluster:
         # wakes; the next one hears them from the runner, when they meet.
         to = self._world.leader if self._world.coin(0.3) else None
         self._world.agenda.after(delay_s, partial(self._offer, facts, heard, to))
-        if self._world.happens(self._world.faults.report_doubled):
+        if self._world.happens("report_doubled"):
             again_s = self._world.luck.uniform(0.0, 20.0)
             self._world.agenda.after(again_s, partial(self._offer, facts))
 
@@ -167,27 +176,31 @@ class SimCluster:
         self._world.tell("runner dies:", runner_id, kind)
         lost = RunnerLost(runner=runner.id, kind=kind, reason="its process is gone")
         self._world.agenda.after(self._world.luck.uniform(0.0, 0.5), partial(self._offer, (lost,)))
+        self.machines.let_go(self._occupied())
 
-    def drain(self, runner: SimRunner, notice_s: float) -> None:
-        """Take away the machine of a runner: whoever leads is told, and later it is gone."""
-        node, pool = runner.node, runner.pool.name
-        if node in self._draining:
+    def drain(self, node: NodeId, notice_s: float) -> None:
+        """Take away a machine: whoever leads is told, and later it is gone."""
+        if node in self.machines.draining:
             return
-        until_s = self._world.agenda.now_s() + notice_s
-        draining = NodeDraining(node, pool, "simulated notice", until_s)
-        self._draining[node] = draining
-        later_s = self._world.luck.uniform(0.0, 2.0)
-        self._world.agenda.after(later_s, partial(self._offer, (draining,)))
+        draining = self.machines.drain(node, notice_s)
         self._world.agenda.after(notice_s, partial(self._take_away, draining))
 
     def _take_away(self, draining: NodeDraining) -> None:
+        if draining.node in self.machines.up:  # It may have been lost before its time.
+            self._empty(draining.node, "lost", "its time is over", late_s=1.0)
+
+    def lose_node(self, node: NodeId, kind: FailureKind) -> None:
+        """Have a machine be gone at once, with all that runs on it."""
+        self._world.tell("a machine dies:", node)
+        self._empty(node, kind, "it is gone", late_s=5.0)
+
+    def _empty(self, node: NodeId, kind: FailureKind, reason: str, late_s: float) -> None:
         for runner in self.living():
-            if runner.node == draining.node:
-                self.crash(runner.id)
-        del self._draining[draining.node]
-        lost = NodeLost(draining.node, draining.pool, "its time is over")
-        later_s = self._world.luck.uniform(0.0, 1.0)
-        self._world.agenda.after(later_s, partial(self._offer, (lost,)))
+            if runner.node == node:
+                self.crash(runner.id, kind)
+        # With its last runner a machine may go that nobody asks for any more.
+        if node in self.machines.up:
+            self.machines.lose(node, reason, late_s)
 
     def pause(self, runner: SimRunner, duration_s: float) -> None:
         """Stop a runner for a while."""
@@ -208,6 +221,7 @@ class SimCluster:
         """Lose every runner at once, with nobody left to tell."""
         for runner in self.living():
             runner.die()
+        self.machines.die()
 
     def _disown(self, runner: SimRunner) -> None:
         if runner.alive and runner.silent:

@@ -1,5 +1,6 @@
 """What a simulation is made of: the pools, the work, and how much goes wrong."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -24,6 +25,7 @@ class SimPool:
     memory_bytes: int = 4 * GIB
     speed: float = 1.0  # how many seconds of work one second does
     startup_s: float = 1.0
+    usd_core_h: float = 0.5  # where its price is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +39,14 @@ class SimFaults:
     node_taken: int = 3  # a machine is taken away, after a notice
     control_crash: int = 3
     clock_jump: int = 1  # of the control actor's machine, by up to hours, either way
-    link_cut: int = 4  # a runner is not heard and hears nothing, and works on
+    link_cut: int = 4  # runners are not heard and hear nothing, and work on
+    link_apart_s: float = 4.0  # between the first and the last of them, at most
     pool_lost: int = 1  # with all its runners
     control_usurped: int = 2  # a second control actor starts while the first is frozen
     cluster_death: int = 1
     person: int = 2  # stops a run, or now and then cancels it
+    node_lost: int = 2  # a machine is gone at once, and nobody was told before
+    pool_warned: int = 1  # all machines of a pool are taken away, after a notice
     # Each of these is a chance.
     attempt_fails: float = 0.08  # with one of the kinds below
     attempt_kinds: tuple[FailureKind, ...] = ("transient", "transient", "oom")
@@ -63,6 +68,11 @@ class SimFaults:
     store_lagging: float = 0.05
     clock_wrong: float = 0.3  # of the machines that a control actor starts on, by up to hours
     long_sleep: float = 0.1  # of pauses and of people's absences last longer than the retention
+    told_twice: float = 0.05  # of the commands to runners
+    staging_fails: float = 0.04  # of the attempts find the store throttled, full or in doubt
+    runner_refused: float = 0.04  # of the runners that start are of no use
+    plan_fails: float = 0.08
+    schema_differs: float = 0.02  # of the outputs, from the others of their sink
 
     def hazards(self, call: str) -> tuple[tuple[Hazard, float], ...]:
         """Return what can befall a kind of call to the store, and how likely that is."""
@@ -91,9 +101,14 @@ class SimConfig:
     tasks_max: int = 25  # a stage
     is_even: bool = False  # every stage has as many tasks as that
     exchanged: float = 0.5  # of the runs have their last stage read what the others wrote
-    # Of these, the stage before the last reads what the others wrote, too, and writes more of it:
-    # as hot keys are merged. It may have no tasks.
-    merged: bool = False
+    # Of the seeds, one more stage of these, before the last, reads what the others wrote, too, and
+    # writes more of it: as hot keys are merged. It may have no tasks.
+    merged: float = 0.2
+    small: float = 0.4  # of the seeds have few tasks, and end while things go wrong
+    elastic: float = 0.3  # of the seeds have a pool of which machines come and go as they are asked
+    quotas: float = 0.5  # of the seeds have tenants that may not have everything
+    solved: float = 0.1  # of the seeds are placed by the solver that is given, if one is
+    told_nodes: bool = True  # somebody says which machines come and go, and what they cost
     sinks: int = 2
     tenants: int = 2
     database_units: int = 2  # at most so many tasks of the first stages at once; 0: no limit
@@ -124,6 +139,12 @@ def sized(nodes: int, tasks: int) -> SimConfig:
         is_even=True,
         exchanged=1.0,
         database_units=0,
+        merged=0.0,
+        small=0.0,
+        elastic=0.0,
+        quotas=0.0,
+        solved=0.0,
+        told_nodes=False,
         snapshot_segments=2_000,
         turn_s=0.1,  # a control actor that is busy takes in more at once
         faults=SimFaults(
@@ -136,6 +157,8 @@ def sized(nodes: int, tasks: int) -> SimConfig:
             pool_lost=0,
             link_cut=0,
             person=0,
+            node_lost=0,
+            pool_warned=0,
             store_full=0.0,
             store_slow=0.0,
             crash_in_turn=0.0,
@@ -146,9 +169,44 @@ def sized(nodes: int, tasks: int) -> SimConfig:
             broken=0.0,
             attempt_hangs=0.0,
             exchange_lost=1e-3,
+            told_twice=0.0,
+            staging_fails=0.0,
+            runner_refused=0.0,
+            plan_fails=0.0,
+            schema_differs=0.0,
         ),
     )
 
 
 CALM: Final = SimFaults(until_s=0.0, poisoned=0.0, broken=0.0)
 """Nothing goes wrong."""
+EARLIER: Final = SimConfig(
+    merged=0.0,
+    small=0.0,
+    elastic=0.0,
+    quotas=0.0,
+    solved=0.0,
+    told_nodes=False,
+    faults=SimFaults(
+        node_lost=0,
+        pool_warned=0,
+        link_apart_s=0.0,
+        told_twice=0.0,
+        staging_fails=0.0,
+        runner_refused=0.0,
+        plan_fails=0.0,
+        schema_differs=0.0,
+    ),
+)
+"""The usual trouble as it was before some of it was known: seeds keep what they meant then."""
+MERGED: Final = SimConfig(
+    stages=3, exchanged=1.0, merged=1.0, tasks_max=6, faults=SimFaults(exchange_lost=0.15)
+)
+"""Hot keys are merged between those that write an exchange and those that read it, in each run."""
+WORLDS: Final[Mapping[str, SimConfig]] = {
+    "default": SimConfig(),
+    "earlier": EARLIER,
+    "merged": MERGED,
+    "20x300": sized(20, 300),
+}
+"""The worlds that a seed can be had again in, by name."""

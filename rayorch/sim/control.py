@@ -26,8 +26,10 @@ from rayorch.core.facts import (
     PlacementFailed,
     PlacementKept,
     PlacementReady,
+    PlanFailed,
     PlanReady,
     PublishFailed,
+    RunFailed,
     RunSwept,
     SinkPublished,
     StagePlanned,
@@ -35,12 +37,13 @@ from rayorch.core.facts import (
     is_durable,
 )
 from rayorch.core.machine import Machine
-from rayorch.core.placed import ClassPlacement, PoolPrice, pack_classes
+from rayorch.core.placed import ClassPlacement, PoolPrice, RunnersWanted, pack_classes
 from rayorch.core.run import ACTIVE
 from rayorch.core.values import ErrorInfo
 from rayorch.errors import JournalDamagedError
 from rayorch.ids import Epoch, EventId, RunId
 from rayorch.journal.log import Journal
+from rayorch.sim.machines import EXTRA_MAX, NODE_RUNNERS
 from rayorch.sim.ports import Heard, WorldPort
 
 TICK_S: Final = 0.25
@@ -82,6 +85,7 @@ class SimControl:
         self.clean = True
         self._steady.go_on_from(self.machine.at_s)
         self._next_id = self.machine.through + 1
+        self._world.bills.led(self._steady.now_s())
         self._apply([Led(epoch=epoch, interrupts=interrupts)])
         self._world.cluster.attach(self)
         self._execute(self.machine.outstanding(self.machine.through, self._steady.now_s()))
@@ -183,6 +187,7 @@ class SimControl:
                 self._world.tell("event", event.id, event.fact)
             self._world.events += 1
             self._watch.saw(event)
+            self._world.saw(self, event)
             if isinstance(event.fact, AttemptFinished):
                 self._world.oracle.committed(self.machine, event.fact)
         self.clean = True
@@ -211,14 +216,14 @@ class SimControl:
                     outputs = tuple(self.machine.runs[command.run].outputs.items())
                     self._later(0.5, partial(self._sweep, command, outputs))
                 case CompareSchemas():
-                    pass  # All simulated schemas are one.
+                    self._later(0.5, partial(self._compare, command))
                 case _:
                     self._world.tell("   asks", command)
                     self._world.cluster.execute(command)
         return recorded
 
     def _may_crash(self) -> None:
-        if self._world.happens(self._world.faults.crash_in_turn):
+        if self._world.happens("crash_in_turn"):
             raise CrashedError
 
     # --- slow work, in threads of the control actor -----------------------------------------------
@@ -231,11 +236,20 @@ class SimControl:
 
         self._world.agenda.after(self._world.luck.expovariate(1.0 / mean_s), answer)
 
+    def _compare(self, command: CompareSchemas) -> tuple[Fact, ...]:
+        """Say that schemas which differ cannot be one, or that they can."""
+        if self._world.coin(0.5):
+            return ()
+        error = ErrorInfo(message="simulated: the schemas of a sink differ")
+        return (RunFailed(command.run, error),)
+
     def _plan(self, command: MakePlan) -> tuple[Fact, ...]:
+        if self._world.strikes("plan_fails"):
+            return (PlanFailed(command.run, ErrorInfo(message="simulated: no such file")),)
         counts = self._world.task_counts[command.run]
         if command.run in self._world.exchanged:
             # The stages that read are cut when what they read is measured.
-            readers = 1 + self._world.config.merged
+            readers = 1 + self._world.traits.merged
             counts = (*counts[:-readers], *([0] * readers))
         planned = PlanReady(run=command.run, task_counts=counts)
         if self._world.coin(0.3):
@@ -251,7 +265,7 @@ class SimControl:
         return (planned,)
 
     def _solve(self, command: SolvePlacement) -> tuple[Fact, ...]:
-        if self._world.happens(self._world.faults.solver_fails):
+        if self._world.happens("solver_fails"):
             error = ErrorInfo(message="simulated: the solver crashed")
             return (PlacementFailed(command.run, command.revision, error),)
         is_review = command.revision > FIRST_FINAL
@@ -281,15 +295,28 @@ class SimControl:
             revision=revision,
             classes=classes,
             class_of=pack_classes(class_of[: world.luck.randint(0, tasks)]),
+            runners=self._runners() if world.traits.elastic else (),
             prices=tuple(PoolPrice(name, world.luck.choice((None, 0.5))) for name in names),
             is_final=is_final,
             is_reviewed=True,
         )
 
+    def _runners(self) -> tuple[RunnersWanted, ...]:
+        """Ask for machines of each pool, now more and now fewer, or take them as they are."""
+        world = self._world
+        if world.coin(0.3):
+            return ()
+        now_s = self._steady.now_s()
+        return tuple(
+            RunnersWanted(pool.name, now_s, pool.runners + NODE_RUNNERS * nodes, nodes)
+            for pool in world.config.pools
+            for nodes in [world.luck.randint(0, EXTRA_MAX)]
+        )
+
     def _publish(
         self, command: PublishSink, outputs: "tuple[tuple[int, object], ...]"
     ) -> tuple[Fact, ...]:
-        if self._world.happens(self._world.faults.publish_fails):
+        if self._world.happens("publish_fails"):
             again = self._world.coin(0.8)
             retry_at_s = self._steady.now_s() + 1.0 if again else 0.0
             error = ErrorInfo(message="simulated: the sink does not answer")

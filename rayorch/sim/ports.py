@@ -5,15 +5,17 @@ from collections.abc import Callable
 from typing import Protocol
 
 from rayorch.core.commands import Command, Lease
-from rayorch.core.facts import Fact
+from rayorch.core.facts import Event, Fact
 from rayorch.core.machine import Machine
 from rayorch.core.values import ExchangeResult
 from rayorch.ids import Epoch, RunId, RunnerId
 from rayorch.sim.agenda import Agenda, MachineClock
+from rayorch.sim.bills import Bills
 from rayorch.sim.config import Fate, SimConfig, SimFaults, SimPool
 from rayorch.sim.exchange import SimExchange, Sources, Writers
 from rayorch.sim.oracle import Oracle, Token
-from rayorch.sim.store import FlakyStore
+from rayorch.sim.store import FlakyStore, StagingTrouble
+from rayorch.sim.traits import Traits
 
 Heard = Callable[[], None]
 """Called when facts are durable and applied."""
@@ -91,6 +93,16 @@ class WorldPort(Protocol):
         ...
 
     @property
+    def traits(self) -> Traits:
+        """What the seed drew for the whole world."""
+        ...
+
+    @property
+    def bills(self) -> Bills:
+        """What machines really cost."""
+        ...
+
+    @property
     def store(self) -> FlakyStore:
         """The home's store."""
         ...
@@ -137,8 +149,16 @@ class WorldPort(Protocol):
         """Tell what happens to whoever wants to hear it."""
         ...
 
-    def happens(self, chance: float) -> bool:
-        """Say whether a fault of this chance happens now."""
+    def happens(self, fault: str) -> bool:
+        """Say whether a fault happens now, by its name among `faults`."""
+        ...
+
+    def strikes(self, fault: str) -> bool:
+        """As `happens`; without a chance, no luck is drawn."""
+        ...
+
+    def absence_s(self, low_s: float, high_s: float) -> float:
+        """Return how long somebody is away."""
         ...
 
     def coin(self, chance: float) -> bool:
@@ -163,6 +183,18 @@ class WorldPort(Protocol):
 
     def fate_of(self, lease: Lease) -> Fate:
         """Decide how an attempt ends."""
+        ...
+
+    def staging_trouble(self) -> StagingTrouble | None:
+        """Return what befalls an attempt that writes its files."""
+        ...
+
+    def schema_of(self, lease: Lease) -> str:
+        """Return the schema of an attempt's output."""
+        ...
+
+    def saw(self, control: ControlPort, event: Event) -> None:
+        """Look at what an event did."""
         ...
 
     def sink_of(self, stage: int) -> int:

@@ -64,9 +64,17 @@ class SimRunner:
         # A leader that was superseded may still speak: what the newer one does not know of, and
         # cannot time out, is not begun.
         self.newest = max(self.newest, *(lease.epoch for lease in leases))
-        if self.alive:
-            self.queue.extend(lease for lease in leases if lease.epoch == self.newest)
-            self._next()
+        if not self.alive:
+            return
+        for lease in leases:
+            # What is here already is taken in once: a host may repeat itself.
+            if lease.epoch == self.newest and not self._has(lease):
+                self.queue.append(lease)
+        self._next()
+
+    def _has(self, lease: Lease) -> bool:
+        held = self.queue if self.running is None else [self.running, *self.queue]
+        return any(token_of(each) == token_of(lease) for each in held)
 
     def revoke(self, leases: tuple[Lease, ...], *, halt: bool = False) -> None:
         """Give back what has not started, and with `halt` what has."""
@@ -132,6 +140,11 @@ class SimRunner:
         if lost:
             error = ErrorInfo(message="simulated: an exchange file is lost")
             self._report(AttemptFailed(*self._about(lease), "upstream", error, lost=lost))
+        elif fate == "finishes" and (trouble := self._world.staging_trouble()) is not None:
+            if trouble.is_written:
+                self._world.stage(token_of(lease), took_s)
+            error = ErrorInfo(message=f"simulated: staging. {trouble.message}")
+            self._report(AttemptFailed(*self._about(lease), trouble.kind, error))
         elif fate == "finishes":
             self._world.stage(token_of(lease), took_s)
             output = self._output(lease, took_s)
@@ -146,7 +159,7 @@ class SimRunner:
             sink=self._world.sink_of(lease.stage),
             rows=int(lease.task) + 1,
             size_bytes=8,
-            schema_fp="one",
+            schema_fp=self._world.schema_of(lease),
             payload="/".join(map(str, token_of(lease))),
         )
         return AttemptOutput(

@@ -40,6 +40,7 @@ class Outcome(msgspec.Struct, frozen=True):
     orphans: int  # attempts that staged after their run had been swept
     journal: str  # checksum of all that the journal's folders hold
     violations: tuple[str, ...]
+    seen: dict[str, int]  # events by kind, and what went wrong by its name in `SimFaults`
 
 
 def simulate(
@@ -81,6 +82,7 @@ def simulate(
         orphans=world.oracle.orphans,
         journal=_digest(world.store),
         violations=tuple(violations),
+        seen=dict(world.seen),
     )
 
 

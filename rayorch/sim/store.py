@@ -1,10 +1,11 @@
 """Stores on which things go wrong: outcomes that nobody knows, throttling, lies and a full disk."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from connectors.errors import StoreFullError, StoreUnavailableError, StoreUnsureError
 from connectors.store import Created, ObjectInfo, OutputStream, Promises, Store
+from rayorch.core.values import FailureKind
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,6 +27,22 @@ Hazard = Literal[
 ]
 LAG_S: Final = 5.0
 SLOW_S: Final = 3.0
+
+
+class StagingTrouble(NamedTuple):
+    """What befalls an attempt that writes its files, and how its runner takes it."""
+
+    message: str
+    kind: FailureKind
+    is_written: bool = False  # all the same
+
+
+STAGING: Final[tuple[StagingTrouble, ...]] = (
+    StagingTrouble("the store says: slow down", "transient"),
+    StagingTrouble("no room is left", "refused"),
+    StagingTrouble("no answer, and nothing is written", "transient"),
+    StagingTrouble("no answer, and all is written", "transient", is_written=True),
+)
 
 
 class UnsureStore:

@@ -1,14 +1,16 @@
 """The whole control plane on a virtual clock: one seed, one story, and what must hold in it."""
 
-from dataclasses import replace
+from collections import Counter
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from rayorch.core import settling, staging
+from rayorch.core.facts import FACT_KINDS, AttemptProgressed, PoolIdled
 from rayorch.core.run import Flow, Run
-from rayorch.sim.config import CALM, SimConfig, SimFaults, SimPool
+from rayorch.sim.config import CALM, MERGED, SimConfig, SimFaults, SimPool
 from rayorch.sim.simulate import Outcome, simulate
 
 pytestmark = pytest.mark.sim
@@ -28,17 +30,35 @@ def assert_good(outcome: Outcome) -> None:
     assert outcome.finished, f"{outcome.left}; again: {again}"
 
 
-@pytest.mark.parametrize("first", range(0, 100, 10))
+FAULTS: Final = {each.name for each in fields(SimFaults)} - {
+    "until_s",
+    "every_s",
+    "attempt_kinds",
+    "link_apart_s",
+}
+"""What goes wrong, by its name; the others say how much, and for how long."""
+UNSEEN: Final = {PoolIdled, AttemptProgressed}
+"""Facts that a simulation does not have: one is made no more, on the other nothing rests."""
+
+
+def test_all_that_can_go_wrong_and_all_that_can_happen_does() -> None:
+    """A simulation that claims a fault, and never has it, finds nothing of it."""
+    seen: Counter[str] = Counter()
+
+    for seed in range(40):
+        outcome = simulate(seed)
+        assert_good(outcome)
+        seen.update(outcome.seen)
+
+    assert {fault for fault in FAULTS if not seen[fault]} == set()
+    assert {kind for kind in FACT_KINDS if not seen[kind.__name__]} == UNSEEN
+
+
+@pytest.mark.parametrize("first", range(40, 140, 10))
 def test_every_row_is_there_once_whatever_dies(first: int) -> None:
     """Invariants after each event; in the end each task visible once, and the replay equal."""
     for seed in range(first, first + 10):
         assert_good(simulate(seed))
-
-
-MERGED: Final = SimConfig(
-    stages=3, exchanged=1.0, merged=True, tasks_max=6, faults=SimFaults(exchange_lost=0.15)
-)
-"""Hot keys are merged between those that write an exchange and those that read it."""
 
 
 @pytest.mark.parametrize("first", range(0, 40, 10))
