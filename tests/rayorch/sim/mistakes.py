@@ -1,6 +1,7 @@
 """Known mistakes of protocols like ours, to be made on purpose: the simulation must find each."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -16,7 +17,7 @@ from rayorch.core.task import TRANSITIONS, Row, Task, TaskState
 from rayorch.journal.log import LOG, Journal, segment_key
 from rayorch.journal.segment import decode_segment
 from rayorch.sim.cluster import SimCluster
-from rayorch.sim.config import SimConfig, SimFaults
+from rayorch.sim.config import EARLIER, SimConfig, SimFaults
 from rayorch.sim.control import SimControl
 from rayorch.sim.runner import SimRunner
 
@@ -174,8 +175,8 @@ RARE: Final[tuple[Mistake, ...]] = (
 """What takes dozens or hundreds of seeds to be found."""
 
 WHERE: Final[dict[Mistake, SimConfig]] = {
-    takes_a_taken_number_for_its_own: SimConfig(
-        faults=SimFaults(control_usurped=20, every_s=1.5),
+    takes_a_taken_number_for_its_own: replace(
+        EARLIER, faults=replace(EARLIER.faults, control_usurped=20, every_s=1.5)
     ),
     uses_an_attempts_number_twice: SimConfig(
         exchanged=1.0,
