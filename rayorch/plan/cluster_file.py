@@ -8,6 +8,7 @@ this one refuses what Ray would take and nothing could be placed by.
       rayorch:
         prices: prices.yaml          # a price book, beside this file
         data_location: us-east-1     # where sources and outputs lie
+        locations: {s3://lake-eu: eu-west-1}   # but for these
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,15 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from rayorch.errors import PoolsError, near_miss
 from rayorch.plan.labels import POOL_LABEL, ZONE_LABEL, LabelProblem, check_labels
 from rayorch.plan.machines import Machine, refused_label
-from rayorch.plan.pools import Given
+from rayorch.plan.pools import LOCATIONS_MAX, Given, Root
 from rayorch.plan.prices import Fact
 from rayorch.plan.yaml_files import refusal
-from rayorch.spec.fields import shown
+from rayorch.spec.fields import Name, shown
 
 NODE_TYPES: Final = "available_node_types"
 """What makes a YAML file one of these."""
@@ -37,6 +38,7 @@ class RayorchSpec(Given):
 
     prices: str | None = None
     data_location: str | None = None
+    locations: dict[Root, Name] = Field(default_factory=dict, max_length=LOCATIONS_MAX)
 
 
 def is_cluster_file(given: object) -> bool:

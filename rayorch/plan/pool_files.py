@@ -14,7 +14,7 @@ pools:
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ValidationError
@@ -121,7 +121,12 @@ def _cluster(given: Mapping[str, Any], file: str, prices: str | None) -> PoolFil
         problem = "no node type has cores: there is no pool that a task could run on"
         raise PoolsError(problem, file, NODE_TYPES, "")
     book.check_pools(tuple(each.spec.name for each in described), prices or "")
-    spec = PoolsSpec(pools=[each.spec for each in described], data_location=settings.data_location)
+    described = [_placed(each, book.egress_usd_gb or {}) for each in described]
+    spec = PoolsSpec(
+        pools=[each.spec for each in described],
+        data_location=settings.data_location,
+        locations=settings.locations,
+    )
     return PoolFile(
         kind="cluster",
         file=file,
@@ -130,6 +135,17 @@ def _cluster(given: Mapping[str, Any], file: str, prices: str | None) -> PoolFil
         described=tuple(described),
         machines=tuple(machines),
     )
+
+
+def _placed(pool: Described, egress: Mapping[str, Mapping[str, object]]) -> Described:
+    """Return a pool with its zone for a place, where moving data to or from that zone has a price.
+
+    A region is enough for most: within it data moves for nothing, but for what some stores charge.
+    """
+    zone = pool.facts.get("zone")
+    if zone is None or zone.value not in {*egress, *(to for row in egress.values() for to in row)}:
+        return pool
+    return replace(pool, spec=pool.spec.model_copy(update={"location": str(zone.value)}))
 
 
 def _book(prices: str | None) -> PriceBook:

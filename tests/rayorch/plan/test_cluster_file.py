@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,6 +151,24 @@ def test_where_data_lies_can_be_said_in_the_file() -> None:
 
     assert cluster().spec.source == "us-east-1"
     assert cluster(lambda given: given.update(metadata=said)).spec.source == "eu-west-1"
+    some = {"rayorch": {"locations": {"s3://lake-eu/": "eu-west-1"}}}
+    spec = cluster(lambda given: given.update(metadata=some)).spec
+    assert spec.location_of("s3://lake-eu/lineitem") == "eu-west-1"
+    assert spec.location_of("s3://lake") == "us-east-1"
+
+
+def test_a_pool_stands_in_its_zone_where_moving_data_between_zones_has_a_price(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "by-zone.yaml").write_text("egress_usd_gb: {us-east-1b: {us-east-1a: 0.01}}")
+    (tmp_path / "by-region.yaml").write_text("egress_usd_gb: {us-west-2: {us-east-1: 0.02}}")
+
+    def location(book: str) -> str:
+        file = parse_pool_file(FILE, "cluster.yaml", str(tmp_path / book))
+        return pool(file, "steady").spec.location
+
+    assert location("by-zone.yaml") == "us-east-1a"
+    assert location("by-region.yaml") == "us-east-1"
 
 
 @pytest.mark.parametrize(
