@@ -79,7 +79,11 @@ class NoAnswerError(RayorchError):
         self.waited_s = waited_s
 
     def __str__(self) -> str:
-        return f"{self.who} did not answer within {self.waited_s:g} s when asked {self.asked}"
+        return (
+            f"{self.who} did not answer within {self.waited_s:g} s when asked {self.asked}\n"
+            "  `rayorch runs` shows what began under the home, `ray job list --address URL` what "
+            "the cluster knows"
+        )
 
 
 class CancelError(RayorchError):

@@ -101,9 +101,8 @@ class RayJobs:
         except (RuntimeError, ValueError) as error:
             if "already exists" in str(error):
                 raise id_taken(ask.id, self.address) from None
-            raise SubmitError(
-                "the cluster refuses the job", _said(error), "see the cluster's dashboard"
-            ) from error
+            fix = f"`ray job list --address {self.address}` shows what it has taken"
+            raise SubmitError("the cluster refuses the job", _said(error), fix) from error
 
     def find(self, job: str) -> JobState | None:
         """Return where a job stands; None: there is none of this id."""

@@ -108,7 +108,9 @@ def test_a_dashboard_that_hangs_is_not_waited_for_for_ever(
     with pytest.raises(NoAnswerError) as caught:
         RayJobs(board.url)
 
-    assert str(caught.value) == f"{board.url} did not answer within 0.2 s when asked over HTTP"
+    first, fix = str(caught.value).splitlines()
+    assert first == f"{board.url} did not answer within 0.2 s when asked over HTTP"
+    assert "`ray job list --address URL`" in fix
 
 
 def test_where_nobody_listens_the_ways_to_reach_a_dashboard_are_named() -> None:
