@@ -81,8 +81,7 @@ class NoAnswerError(RayorchError):
     def __str__(self) -> str:
         return (
             f"{self.who} did not answer within {self.waited_s:g} s when asked {self.asked}\n"
-            "  `rayorch runs` shows what began under the home, `ray job list --address URL` what "
-            "the cluster knows"
+            "  `ray job list --address URL` shows what the cluster knows of it"
         )
 
 
