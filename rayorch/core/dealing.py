@@ -100,21 +100,23 @@ class Dealer:
                     return run, run is None  # Once what it claims is its own, it gets the task.
             return None, False
         holder = self._book.parties[slot.holder]
-        if any(self._choice_below(ranked, holder, slot)):
+        if self._is_for_others(ranked, holder, slot):
             return None, True  # Let it run dry: the other is to have it.
         return self.choice(holder, slot), False
 
-    def _choice_below(
-        self, parties: Iterable[Party], holder: Party, slot: RunnerSlot
-    ) -> Iterator[Run]:
-        """Find runs of tenants that a tenant is to leave a runner to: they hold less even then."""
+    def _is_for_others(self, parties: Iterable[Party], holder: Party, slot: RunnerSlot) -> bool:
+        """Say whether a tenant is to leave a runner to others, who hold less even then.
+
+        `parties` are in the order of what they hold.
+        """
         cluster = self._book.cluster
         share = holder.share(cluster, without=slot)
         for party in parties:
             if party.share(cluster) >= share:
-                return
-            if party is not holder and (run := self.choice(party, slot)) is not None:
-                yield run
+                return False
+            if party is not holder and self.choice(party, slot) is not None:
+                return True
+        return False
 
     def choice(self, party: Party, slot: RunnerSlot) -> Run | None:
         """Return which of a tenant's runs a runner would serve, if any has something for it."""
@@ -151,11 +153,11 @@ class Dealer:
             classes = served(flow, slot.pool)
             for lane in flow.lanes:
                 stage, ready, suspects = lane
-                has_suspects = suspects.first(classes) is not None
-                if ready.first(classes) is None and not has_suspects:
+                is_ready = ready.first(classes) is not None
+                if not is_ready and suspects.first(classes) is None:
                     continue
                 is_barren = False
-                if slot.queue and ready.first(classes) is None:
+                if slot.queue and not is_ready:
                     continue  # A suspect runs alone.
                 if stage < 0 or self._may_use(slot, run.stages[stage].uses):
                     return lane
@@ -244,7 +246,7 @@ class Dealer:
                     break
                 if slot.revoking or slot.dying:
                     continue
-                if any(self._choice_below(poor, party, slot)):
+                if self._is_for_others(poor, party, slot):
                     clear += 1
                     yield leasing.take_back(slot, len(slot.queue) - 1, self._event.id)
 

@@ -94,6 +94,8 @@ class ReadyQueue:
 
     def first(self, classes: Collection[int]) -> TaskId | None:
         """Return the task of these classes that is next, the first class first."""
+        if not self.size:
+            return None
         for number in classes:
             queue = self._by_class.get(number)
             if queue:

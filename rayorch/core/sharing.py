@@ -17,10 +17,10 @@ it is given nothing, so that a run which is `d` below others waits `d * AGE_S` a
 end of one task.
 """
 
-import heapq
 import math
+from bisect import insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from rayorch.core.leasing import RunnerSlot
 from rayorch.ids import RunId, RunnerId, TenantId
@@ -102,34 +102,30 @@ class Party:
 class Ranked(Generic[Item]):
     """Items by a key that may grow while they are looked through, the smallest first."""
 
-    __slots__ = ("_heap", "_key")
+    __slots__ = ("_key", "_order")
 
-    def __init__(self, items: Iterable[Item], key: Callable[[Item], object]) -> None:
-        # A heap of (key, number, item): numbers make equal keys go in the order given.
+    def __init__(self, items: Iterable[Item], key: Callable[[Item], Any]) -> None:
+        # Sorted by (key, number): numbers make equal keys go in the order given.
         self._key = key
-        self._heap: list[tuple[object, int, Item]] = [
+        self._order: list[tuple[Any, int, Item]] = sorted(
             (key(item), number, item) for number, item in enumerate(items)
-        ]
-        heapq.heapify(self._heap)
+        )
 
     def __iter__(self) -> Iterator[Item]:
-        """Go through the items, smallest first; what was seen is there again the next time."""
-        seen: list[tuple[int, Item]] = []
-        heap, key = self._heap, self._key
-        try:
-            while heap:
-                before, number, item = heap[0]
-                now = key(item)
-                if now != before:
-                    heapq.heapreplace(heap, (now, number, item))
-                    continue
-                yield item
-                # Only now: whoever looks is content with the first, nearly always.
-                heapq.heappop(heap)
-                seen.append((number, item))
-        finally:
-            for number, item in seen:
-                heapq.heappush(heap, (key(item), number, item))
+        """Go through the items, smallest first. One at a time may do so."""
+        order, key = self._order, self._key
+        at = 0
+        while at < len(order):
+            before, number, item = order[at]
+            now = key(item)
+            if now != before:
+                # Put where it is now. Nearly always the first is what is looked for, so that others
+                # whose keys have grown wait until it is their turn.
+                del order[at]
+                insort(order, (now, number, item), lo=at)
+                continue
+            yield item
+            at += 1
 
 
 def entitled(total: int, demands: Mapping[TenantId, tuple[int, float]]) -> dict[TenantId, int]:
