@@ -30,6 +30,7 @@ from rayorch.clock import Clock
 from rayorch.core.facts import Event
 from rayorch.core.run import Snapshot
 from rayorch.errors import FencedError, JournalDamagedError, JournalStuckError
+from rayorch.garbage import few_collections
 from rayorch.ids import Epoch
 from rayorch.journal.mark import MARK, Mark, load_mark, put_mark
 from rayorch.journal.segment import GENESIS, decode_segment, encode_segment
@@ -91,6 +92,11 @@ class Journal:
             self._look_ahead()
             if restore is not None:
                 self._restore(restore)
+        # What is replayed stays.
+        with few_collections():
+            return self._replay_segments(apply)
+
+    def _replay_segments(self, apply: Callable[[Event], None]) -> int:
         count = 0
         while True:
             key = segment_key(self._next)

@@ -1,15 +1,14 @@
 """Many seeds on several processes: what was broken, what came to a halt, and the story of one."""
 
-import gc
 import resource
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Final
 
 import msgspec
 
+from rayorch.garbage import few_collections
 from rayorch.sim.config import SimConfig
 from rayorch.sim.simulate import Outcome, simulate
 
@@ -83,26 +82,9 @@ def _outcomes(first: int, seeds: int, jobs: int, config: SimConfig) -> Iterator[
 
 def _chunk(seeds: range, config: SimConfig) -> Chunk:
     begun_s = _cpu_s()
-    with _few_collections():
+    with few_collections():
         outcomes = [simulate(seed, config) for seed in seeds]
     return outcomes, _cpu_s() - begun_s
-
-
-@contextmanager
-def _few_collections() -> Iterator[None]:
-    """Look for garbage in cycles a hundred times less often.
-
-    A world is one knot, which is garbage when its seed is over, and events make none: a sixth of
-    the time of a large world went into looking for it. What was imported is not looked at at all.
-    """
-    usual = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(100 * usual[0], *usual[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*usual)
-        gc.unfreeze()
 
 
 def _cpu_s() -> float:
