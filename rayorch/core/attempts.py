@@ -28,9 +28,19 @@ from rayorch.core.facts import (
     RunnerLost,
 )
 from rayorch.core.leasing import RunnerSlot
-from rayorch.core.run import ACTIVE, ENDED, Run, RunState
+from rayorch.core.run import ACTIVE, ENDED, RUNNING, Run, RunState
 from rayorch.core.settling import drain, settle
-from rayorch.core.task import HELD, RunnerGone, Task, TaskLeased, TaskState, step
+from rayorch.core.task import (
+    COMMITTED,
+    FAILED,
+    HELD,
+    READY,
+    WAITING,
+    RunnerGone,
+    Task,
+    TaskLeased,
+    step,
+)
 from rayorch.core.values import Held
 from rayorch.ids import RunnerId, TaskId
 
@@ -52,7 +62,7 @@ def attempt_finished(book: Book, fact: AttemptFinished, event: Event) -> Iterabl
         run.totals.duplicates += 1
         # Its own commit reported again is free; of other tasks only the journal may be asked.
         own = (task.attempt, task.epoch) == (fact.attempt, fact.epoch)
-        if task.state is not TaskState.COMMITTED or not own:
+        if task.state is not COMMITTED or not own:
             ledger.charge(book, run, fact, event.at_s, useful=False)
         yield from settle(book, run, event.id, event.at_s)
         return
@@ -64,7 +74,7 @@ def attempt_finished(book: Book, fact: AttemptFinished, event: Event) -> Iterabl
     run.committed += 1
     # One that began and ended within one report says so once.
     run.first_start_s = run.first_start_s or event.at_s - seen_s
-    run.failed -= task.state is TaskState.FAILED
+    run.failed -= task.state is FAILED
     book.put(run, after)
     settling.add_output(run, fact)
     ledger.charge(book, run, fact, event.at_s, useful=True)
@@ -74,7 +84,7 @@ def attempt_finished(book: Book, fact: AttemptFinished, event: Event) -> Iterabl
     straggling.note_pace(flow, task.stage, fact.runner, seen_s, SMOOTHING)
     if not task.revived:
         yield from _new_schemas(run, fact, event)
-    if staging.is_complete(run, flow, task.stage) or run.state is not RunState.RUNNING:
+    if staging.is_complete(run, flow, task.stage) or run.state is not RUNNING:
         yield from settle(book, run, event.id, event.at_s)
 
 
@@ -113,15 +123,15 @@ def attempt_failed(
     book.put(run, after)
     if is_news and isinstance(fact, AttemptFailed) and fact.lost:
         yield from staging.revoke(book, run, fact, event)
-    if after.state is TaskState.READY:
+    if after.state is READY:
         book.offer(run, after)
-    elif after.state is TaskState.WAITING:
+    elif after.state is WAITING:
         heapq.heappush(book.flows[run.id].waiting, (after.since_s, after.id))
-    elif after.state is TaskState.FAILED:
+    elif after.state is FAILED:
         run.failed += 1
         if run.error is None:
             run.error = settling.task_error(run, after, fact)
-        if run.state is RunState.RUNNING:
+        if run.state is RUNNING:
             yield from drain(book, run, RunState.FAILED, event)
     yield from settle(book, run, event.id, event.at_s)
 
@@ -220,9 +230,9 @@ def _adopted(book: Book, slot: RunnerSlot, held: Held, event: Event) -> Lease | 
 
 def _adoptable(book: Book, run: Run, task: Task, held: Held) -> bool:
     """Say whether a runner may keep a lease that this machine did not give it."""
-    if task.state is not TaskState.READY:
+    if task.state is not READY:
         return False
-    if run.state is not RunState.RUNNING and not held.started:
+    if run.state is not RUNNING and not held.started:
         return False  # Nothing new begins while the run is stopped.
     # A task's attempts are counted afresh in each epoch. To go back to an older lease after one of
     # this epoch was given would use a number twice, and with it the names of an attempt's files.
@@ -262,7 +272,7 @@ def runner_lost(book: Book, fact: RunnerLost, event: Event) -> Iterable[Command]
     _release(book, slot, leases, event)
     placing.pool_lost(book, slot.pool, event.at_s)
     for run in book.runs.values():
-        if run.state is RunState.RUNNING:
+        if run.state is RUNNING:
             yield from ensure_runners(run, book.flows[run.id], event.id, event.at_s)
         elif run.state in ACTIVE or run.state in ENDED:
             yield from settle(book, run, event.id, event.at_s)

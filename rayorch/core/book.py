@@ -7,26 +7,24 @@ of what its run holds never disagree.
 import heapq
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rayorch.core.accounts import Accounts
 from rayorch.core.commands import EnsureRunners, Lease
 from rayorch.core.facts import Event, PlacementReady
+from rayorch.core.flow import Flow
 from rayorch.core.leasing import Key, Kind, RunnerSlot
 from rayorch.core.meters import Meters
 from rayorch.core.policy import Policy
 from rayorch.core.queues import Routes
-from rayorch.core.run import ACTIVE, RUN_KINDS, RUN_TRANSITIONS, Flow, Run, RunState
+from rayorch.core.run import ACTIVE, RUN_KINDS, RUN_TRANSITIONS, Run, RunState
 from rayorch.core.sharing import Cluster, Party
-from rayorch.core.task import Task, TaskLeased, TaskState, step
+from rayorch.core.task import COMMITTED, READY, WAITING, Task, TaskLeased, step
 from rayorch.errors import InvalidTransitionError, UnknownRunError
 from rayorch.ids import Epoch, EventId, NodeId, RunId, RunnerId, TaskId, TenantId
 
 if TYPE_CHECKING:
     from rayorch.core.node_facts import NodeDraining, NodeJoined
-
-_COMMITTED: Final = TaskState.COMMITTED
-"""Looked up once: in an Enum that takes ten times as long, and each task's changes are counted."""
 
 
 class AboutRun(Protocol):
@@ -139,7 +137,7 @@ class Book:
         counts = flow.counts[task.stage]
         counts[before.state] -= 1
         counts[task.state] += 1
-        change = (task.state is _COMMITTED) - (before.state is _COMMITTED)
+        change = (task.state is COMMITTED) - (before.state is COMMITTED)
         if change:
             number = flow.routes.class_of(task.id)
             flow.done[number] = flow.done.get(number, 0) + change
@@ -358,11 +356,13 @@ def _queue(run: Run, flow: Flow, task: Task, *, alone: bool) -> None:
 def flow_of(run: Run) -> Flow:
     """Return the volatile side of a run that nobody works on: what is open is ready or waits."""
     flow = Flow(run.stages, run.placement)
+    counts = flow.counts
     for task in run.tasks:
-        flow.counts[task.stage][task.state] += 1
-        if task.state is TaskState.READY:
+        state = task.state
+        counts[task.stage][state] += 1
+        if state is READY:
             _queue(run, flow, task, alone=task.strikes > 0)
-        elif task.state is TaskState.WAITING:
+        elif state is WAITING:
             heapq.heappush(flow.waiting, (task.since_s, task.id))
     flow.done = done_of(run, flow.routes)
     return flow
@@ -370,7 +370,7 @@ def flow_of(run: Run) -> Flow:
 
 def done_of(run: Run, routes: Routes) -> dict[int, int]:
     """Return how many tasks of each class are committed."""
-    return routes.counted([task.id for task in run.tasks if task.state is _COMMITTED])
+    return routes.counted([task.id for task in run.tasks if task.state is COMMITTED])
 
 
 def ensure_runners(run: Run, flow: Flow, cause: EventId, at_s: float) -> Iterable[EnsureRunners]:

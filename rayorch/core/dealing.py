@@ -8,12 +8,13 @@ from rayorch.core import elastic, leasing, limiting
 from rayorch.core.book import Book
 from rayorch.core.commands import Command, Lease, SendLeases
 from rayorch.core.facts import Event
+from rayorch.core.flow import Flow
 from rayorch.core.leasing import RunnerSlot
 from rayorch.core.placed import PoolPrice
 from rayorch.core.queues import ReadyQueue
-from rayorch.core.run import Flow, Run, RunState
+from rayorch.core.run import RUNNING, Run
 from rayorch.core.sharing import Party, Ranked, entitled, urgency
-from rayorch.core.task import Task, TaskState
+from rayorch.core.task import READY, Task
 from rayorch.ids import RunId, TenantId
 
 Lane = tuple[int, ReadyQueue, ReadyQueue]
@@ -140,13 +141,13 @@ class Dealer:
 
     def _has_work(self, run_id: RunId) -> bool:
         run, flow = self._book.runs[run_id], self._book.flows[run_id]
-        is_going = run.state is RunState.RUNNING and run_id not in self._book.blocking
+        is_going = run.state is RUNNING and run_id not in self._book.blocking
         return is_going and flow.open_count > 0 and not flow.is_held
 
     def _lane(self, slot: RunnerSlot, run: Run) -> Lane | None:
         """Return the queues of a run from which a runner may take something now."""
         flow = self._book.flows[run.id]
-        if run.state is not RunState.RUNNING or slot.kind in flow.barren or slot.pool in flow.dear:
+        if run.state is not RUNNING or slot.kind in flow.barren or slot.pool in flow.dear:
             return None
         is_barren = True
         if leasing.fits(slot, flow.cores, flow.memory_bytes):
@@ -350,7 +351,7 @@ def _next(run: Run, flow: Flow, queue: ReadyQueue, classes: tuple[int, ...]) -> 
     while (task_id := queue.pop(classes)) is not None:
         task = run.tasks[task_id]
         # One that was committed or cancelled since is queued for nothing.
-        if task.state is not TaskState.READY:
+        if task.state is not READY:
             continue
         if task.stage in run.unplanned:
             flow.aside.setdefault(task.stage, []).append(task.id)  # What it reads was lost.

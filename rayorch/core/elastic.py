@@ -12,9 +12,10 @@ from typing import Final
 from rayorch.core.book import Book
 from rayorch.core.commands import AskNodes, Command, KillRunner
 from rayorch.core.facts import Event
+from rayorch.core.flow import Flow
 from rayorch.core.leasing import RunnerSlot
 from rayorch.core.placed import NodesWanted
-from rayorch.core.run import Flow, Run, RunState
+from rayorch.core.run import RUNNING, Run
 from rayorch.ids import NodeId
 
 LOOK_S: Final = 1.0
@@ -25,7 +26,7 @@ def ask_nodes(book: Book, event: Event) -> Iterable[Command]:
     """Ask for what each run's plan wants now, where that has changed."""
     for run in book.runs.values():
         flow = book.flows[run.id]
-        if run.state is not RunState.RUNNING and not flow.asked:
+        if run.state is not RUNNING and not flow.asked:
             continue
         wanted = _nodes_wanted(run, flow, event.at_s)
         if wanted != flow.asked:
@@ -44,7 +45,7 @@ def is_coming(flow: Flow, pools: frozenset[str]) -> bool:
 
 def _nodes_wanted(run: Run, flow: Flow, at_s: float) -> tuple[NodesWanted, ...]:
     placement = run.placement
-    if run.state is not RunState.RUNNING or placement is None or flow.is_held:
+    if run.state is not RUNNING or placement is None or flow.is_held:
         return ()
     now = {each.pool: each for each in placement.runners if each.at_s <= at_s}
     left = len(run.tasks) - run.committed
@@ -66,7 +67,7 @@ def _let_go(book: Book, event: Event) -> Iterable[Command]:
     """End the runners on machines that have no work, and that nobody asks for."""
     wanted: dict[str, int] = {}
     for run in book.runs.values():
-        if run.state is not RunState.RUNNING:
+        if run.state is not RUNNING:
             continue
         if run.placement is None or not any(each.nodes for each in run.placement.runners):
             return  # It takes the machines as they are, and may take any of them.

@@ -22,9 +22,9 @@ from rayorch.core.book import Book
 from rayorch.core.commands import Command
 from rayorch.core.dealing import Dealer
 from rayorch.core.facts import Event, Ticked
-from rayorch.core.run import ACTIVE, Run, RunState
+from rayorch.core.run import ACTIVE, RUNNING, Run
 from rayorch.core.settling import settle
-from rayorch.core.task import RetryDue, TaskState, step
+from rayorch.core.task import WAITING, RetryDue, step
 
 
 def tick(book: Book, _fact: Ticked, event: Event) -> Iterable[Command]:
@@ -34,7 +34,7 @@ def tick(book: Book, _fact: Ticked, event: Event) -> Iterable[Command]:
         yield from _wake(book, run, event)
     yield from settling.overdue(book, event)
     yield from nodes.depart(book, event.id)
-    running = [run for run in active if run.state is RunState.RUNNING]
+    running = [run for run in active if run.state is RUNNING]
     for run in running:
         yield from holding.look(book, run, event)
         yield from placing.review(book, run, event)
@@ -59,7 +59,7 @@ def _wake(book: Book, run: Run, event: Event) -> Iterable[Command]:
     while flow.waiting and flow.waiting[0][0] <= event.at_s:
         _, task_id = heapq.heappop(flow.waiting)
         task = run.tasks[task_id]
-        if task.state is TaskState.WAITING:
+        if task.state is WAITING:
             after = step(task, RetryDue(), run.retry, event.at_s)
             book.put(run, after)
             book.offer(run, after)

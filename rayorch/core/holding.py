@@ -16,8 +16,9 @@ from rayorch.core.book import Book, ensure_runners
 from rayorch.core.cheap import Cheap
 from rayorch.core.commands import Command, Record
 from rayorch.core.facts import Event
+from rayorch.core.flow import Flow
 from rayorch.core.limit_facts import RunHeld
-from rayorch.core.run import Flow, Run, RunState
+from rayorch.core.run import RUNNING, Run
 
 MARGIN: Final = 1.25
 SLACK_S: Final = 60.0
@@ -45,7 +46,7 @@ def due_s(run: Run) -> float | None:
 def look(book: Book, run: Run, event: Event) -> Iterable[Command]:
     """Hold a run back, or let it go on, where its rule says so now; tell what holds it."""
     flow = book.flows[run.id]
-    if event.at_s < flow.held_due_s or run.state is not RunState.RUNNING:
+    if event.at_s < flow.held_due_s or run.state is not RUNNING:
         return
     flow.held_due_s = event.at_s + LOOK_S
     why = _by_rule(book, run, flow, event.at_s) if run.cheap is not None else _FREE

@@ -13,11 +13,12 @@ import msgspec
 
 from rayorch.core.accounts import whole
 from rayorch.core.facts import Event
+from rayorch.core.flow import Flow
 from rayorch.core.leasing import QUEUE_MAX, RunnerSlot
 from rayorch.core.machine import Machine
 from rayorch.core.policy import Policy
-from rayorch.core.run import ACTIVE, ENDED, UNPLANNED, Flow, Run, RunState
-from rayorch.core.task import HELD, Task, TaskState
+from rayorch.core.run import ACTIVE, ENDED, UNPLANNED, Run, RunState
+from rayorch.core.task import COMMITTED, FAILED, HELD, READY, WAITING, Task, TaskState
 from rayorch.errors import InvariantError
 from rayorch.ids import RunId, RunnerId, TaskId
 
@@ -31,9 +32,6 @@ WATCHED_OF_MANY: Final = 3
 """Tasks and leases that a `Watch` looks at for each event, on average, of few and of many."""
 MANY: Final = 2_000
 
-# Each name that is looked up in an Enum costs as much as five in a module: these are per task.
-_READY, _WAITING = TaskState.READY, TaskState.WAITING
-_COMMITTED, _FAILED = TaskState.COMMITTED, TaskState.FAILED
 _NONE: Final = dict.fromkeys(TaskState, 0)
 _UNPUBLISHED = UNPLANNED | {RunState.RUNNING, RunState.DRAINING}
 _PUBLISHED = frozenset({RunState.PUBLISHING, RunState.SUCCEEDED})
@@ -225,21 +223,21 @@ def _check_tasks(machine: Machine, run: Run, flow: Flow) -> None:
     queued, waiting = (_queued(flow), set(flow.waiting)) if is_worked_on else (set(), set())
     for task in run.tasks:
         counts[task.stage][task.state] += 1
-        if task.state is _COMMITTED:
+        if task.state is COMMITTED:
             committed.append(task.id)
             continue
         _check_task(machine, run, task)
         if not is_worked_on:
             continue
-        if task.state is _READY and task.id not in queued:
+        if task.state is READY and task.id not in queued:
             _broken("a ready task is queued", run.id, task)
-        if task.state is _WAITING and (task.since_s, task.id) not in waiting:
+        if task.state is WAITING and (task.since_s, task.id) not in waiting:
             _broken("a waiting task will be woken", run.id, task)
     if flow.counts != counts:
         _broken("tasks are counted by state", run.id, flow.counts, counts)
     if not run.swept and len(committed) != run.committed:
         _broken("`committed` counts the committed tasks", run.id, run.committed, counts)
-    if run.failed != sum(each[_FAILED] for each in counts):
+    if run.failed != sum(each[FAILED] for each in counts):
         _broken("`failed` counts the failed tasks", run.id, run.failed, counts)
     if _not_zero(flow.done) != flow.routes.counted(committed):
         _broken("committed tasks are counted by class", run.id, flow.done)
@@ -264,7 +262,7 @@ def _check_turns(machine: Machine, run: Run, flow: Flow) -> None:
 def _check_task(machine: Machine, run: Run, task: Task) -> None:
     if task.state in HELD:
         _check_held(machine, run, task)
-    committed = task.state is _COMMITTED
+    committed = task.state is COMMITTED
     # One that is made again for its exchange files keeps what it published first.
     if task.id in run.outputs and not (committed or task.revived):
         _broken("only committed tasks have outputs", run.id, task)
@@ -329,8 +327,8 @@ def _durable_run(run: Run) -> dict[str, Any]:
 
 
 def _durable_task(task: Task) -> tuple[object, ...]:
-    ended = not (task.state in HELD or task.state in {TaskState.READY, TaskState.WAITING})
-    committed = task.state is TaskState.COMMITTED
+    ended = not (task.state in HELD or task.state in {READY, WAITING})
+    committed = task.state is COMMITTED
     return (
         task.state if ended else "open",
         (task.failures, task.strikes, task.shrink, task.last, task.failed_kind),

@@ -21,7 +21,8 @@ from rayorch.core.facts import (
     SecondTry,
     SinkPublished,
 )
-from rayorch.core.run import ACTIVE, ENDED, RESUMABLE, UNPLANNED, Flow, Run, RunState
+from rayorch.core.flow import Flow
+from rayorch.core.run import ACTIVE, ENDED, RESUMABLE, UNPLANNED, Run, RunState
 from rayorch.core.settling import drain, settle
 from rayorch.core.task import HELD, RunnerGone, Task, TaskCancelled, TaskReopened, step
 from rayorch.errors import InvalidTransitionError

@@ -56,6 +56,7 @@ from rayorch.core.facts import (
     StagePlanned,
     Ticked,
 )
+from rayorch.core.flow import Flow
 from rayorch.core.leasing import RunnerSlot
 from rayorch.core.limit_facts import (
     PolicyApplied,
@@ -73,7 +74,7 @@ from rayorch.core.node_facts import (
     NodeWithdrawn,
     RunnerRefused,
 )
-from rayorch.core.run import Flow, Run, RunState, Snapshot
+from rayorch.core.run import Run, RunState, Snapshot
 from rayorch.core.task import HELD
 from rayorch.errors import InvalidTransitionError, UnknownRunError
 from rayorch.ids import Epoch, EventId, RunId, RunnerId

@@ -19,9 +19,10 @@ from rayorch.core.facts import (
     PlacementReady,
     PoolIdled,
 )
+from rayorch.core.flow import Flow
 from rayorch.core.placed import ClassSeen, Observed
 from rayorch.core.queues import Routes
-from rayorch.core.run import ENDED, Flow, Run, RunState
+from rayorch.core.run import ENDED, Run, RunState
 from rayorch.ids import EventId
 
 REVIEW_S: Final = 5.0

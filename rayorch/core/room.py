@@ -14,8 +14,9 @@ from rayorch.core import nodes
 from rayorch.core.book import Book
 from rayorch.core.commands import Command, KillRunner
 from rayorch.core.facts import Event
+from rayorch.core.flow import Flow
 from rayorch.core.leasing import Kind, RunnerSlot
-from rayorch.core.run import Flow, Run
+from rayorch.core.run import Run
 
 if TYPE_CHECKING:
     from rayorch.ids import NodeId

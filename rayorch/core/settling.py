@@ -17,8 +17,9 @@ from rayorch.core.commands import (
     SweepRun,
 )
 from rayorch.core.facts import AttemptFailed, AttemptFinished, AttemptLost, Event
+from rayorch.core.flow import Flow
 from rayorch.core.leasing import RunnerSlot
-from rayorch.core.run import ENDED, Flow, Run, RunState
+from rayorch.core.run import ENDED, RUNNING, Run, RunState
 from rayorch.core.task import Task
 from rayorch.core.values import ErrorInfo
 from rayorch.ids import EventId
@@ -38,9 +39,9 @@ def settle(book: Book, run: Run, cause: EventId, at_s: float) -> Iterable[Comman
         assert run.target is not None
         run.state, run.target, run.finished_s = run.target, None, at_s
         yield from metering.settle(book, run, cause, at_s)
-    if run.state is RunState.RUNNING and run.planned:
+    if run.state is RUNNING and run.planned:
         yield from staging.advance(run, flow, cause)
-    if run.state is RunState.RUNNING and run.is_complete:
+    if run.state is RUNNING and run.is_complete:
         run.state = RunState.PUBLISHING
         run.generation = run.generation or int(cause)
         yield from metering.settle(book, run, cause, at_s)

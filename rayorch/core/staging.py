@@ -15,8 +15,9 @@ from rayorch.core import placing
 from rayorch.core.book import Book, ensure_runners
 from rayorch.core.commands import CollectExchange, Command, PlanStage, Record
 from rayorch.core.facts import AttemptFailed, Event, RunFailed, StagePlanned
-from rayorch.core.run import ENDED, Flow, Run, RunState
-from rayorch.core.task import OutputLost, Task, TaskState, step
+from rayorch.core.flow import Flow
+from rayorch.core.run import ENDED, Run, RunState
+from rayorch.core.task import COMMITTED, READY, OutputLost, Task, step
 from rayorch.core.values import ErrorInfo
 from rayorch.ids import EventId, TaskId
 
@@ -71,7 +72,7 @@ def is_complete(run: Run, flow: Flow, stage: int) -> bool:
     """Say whether a stage is planned and all of its tasks are committed."""
     if stage in run.unplanned:
         return False
-    return flow.counts[stage][TaskState.COMMITTED] == run.task_counts[stage]
+    return flow.counts[stage][COMMITTED] == run.task_counts[stage]
 
 
 def revoke(book: Book, run: Run, fact: AttemptFailed, event: Event) -> Iterable[Command]:
@@ -82,7 +83,7 @@ def revoke(book: Book, run: Run, fact: AttemptFailed, event: Event) -> Iterable[
         task = run.tasks[lost.task] if 0 <= lost.task < len(run.tasks) else None
         # Only what the reader reads can be lost to it, and only by the attempt that wrote it:
         # another may have written it anew.
-        if task is None or task.state is not TaskState.COMMITTED:
+        if task is None or task.state is not COMMITTED:
             continue
         if task.stage not in run.stages[reader].after:
             continue
@@ -130,4 +131,4 @@ def _make_tasks(run: Run, flow: Flow, fact: StagePlanned) -> None:
     first = len(run.tasks)
     run.first_tasks[fact.stage] = TaskId(first)
     run.tasks += [Task(id=TaskId(first + i), stage=fact.stage) for i in range(fact.tasks)]
-    flow.counts[fact.stage][TaskState.READY] += fact.tasks
+    flow.counts[fact.stage][READY] += fact.tasks

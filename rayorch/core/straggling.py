@@ -14,8 +14,9 @@ from rayorch.core import leasing, limiting
 from rayorch.core.book import Book
 from rayorch.core.commands import Command, CutTask, Record, RevokeLeases, SendLeases
 from rayorch.core.facts import AttemptFinished, Event, SecondTry
+from rayorch.core.flow import Flow
 from rayorch.core.leasing import RunnerSlot
-from rayorch.core.run import Flow, Run
+from rayorch.core.run import Run
 from rayorch.core.task import Task, TaskState
 from rayorch.ids import EventId, RunnerId, TaskId
 

@@ -47,6 +47,12 @@ class TaskState(Enum):
 
 
 S = TaskState
+# What is done for each event names these: to find a member in its Enum takes ten times as long.
+READY: Final = S.READY
+LEASED: Final = S.LEASED
+WAITING: Final = S.WAITING
+COMMITTED: Final = S.COMMITTED
+FAILED: Final = S.FAILED
 OPEN: Final = frozenset({S.READY, S.LEASED, S.RUNNING, S.WAITING})
 HELD: Final = frozenset({S.LEASED, S.RUNNING})
 
@@ -142,7 +148,7 @@ class Row(msgspec.Struct, frozen=True):
 def _lease(task: Task, event: TaskLeased, _retry: RetryLimits, at_s: float) -> Task:
     return replace(
         task,
-        state=S.LEASED,
+        state=LEASED,
         attempt=event.attempt,
         epoch=event.epoch,
         runner=event.runner,
@@ -161,7 +167,7 @@ def _commit(task: Task, event: AttemptFinished, _retry: RetryLimits, at_s: float
         return task  # Said again, and what it wrote is gone.
     return replace(
         task,
-        state=S.COMMITTED,
+        state=COMMITTED,
         failed_kind=None,
         attempt=event.attempt,
         epoch=event.epoch,
@@ -171,7 +177,7 @@ def _commit(task: Task, event: AttemptFinished, _retry: RetryLimits, at_s: float
 
 
 def _give_back(task: Task, event: LeaseReturned, _retry: RetryLimits, _at_s: float) -> Task:
-    return replace(task, state=S.READY, runner=None) if _holds(task, event) else task
+    return replace(task, state=READY, runner=None) if _holds(task, event) else task
 
 
 def _gone(task: Task, _event: RunnerGone, _retry: RetryLimits, _at_s: float) -> Task:

@@ -18,9 +18,10 @@ from rayorch.core.facts import (
     PlacementFailed,
     PlacementReady,
 )
+from rayorch.core.flow import Flow
 from rayorch.core.machine import Machine
 from rayorch.core.placed import ClassPlacement, Spent
-from rayorch.core.run import Flow, Run
+from rayorch.core.run import Run
 from rayorch.ids import RunId, RunnerId, TaskId
 
 ENDS: Final[dict[type, str]] = {

@@ -3,8 +3,9 @@
 import msgspec
 
 from rayorch.core.facts import SinkPublished
+from rayorch.core.flow import Flow
 from rayorch.core.machine import Machine
-from rayorch.core.run import ACTIVE, ENDED, RESUMABLE, Failure, Flow, Run, RunState, Totals
+from rayorch.core.run import ACTIVE, ENDED, RESUMABLE, Failure, Run, RunState, Totals
 from rayorch.core.task import TaskState
 from rayorch.core.values import ErrorInfo
 from rayorch.ids import DEFAULT_TENANT, RunId

@@ -9,7 +9,8 @@ import pytest
 
 from rayorch.core import settling, staging
 from rayorch.core.facts import FACT_KINDS, AttemptProgressed, PoolIdled
-from rayorch.core.run import Flow, Run
+from rayorch.core.flow import Flow
+from rayorch.core.run import Run
 from rayorch.sim.config import CALM, MERGED, SimConfig, SimFaults, SimPool
 from rayorch.sim.simulate import Outcome, simulate
 
