@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from connectors.store import Store
 
 _COMMIT: Final = re.compile(r"_delta_log/(\d{20})\.json\Z")
-_CHECKPOINT: Final = re.compile(r"_delta_log/(\d{20})\.checkpoint\..*parquet\Z")
+# Also in parts, and with a name of its own, as JSON or Parquet.
+_CHECKPOINT: Final = re.compile(r"_delta_log/(\d{20})\.checkpoint\.(?:.*\.)?(?:parquet|json)\Z")
 
 
 def audit(spec: SinkSpec, expected: Expected, *, deep: bool) -> Seen:
@@ -47,6 +48,9 @@ def audit(spec: SinkSpec, expected: Expected, *, deep: bool) -> Seen:
     look_at_files(store, content.files, expected.checksums, seen, deep=deep)
     # Older versions can be read, too: only a log that is there from its beginning names them all.
     if log.is_full and not log.faults:
+        # A version that was written since the log was listed is not what the log said.
+        if content.version == log.commits[-1]:
+            seen.faults += log.unlike({file.key: file.size_bytes for file in content.files})
         named = log.added | {file.key for file in content.files}
         seen.faults += orphans(store, DATA, expected.closed, named)
     return seen
@@ -73,6 +77,7 @@ class _Log:
     def __init__(self, store: Store) -> None:
         self.faults: Final[list[Fault]] = []
         self.added: Final[set[str]] = set()
+        self._live: Final[dict[str, object]] = {}
         keys = [info.key for info in store.list(DELTA_LOG)]
         self.commits: Final = sorted(int(m[1]) for key in keys if (m := _COMMIT.match(key)))
         self.checkpoints: Final = sorted(
@@ -87,6 +92,20 @@ class _Log:
         """Whether every version from the first is there."""
         return bool(self.commits) and self.commits[0] == 0
 
+    def unlike(self, content: Mapping[str, int]) -> Iterator[Fault]:
+        """Yield that readers, who begin with a checkpoint, see other files than the commits say.
+
+        The commits are there from the first; the content is of files by key, with their sizes.
+        """
+        wrong = sorted(set(self._live.items()) ^ set(content.items()), key=str)
+        if wrong:
+            newest = f"{self.checkpoints[-1]:020d}.checkpoint" if self.checkpoints else ""
+            what = (
+                f"its checkpoint and its commits differ in {len({key for key, _ in wrong})} files, "
+                f"{wrong[0][0]} among them: readers may see the one or the other"
+            )
+            yield Fault(kind="damaged", key=f"{DELTA_LOG}{newest}", what=what)
+
     def _look_for_gaps(self) -> None:
         there = set(self.commits)
         # Clean-up takes commits from the front, behind a checkpoint.
@@ -95,18 +114,31 @@ class _Log:
             first = 0
         last = max([*self.commits, *self.checkpoints], default=-1)
         for version in range(first, last + 1):
-            if version not in there and self.commits:
-                what = f"version {version} is missing, and version {last} is there"
+            if version in there or not self.commits:
+                continue
+            cover = next((c for c in self.checkpoints if c >= version), None)
+            what = f"version {version} is missing, and version {last} is there"
+            if cover is None:
                 self.faults.append(Fault(kind="damaged", key=_key(version), what=what))
+            else:
+                # A clean-up that was interrupted leaves such gaps, too.
+                what += f"; readers of version {cover} and newer begin with its checkpoint"
+                self.faults.append(Fault(kind="doubtful", key=_key(version), what=what))
 
     def _read(self, store: Store, key: str) -> None:
+        # A commit that removes a file and adds it anew may say so in either order.
+        added: dict[str, object] = {}
         try:
             for line in store.get(key).splitlines():
                 action = msgspec.json.decode(line, type=dict[str, dict[str, object]])
                 if "add" in action:
-                    self.added.add(unquote(str(action["add"]["path"])))
+                    added[unquote(str(action["add"]["path"]))] = action["add"]["size"]
+                if "remove" in action:
+                    self._live.pop(unquote(str(action["remove"]["path"])), None)
         except (msgspec.DecodeError, UnicodeDecodeError, KeyError) as error:
             self.faults.append(Fault(kind="damaged", key=key, what=f"it cannot be read ({error})"))
+        self.added.update(added)
+        self._live.update(added)
 
 
 def _key(version: int) -> str:
