@@ -43,13 +43,19 @@ CONTAINER = of(
     resources=of((), requests=QUANTITIES, limits=QUANTITIES),
     volumeMounts=many(of(("name", "mountPath"), name=TEXT, mountPath=TEXT, readOnly=FLAG)),
 )
-VOLUME = of(("name",), name=TEXT, configMap=of(("name",), name=TEXT, optional=FLAG))
+VOLUME = of(
+    ("name",),
+    name=TEXT,
+    configMap=of(("name",), name=TEXT, optional=FLAG),
+    persistentVolumeClaim=of(("claimName",), claimName=TEXT, readOnly=FLAG),
+)
 TEMPLATE = of(
     ("spec",),
     spec=of(
         ("containers",),
         containers=many(CONTAINER) | {"minItems": 1},
         nodeSelector=TEXTS,
+        securityContext=of((), fsGroup=COUNT),
         terminationGracePeriodSeconds=COUNT,
         volumes=many(VOLUME),
     ),

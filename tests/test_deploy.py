@@ -116,20 +116,47 @@ def test_kuberay_has_the_pools_of_the_cluster_file() -> None:
         assert selector["node.kubernetes.io/instance-type"] == node["node_config"]["InstanceType"]
 
 
+def started_with(commands: str) -> dict[str, str]:
+    """Return the variables under which cluster.yaml starts Ray."""
+    (line,) = (each for each in loaded(ROOT / "cluster.yaml")[commands] if "ray start" in each)
+    return dict(word.split("=", 1) for word in line.split() if word.startswith("RAY_"))
+
+
+def variables(pod: dict[str, Any]) -> dict[str, str]:
+    """Return those of the one container of a pod."""
+    (container,) = pod["containers"]
+    return {each["name"]: each["value"] for each in container["env"]}
+
+
 def test_heads_are_told_to_find_a_dead_machine_in_time() -> None:
     """As `rayorch doctor` asks for it."""
     wanted = {f"RAY_{name}": str(value) for name, value in health_checks.WANTED.items()}
-    (command,) = (
-        each
-        for each in loaded(ROOT / "cluster.yaml")["head_start_ray_commands"]
-        if "ray start" in each
-    )
-    words = dict(word.split("=", 1) for word in command.split() if word.startswith("RAY_"))
     head = loaded(KUBERAY / "raycluster.yaml")["spec"]["headGroupSpec"]["template"]["spec"]
-    (container,) = head["containers"]
 
-    assert wanted.items() <= words.items()
-    assert wanted.items() <= {each["name"]: each["value"] for each in container["env"]}.items()
+    assert wanted.items() <= started_with("head_start_ray_commands").items()
+    assert wanted.items() <= variables(head).items()
+
+
+def test_heads_keep_who_is_there_and_machines_wait_for_them() -> None:
+    """`tests/cluster/test_head.py` shows what these are good for."""
+    spec = loaded(KUBERAY / "raycluster.yaml")["spec"]
+    head = spec["headGroupSpec"]["template"]["spec"]
+    pods = [head, *(group["template"]["spec"] for group in spec["workerGroupSpecs"])]
+    launched = started_with("head_start_ray_commands")
+    waits = "RAY_gcs_rpc_server_reconnect_timeout_s"
+
+    assert (launched["RAY_gcs_storage"], launched["RAY_gcs_storage_path"]) == (
+        "rocksdb",
+        "$HOME/ray_gcs",
+    )
+    assert launched[waits] == started_with("worker_start_ray_commands")[waits] == "600"
+    assert {variables(pod)[waits] for pod in pods} == {"600"}
+    (mount,) = (m for m in head["containers"][0]["volumeMounts"] if m["name"] == "gcs")
+    (volume,) = (v for v in head["volumes"] if v["name"] == "gcs")
+    assert variables(head)["RAY_gcs_storage"] == "rocksdb"
+    assert variables(head)["RAY_gcs_storage_path"].startswith(f"{mount['mountPath']}/")
+    claim = loaded(KUBERAY / "volume.yaml")["metadata"]["name"]
+    assert volume["persistentVolumeClaim"]["claimName"] == claim
 
 
 def test_the_job_is_a_command_that_there_is() -> None:

@@ -5,10 +5,7 @@ them, so that whoever hurts the cluster does not depend on it.
 """
 
 import os
-import shutil
 import signal
-import subprocess
-import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -17,14 +14,13 @@ from typing import Final
 import psutil
 
 from rayorch.clock import SystemClock
-from rayorch.host import ray_cluster
 from rayorch.host.emulated import EmulatedNode, begin_node
-from tests.cluster.raylets import family_of, kill_family, machine_spec
+from tests.cluster.heads import Head
+from tests.cluster.raylets import machine_spec
 
 MACHINES: Final = 2
 SLOTS: Final = 2
 START_S_MAX: Final = 150.0
-HEADS_MAX: Final = 4
 RUNNER: Final = "ray::RunnerActor"
 CONTROL: Final = "ray::ControlActor"
 
@@ -37,43 +33,24 @@ class Cluster:
         self.clock = SystemClock()
         self.machines: list[EmulatedNode] = []
         self._old: list[EmulatedNode] = []
-        self._head: subprocess.Popen[bytes] | None = None
+        self._head: Head | None = None
         self._count = 0
         self._frozen: set[int] = set()
         self._timers: list[threading.Timer] = []
-        # Ray's socket paths must stay below 107 bytes.
-        self._temp = Path(tempfile.mkdtemp(prefix="ro-chaos-"))
         self.address = ""
 
     # --- life ----------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start a head, then its machines."""
-        port = ray_cluster.free_port()
-        self.address = f"127.0.0.1:{port}"
-        for number in range(HEADS_MAX):
-            if self._head_is_up(port, self.folder / f"head-{self._count}-{number}.log"):
-                break
-        else:
-            raise AssertionError(f"no head came up, see {self.folder}")
+        self._head = Head(self.folder, os.environ)
+        self.address = self._head.address
+        self._head.start()
         begun_s = self.clock.monotonic_s()
         while len(self.machines) < MACHINES or not self.machines[-1].is_up:
             assert self.clock.monotonic_s() - begun_s < START_S_MAX, "no machine came up"
             self.tend()
             self.clock.sleep(0.05)
-
-    def _head_is_up(self, port: int, log: Path) -> bool:
-        """Start a head. Where all cores are taken, Ray's own parts give each other up."""
-        command = ray_cluster.head_command(port, 0, str(self._temp))
-        with log.open("wb") as out:
-            self._head = subprocess.Popen(
-                command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True
-            )
-        while not ray_cluster.is_started(port, log):
-            if self._head.poll() is not None:
-                return False
-            self.clock.sleep(0.1)
-        return True
 
     def tend(self) -> None:
         """Replace machines that are gone, one at a time: a start takes all cores."""
@@ -90,7 +67,7 @@ class Cluster:
     def kill_head(self, *, with_machines: bool) -> None:
         """Kill the head; its machines may live on for a while, without anybody who leads them."""
         assert self._head is not None
-        kill_family(self._head)
+        self._head.close()
         if with_machines:
             self._kill_machines(self.machines)
         self._old += self.machines
@@ -107,7 +84,6 @@ class Cluster:
         if self._head is not None:
             self.kill_head(with_machines=True)
         self.bury_old()
-        shutil.rmtree(self._temp, ignore_errors=True)
 
     def _kill_machines(self, machines: list[EmulatedNode]) -> None:
         for machine in machines:
@@ -125,7 +101,7 @@ class Cluster:
 
     def _titled(self, title: str) -> list[psutil.Process]:
         assert self._head is not None
-        found = family_of(self._head)
+        found = self._head.family()
         for each in self.machines:
             found += each.family()
         return [each for each in found if _title(each).startswith(title)]
