@@ -24,9 +24,9 @@ from connectors.errors import ObjectMissingError
 from rayorch.api import Pipeline
 from rayorch.bench.figures import Check
 from rayorch.bench.room import check_room
-from rayorch.capacity.answering import own_pools
 from rayorch.capacity.asking import Calibrated
 from rayorch.capacity.calibrated import VERSION
+from rayorch.capacity.itself import own_pools
 from rayorch.capacity.rehearsal import fixed
 from rayorch.capacity.scaling import scaled_of
 from rayorch.capacity.scenarios import Runs, Unsure, runs_of

@@ -24,15 +24,24 @@ from rayorch.capacity.asking import (
     WhatIf,
 )
 from rayorch.capacity.errors import CapacityError
+from rayorch.capacity.itself import itself_of, simulator_off
 from rayorch.capacity.limits import uses_of
-from rayorch.capacity.rehearsal import Prepared, fixed, prepared
+from rayorch.capacity.rehearsal import Prepared, prepared
 from rayorch.capacity.scaling import Scaled, scaled_of
-from rayorch.capacity.scenarios import Loss, Promise, Runs, Unsure, runs_of, unsure_of
+from rayorch.capacity.scenarios import (
+    Loss,
+    Promise,
+    Runs,
+    runs_of,
+    scenarios_for,
+    surely_kept,
+    told_share,
+    unsure_of,
+)
 from rayorch.capacity.thinning import RUNNERS, fitting, thin_of
 from rayorch.observe.figures import seconds_text
 from rayorch.plan.deciding import FrontierPoint, frontier_points
-from rayorch.plan.pools import PoolsSpec, local_pools
-from rayorch.plan.profile import Profile
+from rayorch.sim.turns import TASK_CPU_S
 from rayorch.spec.objective import Deadline, Objective, Weighted
 
 MONTH_S: Final = 86_400.0 * 365.25 / 12.0
@@ -46,9 +55,8 @@ SOONER_MIN: Final = 0.6
 """A plan that was late is asked to end as much sooner, and a little more; not at once by half."""
 RUNNERS_MIN: Final = RUNNERS // 2
 RUNNERS_MAX: Final = RUNNERS * 6
-UNCALIBRATED: Final = 0.05
-"""What the simulator is taken to be off, in logarithms, where nobody has measured it."""
-SELF_RUNS: Final = 3
+BOUND: Final = 0.5
+"""Of a run: where the control actor is at work for longer, it is what the end waits for."""
 
 
 def capacity(question: Question) -> Capacity:
@@ -60,15 +68,13 @@ def capacity(question: Question) -> Capacity:
         raise CapacityError("there are no pools to plan for", "name some: --pools cluster.yaml")
     itself = itself_of(question.profile, question.seed)
     simulated_s = float(itself.whole_s.mean())
-    unsure = _simulator(question, simulated_s)
-    found = _kept(question, unsure)
+    unsure = simulator_off(question, simulated_s)
+    question, found = _within(question, _kept(question, unsure), unsure)
     planned, ask_s, runs = found.plan, found.ask_s, found.runs
     refused, nearest = _refusal(question, runs, planned) if found.is_late else ("", "")
     doubled_plan, doubled = _doubled(question, planned, ask_s, unsure)
     losses = _losses(question, planned, runs, unsure)
     scaled = planned.thin.scaled
-    late_s = runs.quantile_s(question.confidence)
-    half_s = runs.quantile_s(0.5)
     runs_month = None if question.every_s is None else MONTH_S / question.every_s
     usd = runs.mean_usd
     return Capacity(
@@ -86,7 +92,8 @@ def capacity(question: Question) -> Capacity:
         core_hours=float(runs.core_hours.mean()),
         runs_month=runs_month,
         usd_month=None if usd is None or runs_month is None else usd * runs_month,
-        headroom=late_s / half_s - 1.0 if half_s > 0.0 and math.isfinite(late_s) else 0.0,
+        headroom=_headroom(runs, question.confidence),
+        headroom_99=_headroom(runs, 0.99),
         doubled=None if doubled is None else _what_if("twice the data", doubled, question),
         uses=uses_of(question, planned, runs, doubled_plan, doubled),
         losses=losses,
@@ -100,7 +107,7 @@ def capacity(question: Question) -> Capacity:
         measured_core_s=question.profile.core_s,
         simulated_core_s=3600.0 * float(itself.core_hours.mean()),
         calibrated=question.calibrated,
-        unknown=(*question.unknown, *_unmeasured(question)),
+        unknown=(*question.unknown, *_unmeasured(question), *_untold(question)),
         refused=refused,
         nearest=nearest,
         standing=tuple(
@@ -108,40 +115,6 @@ def capacity(question: Question) -> Capacity:
             for at_s, pool, nodes in runs.middle().standing
         ),
     )
-
-
-def itself_of(profile: Profile, seed: int) -> Runs:
-    """Return the profiled run as it is simulated, on its own runners."""
-    pools = own_pools(profile)
-    scaled = scaled_of(profile, 1.0, sum(profile.runners.values()))
-    thin = thin_of(scaled, pools, 0.0, tasks=max(1, scaled.tasks))
-    plan = fixed(thin, max(profile.whole_s, 1.0))
-    there = dict.fromkeys(profile.runners, 1)
-    still = Unsure(run=0.0, pools={})
-    return runs_of(plan, SELF_RUNS, seed, still, there=there)
-
-
-def own_pools(profile: Profile) -> PoolsSpec:
-    """Return the machines of the profiled run: one for each pool, with the runners that it had."""
-    cores = max(1.0, *(stage.cores for stage in profile.stages))
-    here = local_pools(1, 1 << 50).pools[0]
-    own = [
-        here.model_copy(update={"name": pool, "vcpu": cores * count})
-        for pool, count in profile.runners.items()
-    ]
-    return PoolsSpec(pools=own or [here])
-
-
-def _simulator(question: Question, simulated_s: float) -> float:
-    """Return how far the simulator may be off, in logarithms.
-
-    As was measured, or as it is off the profiled run itself, where that is more.
-    """
-    found = question.calibrated
-    known = UNCALIBRATED if found is None else found.whole_median
-    if question.profile.whole_s > 0.0 and not question.profile.resumed:
-        known = max(known, abs(math.log(simulated_s / question.profile.whole_s)))
-    return known
 
 
 # --- a plan that keeps its word ---------------------------------------------------------------
@@ -185,6 +158,32 @@ def _kept(question: Question, unsure: float) -> _Kept:
     plan = _made(question, Weighted(1.0), before)
     runs = tried(plan, None)
     return _Kept(plan=plan, ask_s=None, runs=runs, is_late=promise.is_broken(runs.outcomes))
+
+
+def _within(question: Question, found: _Kept, unsure: float) -> tuple[Question, _Kept]:
+    """Keep to what there can be of all pools together: each gets its part of what was planned."""
+    limit = question.nodes_max
+    if limit is None or found.runs.nodes_most <= limit:
+        return question, found
+    used = {pool: int(nodes.max()) for pool, nodes in found.runs.nodes.items()}
+    total = sum(used.values())
+    parts = {pool: count * limit // total for pool, count in used.items()}
+    by_rest = sorted(used, key=lambda pool: (-(used[pool] * limit % total), pool))
+    for pool in by_rest[: limit - sum(parts.values())]:
+        parts[pool] += 1
+    pools = [
+        pool.model_copy(update={"max_nodes": parts[pool.name]})
+        for pool in question.pools.pools
+        if parts.get(pool.name)
+    ]
+    shares = ", ".join(f"{count} of {pool}" for pool, count in parts.items() if count)
+    held = f"{limit} machines can be had of all pools, fewer than were planned: held to {shares}"
+    less = replace(
+        question,
+        pools=question.pools.model_copy(update={"pools": pools}),
+        unknown=(*question.unknown, f"whether others would be better: {held}"),
+    )
+    return less, _kept(less, unsure)
 
 
 def _made(
@@ -251,6 +250,13 @@ def _refusal(question: Question, runs: Runs, plan: Prepared) -> tuple[str, str]:
     limits = {pool.name: pool.max_nodes for pool in plan.thin.pools.pools}
     full = sorted({each.pool for each in used if each.nodes >= limits.get(each.pool, 0)})
     more = f", or more machines of {', '.join(full)} (all that can be had are used)" if full else ""
+    work_s = TASK_CPU_S * plan.thin.scaled.tasks
+    if work_s > BOUND * ends_s:
+        refused += (
+            f", because one control actor schedules {1.0 / TASK_CPU_S:,.0f} tasks a second and "
+            f"takes {seconds_text(work_s)} for {plan.thin.scaled.tasks:,}"
+        )
+        more += ", or larger tasks, or the data in several runs, each under a home of its own"
     could = f"--deadline {math.ceil(ends_s)}s" if math.isfinite(ends_s) else "other pools"
     return refused, f"{could}{more}"
 
@@ -339,12 +345,33 @@ def _stages(scaled: Scaled) -> tuple[StageNeed, ...]:
     )
 
 
+def _headroom(runs: Runs, share: float) -> float:
+    late_s, half_s = runs.quantile_s(share), runs.quantile_s(0.5)
+    return late_s / half_s - 1.0 if half_s > 0.0 and math.isfinite(late_s) else 0.0
+
+
+def _untold(question: Question) -> Sequence[str]:
+    """Say when there are too few simulated runs for what is promised."""
+    wanted = scenarios_for(question.confidence)
+    if question.deadline_s is None or question.scenarios >= wanted:
+        return ()
+    told = 100.0 * told_share(question.scenarios)
+    said = (
+        f"whether {100.0 * question.confidence:g} % of the runs keep the promise: "
+        f"{question.scenarios} simulated ones tell up to {told:.3g} % (--scenarios {wanted})"
+    )
+    return (said,)
+
+
 def _finish(runs: Runs, question: Question) -> Finish:
+    hit = None if question.deadline_s is None else runs.kept(question.deadline_s)
+    count = len(runs.outcomes)
     return Finish(
         p50_s=runs.quantile_s(0.5),
         p95_s=runs.quantile_s(0.95),
         p99_s=runs.quantile_s(0.99),
-        hit=None if question.deadline_s is None else runs.kept(question.deadline_s),
+        hit=hit,
+        hit_surely=None if hit is None else surely_kept(round(hit * count), count),
         ends_s=tuple(round(float(each), 3) for each in np.sort(runs.whole_s[runs.finished])),
     )
 

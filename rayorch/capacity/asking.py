@@ -26,8 +26,9 @@ class Question:
 
     Units: `growth` times the measured data; `deadline_s` after the submission, kept by `confidence`
     of all runs; a run `every_s`. `zones` has the pools of each zone that is known, `unknown` what
-    is not known of the pools, in words. `search_s` are counted seconds of the solver for a plan;
-    0 takes the first one, and then there is no frontier either.
+    is not known of the pools, in words; `nodes_max` is how many machines of all pools there can be.
+    `search_s` are counted seconds of the solver for a plan; 0 takes the first one, and then there
+    is no frontier either.
     """
 
     profile: Profile
@@ -42,6 +43,7 @@ class Question:
     seed: int = 0
     search_s: float = SOLVE_S
     calibrated: Calibrated | None = None
+    nodes_max: int | None = None
 
 
 class StageNeed(msgspec.Struct, frozen=True):
@@ -65,6 +67,7 @@ class PoolNeed(msgspec.Struct, frozen=True):
 class Finish(msgspec.Struct, frozen=True):
     """When runs end, in seconds after the submission; `hit` of them keep the deadline.
 
+    Of all runs, `hit_surely` do at least, as far as so many simulated ones can tell (95 % sure).
     `ends_s` has each simulated run that ended, in order.
     """
 
@@ -72,6 +75,7 @@ class Finish(msgspec.Struct, frozen=True):
     p95_s: float
     p99_s: float
     hit: float | None = None
+    hit_surely: float | None = None
     ends_s: tuple[float, ...] = ()
 
 
@@ -109,7 +113,8 @@ class Capacity(msgspec.Struct, frozen=True):
 
     `standing` are the machines of the middle one of the simulated runs, as they come and go.
     Dollars are None where a price is not known. `ask_s` is the deadline to give to a run, so that
-    `confidence` of them keep `deadline_s`; `headroom` how much later than half of the runs that is.
+    `confidence` of them keep `deadline_s`; `headroom` how much later than half of the runs that is,
+    `headroom_99` how much later 99 % of them end.
     """
 
     pipeline: str
@@ -127,6 +132,7 @@ class Capacity(msgspec.Struct, frozen=True):
     runs_month: float | None
     usd_month: float | None
     headroom: float
+    headroom_99: float
     doubled: WhatIf | None
     uses: tuple[Use, ...]
     losses: tuple[WhatIf, ...]

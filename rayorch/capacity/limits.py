@@ -8,9 +8,8 @@ from typing import Final
 from rayorch.capacity.asking import Question, Use
 from rayorch.capacity.rehearsal import Prepared
 from rayorch.capacity.scenarios import Runs
+from rayorch.sim.turns import TASK_CPU_S
 
-TASK_CPU_S: Final = 220e-6
-"""Of the control actor for one task: `python -m benchmarks.core_scale`."""
 TASK_MEMORY_BYTES: Final = 450
 """Of the scheduler's state for one task: the same, from 10,000 tasks to 60,000."""
 CONTROL_MEMORY_BYTES: Final = 8 << 30
@@ -49,6 +48,9 @@ def _shares(question: Question, plan: Prepared, runs: Runs) -> dict[str, tuple[f
         if nodes is not None and nodes.any():
             share = float(nodes.max()) / pool.max_nodes
             found[f"machines of {pool.name}"] = (share, f"at most {pool.max_nodes} can be had")
+    if question.nodes_max is not None:
+        why = f"at most {question.nodes_max} can be had of all pools"
+        found["machines in all"] = (runs.nodes_most / question.nodes_max, why)
     scaled = thin.scaled
     room = max(pool.memory // thin.per_node[pool.name] for pool in thin.full_pools.pools)
     found["memory of a task"] = (scaled.memory_bytes / room, "of the part of a machine it has")

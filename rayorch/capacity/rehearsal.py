@@ -39,7 +39,7 @@ from rayorch.plan.placing import (
 from rayorch.plan.seeing import look
 from rayorch.runner.pieces import REST_MAX
 from rayorch.sim.agenda import BEGIN_S
-from rayorch.sim.trial import Answer
+from rayorch.sim.workload import Answer
 from rayorch.spec.objective import Objective
 
 if TYPE_CHECKING:
@@ -233,6 +233,11 @@ class Rehearsal:
     def publish_s(self) -> float:
         """Return the seconds that it takes to make the outputs visible."""
         return self._profile.overheads.publish_s
+
+    def tasks_each(self, stage: int) -> float:
+        """Return how many tasks of full size one stands for."""
+        thin = self._thin.stages[stage]
+        return max(1.0, thin.stage.tasks / max(1, thin.tasks))
 
     def attempt_s(self, lease: Lease, first: int | None, rest: bytes, *, is_first: bool) -> float:
         """Return the seconds of an attempt at speed 1."""

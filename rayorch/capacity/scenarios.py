@@ -1,5 +1,6 @@
 """Many simulated runs of one workload: luck, drawn so that few of them say much."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from rayorch.sim.fleet import TrialPool
 from rayorch.sim.trial import Trial, TrialOutcome
 
 NORMAL: Final = statistics.NormalDist()
+SURE: Final = 0.95
+"""How sure what is said of a share of all runs is to be."""
+BISECTIONS: Final = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +70,11 @@ class Runs:
         }
         self.events = sum(each.events for each in outcomes)
 
+    @property
+    def nodes_most(self) -> int:
+        """The most machines of all pools together that a run had of each of them."""
+        return int(sum(self.nodes.values(), np.zeros(1)).max())
+
     def quantile_s(self, share: float) -> float:
         """Return by when so many of the runs have ended; those that did not never have."""
         ends = np.sort(np.where(self.finished, self.whole_s, np.inf))
@@ -85,6 +94,38 @@ class Runs:
         """Dollars of a run; None where a price is not known."""
         usd = float(self.usd.mean())
         return None if np.isnan(usd) else usd
+
+
+def told_share(scenarios: int) -> float:
+    """Return the largest share of all runs that so many simulated ones can tell from all."""
+    return 1.0 - 1.0 / scenarios
+
+
+def scenarios_for(confidence: float) -> int:
+    """Return how many simulated runs can tell a share, at the least."""
+    return math.ceil(1.0 / (1.0 - confidence) - 1e-9)
+
+
+def surely_kept(kept: int, runs: int, sure: float = SURE) -> float:
+    """Return what share of all runs is kept at least, when so many of some were.
+
+    Their luck is drawn more evenly than by chance, so that they say more than this.
+    Source: the one-sided lower bound of Clopper and Pearson 1934.
+    """
+    assert 0 <= kept <= runs
+    if not kept:
+        return 0.0
+    counts = np.arange(kept, runs + 1)
+    ways = np.array([math.log(math.comb(runs, int(count))) for count in counts])
+    low, high = 0.0, 1.0
+    for _ in range(BISECTIONS):
+        share = (low + high) / 2.0
+        logs = ways + counts * math.log(share) + (runs - counts) * math.log1p(-share)
+        if float(np.exp(logs).sum()) > 1.0 - sure:
+            high = share
+        else:
+            low = share
+    return low
 
 
 def unsure_of(prepared: Prepared, simulator: float) -> Unsure:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from rayorch.capacity.asking import Capacity, WhatIf
+from rayorch.capacity.scenarios import SURE, scenarios_for
 from rayorch.observe.figures import (
     core_hours_text,
     count_text,
@@ -72,6 +73,21 @@ def _what_if(each: WhatIf) -> tuple[str, ...]:
     )
 
 
+def headrooms(found: Capacity) -> list[tuple[float, float]]:
+    """Return shares of the runs, and how much later than half of them they end: 99 % always."""
+    shares = {found.confidence: found.headroom, 0.99: found.headroom_99}
+    return list(shares.items())
+
+
+def in_time_text(found: Capacity) -> str:
+    """Return how many runs are in time, and of how many that is sure."""
+    hit, surely = found.finish.hit or 0.0, found.finish.hit_surely or 0.0
+    return (
+        f"{100.0 * hit:.3g} % of {counted(found.scenarios, 'simulated run')}; of all runs "
+        f"{100.0 * surely:.3g} % at least, as far as so many can tell ({100.0 * SURE:g} % sure)"
+    )
+
+
 def time_text(duration_s: float) -> str:
     """Return a duration that may be for ever."""
     return seconds_text(duration_s) if math.isfinite(duration_s) else "never"
@@ -106,7 +122,10 @@ def basis(found: Capacity) -> Iterator[tuple[str, str]]:
             "thinned",
             f"one runner stands for {found.runners_each:.3g}, one task for up to {each}",
         )
-    yield "luck", f"{counted(found.scenarios, 'scenario')} of seed {found.seed}"
+    luck = f"{counted(found.scenarios, 'scenario')} of seed {found.seed}"
+    if found.scenarios < scenarios_for(0.99):
+        luck += "; 99 % is the worst of them"
+    yield "luck", luck
     for number, each in enumerate(found.unknown):
         yield "" if number else "not known", each
 

@@ -14,7 +14,16 @@ from rayorch.capacity.answering import capacity as answer
 from rayorch.capacity.asking import Capacity, Question
 from rayorch.capacity.calibrated import read_calibrated
 from rayorch.capacity.scaling import growth_of
-from rayorch.capacity.tables import basis, frontier_rows, machine_rows, use_rows, what_if_rows
+from rayorch.capacity.scenarios import scenarios_for
+from rayorch.capacity.tables import (
+    basis,
+    frontier_rows,
+    headrooms,
+    in_time_text,
+    machine_rows,
+    use_rows,
+    what_if_rows,
+)
 from rayorch.cli.errors import OptionError
 from rayorch.cli.finding import find_run
 from rayorch.cli.options import Exit, Options
@@ -45,9 +54,16 @@ DAY_S: Final = 86_400.0
 _TIMES: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*x?")
 _CLOCK: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 LABEL: Final = 13
+SCENARIOS: Final = 50
 UNFINISHED: Final = {state.value for state in RunState if state is not RunState.SUCCEEDED}
 UNKNOWN_SHOWN: Final = ("usd_h", "speed", "provision_s", "boot_s", "reclaims_per_h", "outage_s")
 """Facts that an answer rests on: what nobody says of them is told."""
+MOVING: Final = {
+    "get_usd": "what reading an object costs",
+    "put_usd": "what writing an object costs",
+    "egress_usd_gb": "what data that leaves a region costs",
+}
+"""The same of a file of pools, or its price book, as a whole."""
 
 
 # --- profile ------------------------------------------------------------------------------------
@@ -145,7 +161,8 @@ def question_of(options: Options) -> Question:
         every_s=None if options.every is None else parsed_s(options.every, "--every"),
         zones=_zones(file),
         unknown=tuple(_unknown(file)),
-        scenarios=options.scenarios,
+        scenarios=options.scenarios or max(SCENARIOS, scenarios_for(options.confidence)),
+        nodes_max=file.nodes_max,
         seed=options.seed,
         calibrated=read_calibrated(connection(options.home).home),
     )
@@ -203,6 +220,9 @@ def _unknown(file: PoolFile) -> Iterator[str]:
         for name in UNKNOWN_SHOWN:
             if name in each.unknown:
                 yield f"pool {each.spec.name}: {name} is not known; {_reckoned(each, name)}"
+    for name, what in MOVING.items():
+        if name not in file.spec.model_fields_set:
+            yield f"{what} ({name}): nothing is reckoned with"
     if not any("zone" in each.facts for each in file.described):
         yield "in which zones the pools are, so that the loss of one is not shown"
 
@@ -257,12 +277,10 @@ def _ends(found: Capacity) -> Iterator[tuple[str, str]]:
     yield "95 %", f"within {seconds_text(ends.p95_s)}"
     yield "99 %", f"within {seconds_text(ends.p99_s)}"
     if ends.hit is not None:
-        yield "in time", f"{100.0 * ends.hit:.3g} % of {counted(found.scenarios, 'simulated run')}"
-    share = f"{100.0 * found.confidence:g} %"
-    yield (
-        "headroom",
-        f"{share} of the runs take up to {100.0 * found.headroom:.0f} % more than half",
-    )
+        yield "in time", in_time_text(found)
+    for number, (share, headroom) in enumerate(headrooms(found)):
+        more = f"{100.0 * share:g} % of the runs take up to {100.0 * headroom:.0f} % more than half"
+        yield "" if number else "headroom", more
 
 
 def _costs(found: Capacity) -> Iterator[tuple[str, str]]:

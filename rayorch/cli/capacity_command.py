@@ -70,10 +70,8 @@ CAPACITY: Final = LazyCommand(
         click.Option(
             ["--scenarios"],
             type=click.IntRange(2, 1_000),
-            default=50,
-            show_default=True,
             metavar="N",
-            help="Simulated runs.",
+            help="Simulated runs; else 50, or as many as can tell --confidence.",
         ),
         click.Option(
             ["--seed"],

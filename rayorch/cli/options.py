@@ -77,7 +77,7 @@ class Options:
     by_time: str | None = None
     start: str = "00:00"
     confidence: float = 0.95
-    scenarios: int = 50
+    scenarios: int | None = None
     seed: int = 0
     # What is measured, and what is held against what.
     only: str | None = None

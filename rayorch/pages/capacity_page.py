@@ -7,6 +7,8 @@ from rayorch.capacity.tables import (
     Rows,
     basis,
     frontier_rows,
+    headrooms,
+    in_time_text,
     machine_rows,
     time_text,
     use_rows,
@@ -56,11 +58,10 @@ def _facts(found: Capacity) -> Iterator[tuple[str, str]]:
     yield "95 % within", time_text(found.finish.p95_s)
     yield "99 % within", time_text(found.finish.p99_s)
     if found.finish.hit is not None:
-        yield "in time", f"{100.0 * found.finish.hit:.3g} % of {found.scenarios} simulated runs"
-    yield (
-        f"headroom for {100.0 * found.confidence:g} %",
-        f"{100.0 * found.headroom:.0f} % over half of the runs",
-    )
+        yield "in time", in_time_text(found)
+    for share, headroom in headrooms(found):
+        more = f"{100.0 * headroom:.0f} % over half of the runs"
+        yield f"headroom for {100.0 * share:g} %", more
     yield "tasks", count_text(found.tasks)
 
 

@@ -76,12 +76,17 @@ def machines_of(given: Mapping[str, Any], file: str) -> list[Machine]:
     if head not in types:
         problem = f"must name one of the node types: {', '.join(map(str, types))}"
         raise PoolsError(problem, file, "head_node_type", shown(head))
-    workers_max = _count("", given, "max_workers", WORKERS_USUAL, file)
+    workers_max = workers_of(given, file)
     machines = [
         _machine(str(name), node, provider, file, workers_max, is_head=name == head)
         for name, node in types.items()
     ]
     return [machine for machine in machines if machine.nodes_max]
+
+
+def workers_of(given: Mapping[str, Any], file: str) -> int:
+    """Return how many workers of all node types there may be at once. Raises: PoolsError."""
+    return _count("", given, "max_workers", WORKERS_USUAL, file)
 
 
 def _machine(

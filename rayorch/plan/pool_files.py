@@ -13,7 +13,7 @@ pools:
     labels: {disk: nvme}          # what a transform may ask for
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -26,6 +26,7 @@ from rayorch.plan.cluster_file import (
     machines_of,
     prices_beside,
     settings_of,
+    workers_of,
 )
 from rayorch.plan.machines import Described, Machine, described_given, described_pools
 from rayorch.plan.pools import PoolSpec, PoolsSpec, SpotSpec
@@ -45,6 +46,7 @@ class PoolFile:
     """What a file says of pools: as a plan takes it, and with where each fact is from.
 
     `machines` has the node types of a cluster file, the head among them; a file of pools has none.
+    `nodes_max` is how many nodes of all its pools there can be at once, where it says so.
     """
 
     kind: Literal["pools", "cluster"]
@@ -53,6 +55,7 @@ class PoolFile:
     spec: PoolsSpec
     described: tuple[Described, ...]
     machines: tuple[Machine, ...] = ()
+    nodes_max: int | None = None
 
 
 def read_pools(file: str, prices: str | None = None) -> PoolsSpec:
@@ -118,8 +121,7 @@ def _cluster(given: Mapping[str, Any], file: str, prices: str | None) -> PoolFil
     machines = machines_of(given, file)
     described = described_pools(machines, book, file=file, prices=prices or "")
     if not described:
-        problem = "no node type has cores: there is no pool that a task could run on"
-        raise PoolsError(problem, file, NODE_TYPES, "")
+        raise _no_pool(given, machines, file)
     book.check_pools(tuple(each.spec.name for each in described), prices or "")
     described = [_placed(each, book.egress_usd_gb or {}) for each in described]
     spec = PoolsSpec(
@@ -127,6 +129,7 @@ def _cluster(given: Mapping[str, Any], file: str, prices: str | None) -> PoolFil
         data_location=settings.data_location,
         locations=settings.locations,
     )
+    head = f"node type {given['head_node_type']}"  # It is there beside all workers.
     return PoolFile(
         kind="cluster",
         file=file,
@@ -134,6 +137,7 @@ def _cluster(given: Mapping[str, Any], file: str, prices: str | None) -> PoolFil
         spec=spec.model_copy(update=book.network()),
         described=tuple(described),
         machines=tuple(machines),
+        nodes_max=workers_of(given, file) + any(head in each.machines for each in described),
     )
 
 
@@ -146,6 +150,17 @@ def _placed(pool: Described, egress: Mapping[str, Mapping[str, object]]) -> Desc
     if zone is None or zone.value not in {*egress, *(to for row in egress.values() for to in row)}:
         return pool
     return replace(pool, spec=pool.spec.model_copy(update={"location": str(zone.value)}))
+
+
+def _no_pool(given: Mapping[str, Any], machines: Sequence[Machine], file: str) -> PoolsError:
+    there = {machine.name for machine in machines}
+    gone = [name for name in given[NODE_TYPES] if f"node type {name}" not in there]
+    if not gone:
+        problem = "no node type has cores: there is no pool that a task could run on"
+        return PoolsError(problem, file, NODE_TYPES, "")
+    of = "" if workers_of(given, file) == 0 else f"node type {gone[0]}, "
+    problem = f"there can be no node of {', '.join(gone)}: how many there may be is 0"
+    return PoolsError(problem, file, f"{of}max_workers", "0")
 
 
 def _book(prices: str | None) -> PriceBook:

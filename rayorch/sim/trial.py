@@ -6,9 +6,9 @@ are said to do: start late, be slow, be taken away. What the run is made of, and
 answers, is a `Workload`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -38,90 +38,24 @@ from rayorch.core.facts import (
     Led,
     PlacementKept,
     RunnerJoined,
-    RunSubmitted,
     RunSwept,
     SinkPublished,
     Ticked,
 )
 from rayorch.core.machine import Machine
 from rayorch.core.run import ACTIVE, Run, RunState
-from rayorch.core.values import AttemptOutput
 from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId
 from rayorch.sim.agenda import Action, Agenda
 from rayorch.sim.fleet import Fleet, TrialPool, TrialRunner
+from rayorch.sim.turns import ControlCpu, Told
+from rayorch.sim.workload import Answer, Workload
 
-Answer = tuple[float, Sequence[Fact]]
-"""How many seconds later, and what then is told."""
 DONE: Final = b"done"
 """In the place of what a task that was cut has read: nobody reads it again."""
+WAIT_S_MIN: Final = 1e-6
+"""Less than a clock of the epoch can tell is no time."""
 STEPS_MAX: Final = 5_000_000
 """Nothing that ends takes so many."""
-
-
-class Workload(Protocol):
-    """What a trial's run is made of, and what its planner answers. Times are of the trial."""
-
-    @property
-    def turn_s(self) -> float:
-        """Seconds from the first fact that waits for a turn of the scheduler to the turn."""
-        ...
-
-    @property
-    def tick_s(self) -> float:
-        """Seconds between two turns without news."""
-        ...
-
-    @property
-    def patience_s(self) -> float:
-        """Seconds after which a run is given up."""
-        ...
-
-    def submitted(self) -> RunSubmitted:
-        """Return the run."""
-        ...
-
-    def planned(self, at_s: float) -> Answer:
-        """Return the plan, and the first placement."""
-        ...
-
-    def divided(self, command: PlanStage) -> Answer:
-        """Return the tasks of a stage that others come before."""
-        ...
-
-    def placed(self, command: SolvePlacement, there: Mapping[str, int]) -> Answer:
-        """Look at the placement, where each pool has so many slots of one core."""
-        ...
-
-    def publish_s(self) -> float:
-        """Return the seconds that it takes to make the outputs visible."""
-        ...
-
-    def attempt_s(self, lease: Lease, first: int | None, rest: bytes, *, is_first: bool) -> float:
-        """Return the seconds of an attempt at speed 1.
-
-        `first` is the first task of a stage that was divided as the run went; `rest` is of a task
-        that has what another left.
-        """
-        ...
-
-    def speed(self, lease: Lease, pool: str) -> float:
-        """Return how quick a pool is at a stage's tasks."""
-        ...
-
-    def overhead_s(self, lease: Lease) -> float:
-        """Return the seconds that pass on a runner before the next attempt begins."""
-        ...
-
-    def output(self, lease: Lease, duration_s: float) -> AttemptOutput:
-        """Return what an attempt ends with."""
-        ...
-
-    def cut(self, lease: Lease, took_s: float, left_s: float) -> tuple[float, tuple[bytes, ...]]:
-        """Return when an attempt ends that is to leave its rest to others, and the rests.
-
-        Nothing is left of one that cannot be cut.
-        """
-        ...
 
 
 class TrialOutcome(msgspec.Struct, frozen=True):
@@ -154,6 +88,7 @@ class Trial:
         self._work = workload
         self._inbox: list[Fact] = []
         self._turn_due = False
+        self._cpu = ControlCpu()
         self._run = RunId("")
         self._pending: SolvePlacement | None = None
         self.fleet = Fleet(self, pools, seed)
@@ -199,7 +134,7 @@ class Trial:
         run = self.run
         whole_s = (run.finished_s or self.agenda.now_s()) - run.submitted_s
         self.fleet.close()
-        self._turn()
+        self._handle(self._taken())
         billed = self.machine.accounts.billed.values()
         asked = [spent for pools in run.ledger.values() for spent in pools.values()]
         usd = sum(each.nano_usd for each in billed) / NANO
@@ -226,13 +161,34 @@ class Trial:
         self.agenda.after(self._work.tick_s, self._tick)
 
     def _turn(self) -> None:
-        self._turn_due = False
+        """Handle what has come, once there was the time for it; what comes meanwhile waits."""
+        facts, now_s = self._taken(), self.agenda.now_s()
+        wait_s = self._cpu.through_s(now_s, self._told(facts)) - now_s
+        if wait_s > WAIT_S_MIN:
+            self._turn_due = True
+            self.agenda.after(wait_s, partial(self._handle, facts))
+        else:
+            self._handle(facts)
+
+    def _taken(self) -> list[Fact]:
         facts, self._inbox = self._inbox, []
+        return facts
+
+    def _told(self, facts: Iterable[Fact]) -> Iterator[Told]:
+        for fact in facts:
+            if isinstance(fact, AttemptFinished):
+                stage = self.run.tasks[fact.task].stage
+                yield Told(self._work.tasks_each(stage), fact.output.seconds.total_s)
+
+    def _handle(self, facts: list[Fact]) -> None:
+        self._turn_due = False
         while facts:
             facts = self._fed(facts)
         if facts := self._fed([Ticked()]):
             self._inbox = [*facts, *self._inbox]
             self._turn()
+        elif self._inbox:
+            self.offer()
 
     def _fed(self, facts: Iterable[Fact]) -> list[Fact]:
         """Stamp and handle facts, carry out what is asked; return what is to be recorded."""

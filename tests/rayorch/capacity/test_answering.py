@@ -1,12 +1,19 @@
 """Questions about capacity, answered by simulated runs of the real scheduler and solver."""
 
+from functools import partial
+
 import msgspec
 import pytest
 
-from rayorch.capacity.answering import capacity, itself_of
+from rayorch.capacity import answering
+from rayorch.capacity.answering import capacity
 from rayorch.capacity.asking import Calibrated
 from rayorch.capacity.errors import CapacityError
-from rayorch.capacity.tables import basis
+from rayorch.capacity.itself import itself_of
+from rayorch.capacity.scenarios import scenarios_for, surely_kept
+from rayorch.capacity.tables import basis, headrooms
+from rayorch.sim import trial
+from rayorch.sim.turns import ControlCpu
 from tests.rayorch.capacity import make
 
 PAIR = make.pools(
@@ -129,3 +136,63 @@ def test_a_measured_pool_is_as_fast_as_it_was_whatever_speed_is_stated_for_it() 
     )
 
     assert stated.finish.p50_s == pytest.approx(usual.finish.p50_s, rel=0.1)
+
+
+def test_no_answer_promises_more_than_one_control_actor_can_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Forty tasks of half a second: machines could do them in no time, a slow scheduler not."""
+    monkeypatch.setattr(trial, "ControlCpu", partial(ControlCpu, 20.0))
+    monkeypatch.setattr(answering, "TASK_CPU_S", 20.0)
+    blink = make.profile(make.stage(task_s=0.5))
+
+    found = capacity(make.question(profile=blink, deadline_s=150.0, scenarios=2))
+
+    assert found.finish.p50_s >= 40 * 20.0
+    assert "because one control actor schedules 0 tasks a second and takes" in found.refused
+    assert "larger tasks, or the data in several runs" in found.nearest
+
+
+@pytest.mark.parametrize(("kept", "runs", "least"), [(50, 50, 0.9418), (49, 50, 0.9086), (0, 9, 0)])
+def test_some_runs_tell_of_all_what_is_known_to_statistics(
+    kept: int, runs: int, least: float
+) -> None:
+    assert surely_kept(kept, runs) == pytest.approx(least, abs=1e-4)
+
+
+def test_too_few_runs_for_a_promise_are_said() -> None:
+    few = capacity(make.question(scenarios=10, confidence=0.99, deadline_s=600.0))
+    enough = capacity(make.question(scenarios=10, confidence=0.9, deadline_s=600.0))
+
+    [said] = [each for each in few.unknown if "simulated ones" in each]
+    assert said == (
+        "whether 99 % of the runs keep the promise: 10 simulated ones tell up to 90 % "
+        "(--scenarios 100)"
+    )
+    assert not [each for each in enough.unknown if "simulated ones" in each]
+    assert few.finish.hit == 1.0
+    assert few.finish.hit_surely == pytest.approx(0.741, abs=1e-3)
+    assert (scenarios_for(0.99), scenarios_for(0.95), scenarios_for(0.5)) == (100, 20, 2)
+
+
+def test_the_headroom_of_99_percent_is_always_said() -> None:
+    found = capacity(make.question(scenarios=10, confidence=0.5))
+
+    assert found.headroom == 0.0
+    assert found.headroom_99 == found.finish.p99_s / found.finish.p50_s - 1.0
+    assert [share for share, _ in headrooms(found)] == [0.5, 0.99]
+
+
+def test_machines_of_all_pools_together_are_no_more_than_there_can_be() -> None:
+    two = make.pools({"name": "here", "max_nodes": 3}, {"name": "there", "max_nodes": 3})
+    asked = {"pools": two, "growth": 4.0, "deadline_s": 118.0, "scenarios": 2}
+
+    free = capacity(make.question(**asked))
+    held = capacity(make.question(**asked, nodes_max=4))
+
+    assert sum(need.nodes_most for need in free.pools) > 4
+    assert sum(need.nodes_most for need in held.pools) <= 4
+    [said] = [each for each in held.unknown if "4 machines can be had of all pools" in each]
+    assert "held to " in said
+    assert any(use.name == "machines in all" for use in held.uses)
+    assert held.finish.p50_s > free.finish.p50_s

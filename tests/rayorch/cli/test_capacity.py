@@ -199,6 +199,18 @@ def test_zero_machines_are_refused_with_where(lab: Shell) -> None:
     assert "max_nodes" in found.err
 
 
+def test_what_requests_and_egress_cost_is_named_where_nobody_says_it(lab: Shell) -> None:
+    silent = lab("capacity", "n.profile", "--pools", "pools.yaml", "--json", *QUICK)
+    (lab.folder / "said.yaml").write_text(POOLS + "get_usd: 0\nput_usd: 0.000005\n")
+    said = lab("capacity", "n.profile", "--pools", "said.yaml", "--json", *QUICK)
+
+    unknown = silent.document["unknown"]
+    assert "what reading an object costs (get_usd): nothing is reckoned with" in unknown
+    assert "what writing an object costs (put_usd): nothing is reckoned with" in unknown
+    assert any("egress_usd_gb" in each for each in unknown)
+    assert not any("get_usd" in each or "put_usd" in each for each in said.document["unknown"])
+
+
 def test_a_profile_that_is_not_there_is_said(lab: Shell) -> None:
     found = lab("capacity", "other.profile", "--pools", "pools.yaml")
 

@@ -265,7 +265,17 @@ def test_a_pool_stands_in_its_zone_where_moving_data_between_zones_has_a_price(
                 node("steady", max_workers=0, min_workers=0)(given),
                 given.update(max_workers=0),
             ],
-            "no node type has cores: there is no pool that a task could run on",
+            (
+                "there can be no node of steady, spot: how many there may be is 0. "
+                "pools=cluster.yaml, field=max_workers, value=0"
+            ),
+        ),
+        (
+            lambda given: [
+                node("steady", max_workers=0, min_workers=0)(given),
+                node("spot", max_workers=0, min_workers=0)(given),
+            ],
+            "field=node type steady, max_workers, value=0",
         ),
     ],
 )
@@ -276,3 +286,11 @@ def test_what_nothing_could_be_placed_by_is_refused_with_the_remedy(
         cluster(change)
 
     assert said in str(caught.value)
+
+
+def test_how_many_nodes_there_can_be_of_all_pools_is_known() -> None:
+    """`max_workers` of the cluster is over all of its node types."""
+    file = cluster(lambda given: given.update(max_workers=5))
+
+    assert file.nodes_max == 5
+    assert [pool.max_nodes for pool in file.spec.pools] == [4, 5]
