@@ -105,7 +105,9 @@ def _options(
             egress_usd=float(egress[p]),
             moved_gb=float(moved[p]),
             loss=loss[p],
-            reason="chosen" if tasks[k, p] > 0 else _lacks(cls, problem.pools[p]) or against(p),
+            reason="chosen"
+            if tasks[k, p] > 0
+            else _lacks(cls, problem.pools[p]) or (against(p) if tables.fits[k, p] else _SPARED),
         )
         for p in order
     )
@@ -138,6 +140,9 @@ def _loss(pool: Pool, span_s: float) -> float:
         return 1.0 - float(np.mean(rolled))
     rate = spot.reclaims_per_h / 3600.0
     return 1.0 - math.exp(-rate * span_s) / (1.0 + rate * spot.outage_s)
+
+
+_SPARED = "has GPUs, which are kept for what needs them"
 
 
 def _lacks(cls: TaskClass, pool: Pool) -> str:

@@ -240,7 +240,8 @@ class Problem:
     Units: seconds on the caller's clock, of which `now_s` is the present; `held` are the nodes that
     are there, `running` the tasks under way on them, `down` the spot pools that are gone now, and
     `spent_usd` what the run has cost so far.
-    `now_s` is 0 for a run that has not begun.
+    `now_s` is 0 for a run that has not begun.  With `spares_gpus`, what needs no GPU goes to
+    machines that have some only where no others can do it.
     Raises: InvalidProblemError, naming the field and its value.
     """
 
@@ -253,6 +254,7 @@ class Problem:
     running: tuple[Running, ...] = ()
     down: tuple[str, ...] = ()
     spent_usd: float = 0.0
+    spares_gpus: bool = False
 
     def __post_init__(self) -> None:
         _require(bool(self.pools), "pools", "at least one pool is needed", self.pools)

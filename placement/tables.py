@@ -57,6 +57,15 @@ def fits_pool(cls: TaskClass, pool: Pool) -> bool:
     )
 
 
+def spared(problem: Problem, fits: Bools) -> Bools:
+    """Who is kept off a pool that it fits in, for its GPUs.  Shapes: fits, result (C, P)."""
+    has = np.array([pool.gpus > 0.0 for pool in problem.pools])
+    plain = np.array([not cls.gpus for cls in problem.classes])
+    can_do_without = problem.spares_gpus & plain & (fits & ~has).any(axis=1)
+    off: Bools = can_do_without[:, None] & has[None, :]
+    return off
+
+
 def missing_labels(cls: TaskClass, pool: Pool) -> list[str]:
     """Labels that the class needs and the pool has not, or has with another value."""
     return [f"{k}={v}" for k, v in sorted(cls.labels.items()) if pool.labels.get(k) != v]
@@ -81,6 +90,7 @@ def tables_of(problem: Problem) -> Tables:
     locations = tuple(dict.fromkeys(names))
     loc = {name: k for k, name in enumerate(locations)}
     fits = np.array([[fits_pool(c, p) for p in pools] for c in classes])
+    fits &= ~spared(problem, fits)
     for k in np.flatnonzero(~fits.any(axis=1)):
         raise InfeasibleError(f"class {classes[k].name!r} fits in no pool", _lacks(problem, int(k)))
     speed = np.array([[p.speed.get(c.kind, 0.0) for p in pools] for c in classes])

@@ -23,7 +23,7 @@ from rayorch.closures import source_place
 from rayorch.conventions import convention_of
 from rayorch.draft import Draft
 from rayorch.errors import SpecError, near_miss
-from rayorch.handles import input_name, resources_of
+from rayorch.handles import Needs, input_name, resources_of
 from rayorch.ids import DEFAULT_TENANT
 from rayorch.program import FilterCode, MapCode, SelectCode, SqlCode, StepCode
 from rayorch.relating import GroupMapOptions, Related
@@ -147,6 +147,7 @@ class Pipeline:
         output: str | None = None,
         memory: int | str | None = None,
         cores: float | None = None,
+        gpus: float | None = None,
         labels: Mapping[str, str] | None = None,
         uses: Mapping[str, int] | None = None,
         columns: Sequence[str] | None = None,
@@ -158,6 +159,9 @@ class Pipeline:
         what each task holds of outside resources, whose limits the home's policy knows. Without
         `output` the dataset has the function's name. An input may be named before it exists.
 
+        Each task has so many `cores`, so much `memory` and so many `gpus` of a machine to itself:
+        a part of one GPU, or a whole number of them, which CUDA_VISIBLE_DEVICES names.
+
         Raises: SpecError, when applied.
         """
         return _mapper(
@@ -166,6 +170,7 @@ class Pipeline:
             output=output,
             memory=memory,
             cores=cores,
+            gpus=gpus,
             labels=labels,
             uses=uses,
             columns=columns,
@@ -262,7 +267,7 @@ class Dataset(Related):
         draft = self.draft
         with located(draft.name, output, caller_place()):
             text = checked_query(query)
-            resources = resources_of(memory, cores, labels, uses)
+            resources = resources_of(Needs(memory=memory, cores=cores, labels=labels, uses=uses))
         spec = draft.part(SqlSpec, output, input=self.name, query=text, resources=resources)
         return Dataset(draft, draft.add_transform(spec, SqlCode(query=text)))
 
@@ -308,6 +313,7 @@ class MapOptions(TypedDict, total=False):
     output: str | None
     memory: int | str | None
     cores: float | None
+    gpus: float | None
     labels: Mapping[str, str] | None
     uses: Mapping[str, int] | None
     columns: Sequence[str] | None
@@ -334,12 +340,13 @@ def _mapper(
                 fix = 'for example .map(lambda table: table, output="same")'
                 raise SpecError("a function without a name needs output=", fix=fix)
             schema = checked_schema(options.get("schema"))
-            resources = resources_of(
-                options.get("memory"),
-                options.get("cores"),
-                options.get("labels"),
-                options.get("uses"),
+            needs = Needs(
+                memory=options.get("memory"),
+                cores=options.get("cores"),
+                labels=options.get("labels"),
+                uses=options.get("uses"),
             )
+            resources = resources_of(needs, options.get("gpus"))
         spec = draft.part(
             MapSpec,
             name,

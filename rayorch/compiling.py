@@ -314,6 +314,7 @@ def _most(pipeline: str, read: str, needs: Sequence[tuple[str, Resources]]) -> S
     """Return the most that any step asks for: fused steps share one attempt."""
     memory = [need.memory_bytes for _, need in needs if need.memory_bytes is not None]
     cores = [need.cores for _, need in needs if need.cores is not None]
+    gpus = [need.gpus for _, need in needs if need.gpus is not None]
     labels: dict[str, tuple[str, str]] = {}
     for transform, need in needs:
         for key, value in need.labels.items():
@@ -331,6 +332,7 @@ def _most(pipeline: str, read: str, needs: Sequence[tuple[str, Resources]]) -> S
     return StageResources(
         memory_bytes=max(memory, default=MEMORY_BYTES_USUAL),
         cores=max(cores, default=CORES_USUAL),
+        gpus=max(gpus, default=0.0),
         labels={key: value for key, (value, _) in labels.items()},
         uses={
             name: max(need.uses.get(name, 0) for _, need in needs)
@@ -357,6 +359,10 @@ def pipeline_version(spec: PipelineSpec, program: Program) -> str:
         "writes": no_place,
     }
     values = spec.model_dump(mode="json", exclude=left_out)
+    for transform in values["transforms"]:
+        # Pipelines without are as old as the others.
+        if transform.get("resources", {}).get("gpus", 0.0) is None:
+            del transform["resources"]["gpus"]
     codes = {name: code_hash(code) for name, code in codes_of(program).items()}
     predicates = [code_hash(stage.predicate) for stage in program.stages]
     content = json.dumps([values, codes, predicates], sort_keys=True)

@@ -5,6 +5,7 @@ RayorchError
 │   └── PipelineFileError      fix     the file that holds the pipeline cannot be loaded
 ├── SettingsError              fix     an environment variable or option cannot be understood
 ├── PoolsError                 fix     a file of pools cannot be used as it stands
+├── NoMachineError             fix     no machine holds what a stage needs
 ├── SolverProcessError         retry   the solver's process died, took too long or said nonsense
 ├── InvalidTransitionError     report  an event that cannot happen in this state
 ├── UnknownRunError            fix     no such run under this home
@@ -144,6 +145,25 @@ class PoolsError(RayorchError):
         named = (("pools", self.file), ("field", self.field), ("value", self.value))
         where = ", ".join(f"{key}={text}" for key, text in named if text)
         return f"{self.problem}. {where}" + (f"\n  {self.fix}" if self.fix else "")
+
+
+class NoMachineError(RayorchError):
+    """No machine that there is, or that can be had, holds what one task of a stage needs."""
+
+    remedy: ClassVar[Remedy] = "fix"
+    fix = (
+        "lower memory=, cores= or gpus= of its transforms, or run it where there are such "
+        "machines: `rayorch pools --address HOST:PORT` shows what a cluster has"
+    )
+
+    def __init__(self, stage: str, need: str, has: str) -> None:
+        super().__init__(stage, need, has)
+        self.stage = stage
+        self.need = need
+        self.has = has
+
+    def __str__(self) -> str:
+        return f"no machine holds a task of stage {self.stage!r}. it needs {self.need}; {self.has}"
 
 
 class SolverProcessError(RayorchError):

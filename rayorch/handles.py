@@ -38,14 +38,15 @@ class Handle:
         return f"<{type(self).__name__} {self.name!r} of pipeline {self.draft.name!r}>"
 
 
-def resources_of(
-    memory: int | str | None,
-    cores: float | None,
-    labels: Mapping[str, str] | None,
-    uses: Mapping[str, int] | None,
-) -> Resources:
+def resources_of(needs: Needs, gpus: float | None = None) -> Resources:
     """Return what a transform needs of a machine, and of what is outside. Raises: SpecError."""
-    fields = {"memory_bytes": memory, "cores": cores, "labels": labels or {}, "uses": uses or {}}
+    fields = {
+        "memory_bytes": needs.get("memory"),
+        "cores": needs.get("cores"),
+        "gpus": gpus,
+        "labels": needs.get("labels") or {},
+        "uses": needs.get("uses") or {},
+    }
     return Resources.of("", "", fields)
 
 

@@ -176,6 +176,7 @@ class StageResources:
     cores: float
     labels: Mapping[str, str] = field(default_factory=dict)
     uses: Mapping[str, int] = field(default_factory=dict)  # of outside resources
+    gpus: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

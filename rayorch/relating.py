@@ -31,7 +31,6 @@ from rayorch.spec import (
     GroupMapSpec,
     JoinSpec,
     RepartitionSpec,
-    Resources,
     SortSpec,
     WindowSpec,
 )
@@ -60,6 +59,7 @@ class GroupMapOptions(Needs, total=False):
     columns: Sequence[str] | None
     schema: pa.Schema | None
     order: Order
+    gpus: float | None
 
 
 class Related(Handle):
@@ -134,7 +134,7 @@ class Related(Handle):
                 raise SpecError("a function without a name needs output=", fix=fix)
             schema = checked_schema(options.get("schema"))
             order = ordering(options.get("order", ()), False, False)
-            resources = _resources(options)
+            resources = resources_of(options, options.get("gpus"))
         spec = draft.part(
             GroupMapSpec,
             name,
@@ -361,12 +361,6 @@ class Related(Handle):
         draft = self.draft
         with located(draft.name, output, caller_place()):
             check_extra("duckdb", "sql", "a relational operator")
-            resources = _resources(needs)
+            resources = resources_of(needs)
         spec = draft.part(model, output, input=self.name, resources=resources, **fields)
         return type(self)(draft, draft.add_transform(spec, operator_code(spec, aggregates or {})))
-
-
-def _resources(needs: Needs) -> Resources:
-    return resources_of(
-        needs.get("memory"), needs.get("cores"), needs.get("labels"), needs.get("uses")
-    )

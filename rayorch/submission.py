@@ -41,6 +41,7 @@ def submission(
                 name=stage.name,
                 cores=stage.resources.cores,
                 memory_bytes=stage.resources.memory_bytes,
+                gpus=stage.resources.gpus,
                 timeout_s=retry.timeout_s or 0.0,
                 uses=tuple(sorted(stage.resources.uses.items())),
                 sinks=tuple(edge.sink for edge in stage.sinks),

@@ -26,17 +26,9 @@ from rayorch.core.facts import (
 from rayorch.core.values import AttemptOutput, SinkResult, StageShape, StepSeconds
 from rayorch.ids import RunId
 from rayorch.plan.deciding import SOLVE_S
-from rayorch.plan.placing import (
-    Standing,
-    Task,
-    first,
-    follows,
-    guarded,
-    prices_of,
-    unsearched,
-    wire,
-)
+from rayorch.plan.placing import Task, first, follows, guarded, prices_of, unsearched, wire
 from rayorch.plan.seeing import look
+from rayorch.plan.standing import Standing
 from rayorch.runner.pieces import REST_MAX
 from rayorch.sim.agenda import BEGIN_S
 from rayorch.sim.workload import Answer

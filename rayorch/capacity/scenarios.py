@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 
 from rayorch.capacity.rehearsal import Prepared, Rehearsal
+from rayorch.core.sizes import Size
 from rayorch.plan.estimate import DRIFT_CV
-from rayorch.plan.placing import runners_a_node
 from rayorch.plan.pools import PoolSpec
 from rayorch.sim.fleet import TrialPool
 from rayorch.sim.trial import Trial, TrialOutcome
@@ -192,7 +192,7 @@ def _trial_pool(
     return TrialPool(
         name=pool.name,
         nodes_max=pool.max_nodes,
-        runners=min(room, runners_a_node(pool.vcpu, cores)),
+        runners=min(room, Size(pool.vcpu, 0).holds(Size(cores, 0))),
         runner_cores=cores,
         node_cores=pool.vcpu,
         provision_s=pool.provision_s,

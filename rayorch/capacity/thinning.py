@@ -18,9 +18,9 @@ import numpy as np
 from connectors.splits import Discovery, FilePart, Split
 from rayorch.capacity.errors import CapacityError
 from rayorch.capacity.scaling import Scaled, ScaledStage
+from rayorch.core.sizes import Size
 from rayorch.home import RunPlan, StagePlan, encode_split
 from rayorch.plan.estimate import Estimate, History, Measured, Work, observe
-from rayorch.plan.placing import runners_a_node
 from rayorch.plan.planner import Plan, PlannedStage
 from rayorch.plan.pools import PoolSpec, PoolsSpec
 from rayorch.plan.profile import LEVELS, Floats, Shape, drawn
@@ -90,14 +90,15 @@ class Thin:
 
 def per_node(scaled: Scaled, pool: PoolSpec) -> int:
     """Return how many runners of a workload fit on a machine; 0: it is too small."""
-    if pool.vcpu < scaled.cores or pool.memory < scaled.memory_bytes:
-        return 0
-    by_memory = int(pool.memory // max(1, scaled.memory_bytes))
-    return min(runners_a_node(pool.vcpu, scaled.cores), by_memory)
+    return Size(pool.vcpu, pool.memory).holds(Size(scaled.cores, scaled.memory_bytes))
 
 
 def fitting(scaled: Scaled, pools: PoolsSpec) -> tuple[PoolsSpec, dict[str, int]]:
     """Return the pools whose machines hold a runner, and how many. Raises: CapacityError."""
+    for stage in scaled.stages:
+        if stage.profile.gpus:
+            problem = f"stage {stage.profile.name!r} needs GPUs, and simulated machines have none"
+            raise CapacityError(problem, "`rayorch plan FILE --pools FILE` foretells one run of it")
     rooms = {pool.name: per_node(scaled, pool) for pool in pools.pools if not pool.gpus}
     fit = [pool for pool in pools.pools if rooms.get(pool.name)]
     if not fit:
@@ -248,6 +249,7 @@ def _plan(stages: tuple[ThinStage, ...]) -> Plan:
                 sinks=("",) if profile.out_bytes else (),
                 cores=profile.cores,
                 memory_bytes=stage.stage.memory_bytes,
+                gpus=0.0,
             )
         )
     return Plan(run_plan=RunPlan(tuple(kept)), stages=tuple(shown))

@@ -97,7 +97,8 @@ def _stage_lines(stage: PlannedStage) -> Iterator[tuple[str, str]]:
     largest = f", the largest {bytes_text(stage.task_bytes_max)}" if stage.task_bytes_max else ""
     count = "as many as what it takes turns out to need"
     yield "tasks", count if stage.tasks is None else f"{count_text(stage.tasks)}{largest}"
-    needs = f"{counted_cores(stage.cores)}, {bytes_text(stage.memory_bytes)} of memory"
+    gpus = f", {counted_gpus(stage.gpus)}" if stage.gpus else ""
+    needs = f"{counted_cores(stage.cores)}, {bytes_text(stage.memory_bytes)} of memory{gpus}"
     yield "each", needs
     label = "steps"
     for step in stage.steps:
@@ -111,6 +112,11 @@ def _stage_lines(stage: PlannedStage) -> Iterator[tuple[str, str]]:
     for sink in stage.sinks:
         yield label, sink
         label = ""
+
+
+def counted_gpus(gpus: float) -> str:
+    """Return a number of GPUs: `1 GPU`, `0.5 GPUs`."""
+    return f"{gpus:g} GPU{'' if gpus == 1 else 's'}"
 
 
 def counted_cores(cores: float) -> str:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Protocol
 from rayorch.core.accounts import Accounts
 from rayorch.core.commands import EnsureRunners, Lease
 from rayorch.core.facts import Event, PlacementReady
-from rayorch.core.flow import Flow
+from rayorch.core.flow import Flow, Wanted
 from rayorch.core.leasing import Key, Kind, RunnerSlot
 from rayorch.core.meters import Meters
 from rayorch.core.policy import Policy
 from rayorch.core.queues import Routes
 from rayorch.core.run import ACTIVE, RUN_KINDS, RUN_TRANSITIONS, Run, RunState
 from rayorch.core.sharing import Cluster, Party
+from rayorch.core.sizes import Size
 from rayorch.core.task import COMMITTED, READY, WAITING, Task, TaskLeased, step
 from rayorch.errors import InvalidTransitionError, UnknownRunError
 from rayorch.ids import Epoch, EventId, NodeId, RunId, RunnerId, TaskId, TenantId
@@ -95,6 +96,11 @@ class Book:
         self.now_s = 0.0
         self.accounts = Accounts()
         self.meters = Meters()
+
+    def size_of(self, node: NodeId) -> Size:
+        """Return how large a machine that is there is."""
+        there = self.nodes[node]
+        return Size(there.cores, there.memory_bytes, there.gpus)
 
     def run(self, fact: AboutRun) -> Run:
         """Return the run that a fact is about.
@@ -348,8 +354,8 @@ def _queue(run: Run, flow: Flow, task: Task, *, alone: bool) -> None:
     if task.stage in run.unplanned:
         flow.aside.setdefault(task.stage, []).append(task.id)
         return
-    ready, suspects = flow.limited.get(task.stage, (flow.ready, flow.suspects))
-    queue = suspects if alone else ready
+    lane = flow.lane_of[task.stage]
+    queue = lane.suspects if alone else lane.ready
     queue.add(task.id, flow.routes.class_of(task.id))
 
 
@@ -374,26 +380,28 @@ def done_of(run: Run, routes: Routes) -> dict[int, int]:
 
 
 def ensure_runners(run: Run, flow: Flow, cause: EventId, at_s: float) -> Iterable[EnsureRunners]:
-    """Ask for runners that fit every stage of a run, where its placement wants them now."""
-    cores, memory_bytes = flow.cores, flow.memory_bytes
-    count_max = len(run.tasks) - run.committed
+    """Ask for runners of each size that a run has work for, where its placement wants them now."""
     placement = run.placement
     if flow.is_held:
         return  # A machine that waits along is paid for.
+    left = {lane.size: flow.left(lane.size) for lane in flow.lanes}
     if placement is None or not placement.runners:
-        yield EnsureRunners(cause, run.id, cores, memory_bytes, count_max)
-        return
-    flow.wanted = wanted_at(placement, at_s)
-    for pool, count in flow.wanted.items():
-        if count and pool not in flow.dear:
-            least = min(count, count_max)
-            yield EnsureRunners(cause, run.id, cores, memory_bytes, least, pool)
+        wanted: Wanted = {("", size): count for size, count in left.items()}
+    else:
+        wanted = flow.wanted = wanted_at(placement, flow, at_s)
+        known = {size for each in placement.runners for size in flow.sizes_of(each)}
+        # What no plan has thought of is not to wait for ever.
+        wanted = {**wanted, **{("", size): n for size, n in left.items() if size not in known}}
+    for (pool, size), count in wanted.items():
+        count_max = min(count, left.get(size, 0))
+        if count_max and pool not in flow.dear:
+            yield EnsureRunners(cause, run.id, *size[:2], count_max, pool, size.gpus)
 
 
-def wanted_at(placement: PlacementReady, at_s: float) -> dict[str, int]:
-    """Return how many runners of each pool a placement wants at a time."""
-    wanted: dict[str, int] = {}
+def wanted_at(placement: PlacementReady, flow: Flow, at_s: float) -> Wanted:
+    """Return how many runners of each pool and size a placement wants at a time."""
+    wanted: Wanted = {}
     for each in placement.runners:
         if each.at_s <= at_s:
-            wanted[each.pool] = each.count
+            wanted.update({(each.pool, size): each.count for size in flow.sizes_of(each)})
     return wanted

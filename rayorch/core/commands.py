@@ -8,6 +8,7 @@ import msgspec
 
 from rayorch.core.facts import Fact
 from rayorch.core.placed import NodesWanted, Observed
+from rayorch.core.sizes import Size
 from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId
 
 
@@ -72,6 +73,12 @@ class EnsureRunners(Command, frozen=True):
     memory_bytes: int
     count_max: int
     pool: str = ""
+    gpus: float = 0.0
+
+    @property
+    def size(self) -> Size:
+        """How large they are to be."""
+        return Size(self.cores, self.memory_bytes, self.gpus)
 
 
 class AskNodes(Command, frozen=True):

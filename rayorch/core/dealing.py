@@ -8,17 +8,16 @@ from rayorch.core import elastic, leasing, limiting
 from rayorch.core.book import Book
 from rayorch.core.commands import Command, Lease, SendLeases
 from rayorch.core.facts import Event
-from rayorch.core.flow import Flow
+from rayorch.core.flow import Flow, Lane
 from rayorch.core.leasing import RunnerSlot
 from rayorch.core.placed import PoolPrice
 from rayorch.core.queues import ReadyQueue
 from rayorch.core.run import RUNNING, Run
 from rayorch.core.sharing import Party, Ranked, entitled, urgency
+from rayorch.core.sizes import Size
 from rayorch.core.task import READY, Task
 from rayorch.ids import RunId, TenantId
 
-Lane = tuple[int, ReadyQueue, ReadyQueue]
-"""A stage, -1 for those that have no queues of their own; what is ready, and suspects."""
 STRANDED_S: Final = 60.0
 """How long a class waits for a pool of its plan that has no machine, before others may serve it."""
 STARTING_S: Final = 600.0
@@ -149,21 +148,21 @@ class Dealer:
         flow = self._book.flows[run.id]
         if run.state is not RUNNING or slot.kind in flow.barren or slot.pool in flow.dear:
             return None
-        is_barren = True
-        if leasing.fits(slot, flow.cores, flow.memory_bytes):
-            classes = served(flow, slot.pool)
-            for lane in flow.lanes:
-                stage, ready, suspects = lane
-                is_ready = ready.first(classes) is not None
-                if not is_ready and suspects.first(classes) is None:
-                    continue
-                is_barren = False
-                if slot.queue and not is_ready:
-                    continue  # A suspect runs alone.
-                if stage < 0 or self._may_use(slot, run.stages[stage].uses):
-                    return lane
-                if slot.id in self._book.claims:
-                    return None
+        is_barren, classes = True, served(flow, slot.pool)
+        for lane in flow.lanes:
+            stage, size, ready, suspects = lane
+            if not slot.size.serves(size):
+                continue
+            is_ready = ready.first(classes) is not None
+            if not is_ready and suspects.first(classes) is None:
+                continue
+            is_barren = False
+            if slot.queue and not is_ready:
+                continue  # A suspect runs alone.
+            if stage < 0 or self._may_use(slot, run.stages[stage].uses):
+                return lane
+            if slot.id in self._book.claims:
+                return None
         if is_barren:
             flow.barren.add(slot.kind)
         return None
@@ -184,7 +183,7 @@ class Dealer:
         book = self._book
         classes = served(flow, slot.pool)
         assert self._found is not None  # It has just been chosen.
-        found_slot, found_run, (_, ready, suspects) = self._found
+        found_slot, found_run, (_, _, ready, suspects) = self._found
         assert found_slot is slot
         assert found_run is run
         if not slot.queue and suspects.first(classes) is not None:
@@ -279,9 +278,13 @@ class Dealer:
         tenant = self._book.runs[lease.run].tenant
         if not limiting.may_grow(self._book, self._book.party(tenant), slot):
             return False  # It would go back to where it came from.
-        if not leasing.fits(slot, flow.cores, flow.memory_bytes):
+        if not slot.size.serves(flow.sizes[lease.stage]):
             return False
-        if flow.ready.first(flow.routes.classes_for(slot.pool)) is not None:
+        classes = flow.routes.classes_for(slot.pool)
+        if any(
+            lane.stage < 0 and slot.size.serves(lane.size) and lane.ready.first(classes) is not None
+            for lane in flow.lanes
+        ):
             return False
         return flow.routes.serves(slot.pool, lease.task)
 
@@ -310,7 +313,7 @@ def _note_stranded(book: Book, flow: Flow, at_s: float) -> None:
         return
     flow.stranded_due_s = at_s + LOOK_S
     found = []
-    numbers = {n for _, *queues in flow.lanes for queue in queues for n in queue.classes()}
+    numbers = {n for lane in flow.lanes for n in lane.classes()}
     for number in numbers:
         pools = flow.routes.pools_of(number)
         # Of machines that were asked for and do not come, the plan is made anew without them.
@@ -325,19 +328,18 @@ def _note_stranded(book: Book, flow: Flow, at_s: float) -> None:
             if waited_s > (STARTING_S if is_there else STRANDED_S):
                 found.append(number)
     stranded = tuple(sorted(found))
-    rescuers = _cheapest(book, flow) if stranded else frozenset()
+    needs = {lane.size for lane in flow.lanes if not lane.classes().isdisjoint(stranded)}
+    rescuers = frozenset(pool for need in needs for pool in _cheapest(book, need))
     if stranded != flow.stranded or rescuers != flow.rescuers:
         flow.stranded, flow.rescuers = stranded, rescuers
         flow.barren.clear()
         flow.peers.clear()
 
 
-def _cheapest(book: Book, flow: Flow) -> frozenset[str]:
-    """Return the living pools whose runners fit a run, and of these the cheapest where all say."""
+def _cheapest(book: Book, need: Size) -> frozenset[str]:
+    """Return the living pools with runners that serve, and of these the cheapest where all say."""
     fitting = {
-        slot.pool
-        for slot in book.runners.values()
-        if not slot.shut and leasing.fits(slot, flow.cores, flow.memory_bytes)
+        slot.pool for slot in book.runners.values() if not slot.shut and slot.size.serves(need)
     }
     prices = {pool: book.accounts.prices.get(pool, PoolPrice(pool)).usd_core_h for pool in fitting}
     known = [usd for usd in prices.values() if usd is not None]

@@ -14,8 +14,9 @@ from rayorch.core.commands import AskNodes, Command, KillRunner
 from rayorch.core.facts import Event
 from rayorch.core.flow import Flow
 from rayorch.core.leasing import RunnerSlot
-from rayorch.core.placed import NodesWanted
+from rayorch.core.placed import NodesWanted, RunnersWanted
 from rayorch.core.run import RUNNING, Run
+from rayorch.core.sizes import Size
 from rayorch.ids import NodeId
 
 LOOK_S: Final = 1.0
@@ -47,20 +48,28 @@ def _nodes_wanted(run: Run, flow: Flow, at_s: float) -> tuple[NodesWanted, ...]:
     placement = run.placement
     if run.state is not RUNNING or placement is None or flow.is_held:
         return ()
-    now = {each.pool: each for each in placement.runners if each.at_s <= at_s}
-    left = len(run.tasks) - run.committed
-    found = []
-    for pool, each in sorted(now.items()):
-        if not each.nodes or pool in flow.dear:
+    now: dict[str, dict[Size, RunnersWanted]] = {}
+    for each in placement.runners:
+        if each.at_s <= at_s and each.pool not in flow.dear:
+            now.setdefault(each.pool, {}).update(dict.fromkeys(flow.sizes_of(each), each))
+    found = [_nodes_of(run, flow, pool, sizes) for pool, sizes in sorted(now.items())]
+    return tuple(each for each in found if each.count)
+
+
+def _nodes_of(run: Run, flow: Flow, pool: str, sizes: Mapping[Size, RunnersWanted]) -> NodesWanted:
+    """Return the machines of a pool on which runners of some sizes take turns."""
+    most, needed, cores, gpus = 0, 0, 0.0, 0.0
+    for size, each in sizes.items():
+        if not each.nodes:
             continue
         per_node = max(1, each.count // each.nodes)
-        count = each.nodes
-        if not run.unplanned:
-            # The last tasks fill fewer machines.
-            count = min(count, math.ceil(left / per_node))
-        if count:
-            found.append(NodesWanted(pool, count, per_node * max(flow.cores, 1.0)))
-    return tuple(found)
+        most = max(most, each.nodes)
+        # A machine with a GPU waits for nobody, and the last tasks fill fewer machines.
+        is_to_come = not size.gpus and any(flow.sizes[each] == size for each in run.unplanned)
+        needed += each.nodes if is_to_come else math.ceil(flow.left(size) / per_node)
+        cores = max(cores, per_node * size.cores)
+        gpus = max(gpus, per_node * size.gpus)
+    return NodesWanted(pool, min(most, needed), cores, gpus)
 
 
 def _let_go(book: Book, event: Event) -> Iterable[Command]:

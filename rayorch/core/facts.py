@@ -303,6 +303,7 @@ class RunnerJoined(Wire, frozen=True):
     memory_bytes: int
     held: tuple[Held, ...] = ()
     node: NodeId = NodeId("")  # nobody knows
+    gpus: float = 0.0
 
 
 class RunnerLost(Wire, frozen=True):

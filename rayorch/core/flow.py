@@ -1,17 +1,42 @@
-"""The volatile side of a run: what of it is ready and waits, who has it, and what is expected."""
+"""The volatile side of a run: what is ready, by the runner that it needs, and who has what."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from rayorch.core.facts import PlacementReady
+from rayorch.core.placed import NodesWanted, RunnersWanted
 from rayorch.core.queues import ReadyQueue, Routes
+from rayorch.core.sizes import Size
 from rayorch.core.task import TaskState
 from rayorch.core.values import StageShape
 
 if TYPE_CHECKING:
     from rayorch.core.leasing import Kind
-    from rayorch.core.placed import NodesWanted
     from rayorch.ids import RunnerId, TaskId
+
+Wanted = dict[tuple[str, Size], int]
+"""How many runners of a size are wanted in a pool."""
+
+
+class Lane(NamedTuple):
+    """Ready tasks and suspects of stages that need runners of one size.
+
+    Stages that use outside resources have one each: what they wait for keeps nobody else waiting.
+    """
+
+    stage: int  # -1: all of that size that use nothing outside
+    size: Size
+    ready: ReadyQueue
+    suspects: ReadyQueue
+
+    @property
+    def open_count(self) -> int:
+        """How many tasks are queued."""
+        return self.ready.size + self.suspects.size
+
+    def classes(self) -> set[int]:
+        """Return the classes of what is queued."""
+        return {*self.ready.classes(), *self.suspects.classes()}
 
 
 class Flow:
@@ -22,7 +47,6 @@ class Flow:
         "asked",
         "barren",
         "collected",
-        "cores",
         "counts",
         "cutting",
         "dear",
@@ -33,16 +57,15 @@ class Flow:
         "held_due_s",
         "is_due",
         "is_held",
+        "lane_of",
         "lanes",
         "limited",
-        "memory_bytes",
         "on",
         "paces",
         "peers",
         "planning",
         "publish_due_s",
         "publishing",
-        "ready",
         "rescuers",
         "review_due_s",
         "routes",
@@ -50,11 +73,11 @@ class Flow:
         "seconds",
         "seen",
         "served_s",
+        "sizes",
         "solving",
         "straggle_due_s",
         "stranded",
         "stranded_due_s",
-        "suspects",
         "sweeping",
         "unserved",
         "waiting",
@@ -64,27 +87,21 @@ class Flow:
     def __init__(
         self, stages: Sequence[StageShape], placement: PlacementReady | None = None
     ) -> None:
-        # What a runner must have: fused or not, it may get a task of every stage.
-        self.cores = max((stage.cores for stage in stages), default=0.0)
-        self.memory_bytes = max((stage.memory_bytes for stage in stages), default=0)
+        # What a runner must have for a task of each stage.
+        self.sizes = tuple(Size(each.cores, each.memory_bytes, each.gpus) for each in stages)
         # Tasks by state, for each stage: kept along, since to count a million takes a while.
         self.counts: list[dict[TaskState, int]] = [dict.fromkeys(TaskState, 0) for _ in stages]
         self.done: dict[int, int] = {}  # class -> committed tasks, kept along likewise
         self.routes = Routes(placement)
-        self.ready = ReadyQueue()
-        self.suspects = ReadyQueue()
-        # Stages that use outside resources -> ready and suspects of their own: what they wait for
-        # keeps nobody else waiting.
-        self.limited = {
-            number: (ReadyQueue(), ReadyQueue())
-            for number, stage in enumerate(stages)
-            if stage.uses
+        self.limited = frozenset(number for number, stage in enumerate(stages) if stage.uses)
+        # The common ones first. The largest of them is the first: others can do without it.
+        common = {
+            size: Lane(-1, size, ReadyQueue(), ReadyQueue())
+            for size in sorted(set(self.sizes), reverse=True)
         }
-        # Ready tasks and suspects, by stage; the common ones first, as of -1.
-        self.lanes: list[tuple[int, ReadyQueue, ReadyQueue]] = [
-            (-1, self.ready, self.suspects),
-            *((stage, *queues) for stage, queues in self.limited.items()),
-        ]
+        own = {n: Lane(n, self.sizes[n], ReadyQueue(), ReadyQueue()) for n in sorted(self.limited)}
+        self.lane_of = tuple(own.get(n, common[size]) for n, size in enumerate(self.sizes))
+        self.lanes = (*common.values(), *own.values())
         self.waiting: list[tuple[float, TaskId]] = []  # heap of (until_s, task)
         # Of tasks that an earlier attempt committed, or came back to: the last one that was leased.
         self.given: dict[TaskId, int] = {}
@@ -117,7 +134,7 @@ class Flow:
         # Of the placement: whether it is being looked at, when next, and what it asked for last.
         self.solving = False
         self.review_due_s = 0.0
-        self.wanted: dict[str, int] = {}
+        self.wanted: Wanted = {}
         self.asked: tuple[NodesWanted, ...] = ()  # of the autoscaler
         self.seen: dict[int, tuple[int, float]] = {}  # class -> attempts, measured / expected
         self.unserved: dict[int, float] = {}  # class -> since when no runner of its pools lives
@@ -126,9 +143,23 @@ class Flow:
     def open_count(self) -> int:
         """How many tasks are ready."""
         count = 0
-        for _, ready, suspects in self.lanes:
-            count += ready.size + suspects.size
+        for lane in self.lanes:
+            count += lane.ready.size + lane.suspects.size
         return count
+
+    def sizes_of(self, wanted: RunnersWanted) -> Collection[Size]:
+        """Return the sizes of the runners that a placement wants."""
+        size = Size(wanted.cores, wanted.memory_bytes, wanted.gpus)
+        # Journals of before do not say it, and a resumed run may have other needs by now.
+        return (size,) if size in self.sizes else dict.fromkeys(self.sizes)
+
+    def left(self, size: Size) -> int:
+        """Return how many tasks of this size are not committed."""
+        return sum(
+            sum(counts.values()) - counts[TaskState.COMMITTED]
+            for counts, own in zip(self.counts, self.sizes, strict=True)
+            if own == size
+        )
 
     def offered(self, at_s: float) -> None:
         """Note that something became ready."""

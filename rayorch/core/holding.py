@@ -149,19 +149,19 @@ def _quota(book: Book, run: Run) -> str:
     policy, party = book.policy.of(run.tenant), book.party(run.tenant)
     if policy.slots and party.slots >= policy.slots:
         return f"a runner: {run.tenant} holds all {policy.slots} that it may"
-    if policy.memory_bytes and party.memory_bytes + book.flows[run.id].memory_bytes > (
-        policy.memory_bytes
-    ):
+    least = min(size.memory_bytes for size in book.flows[run.id].sizes)
+    if policy.memory_bytes and party.memory_bytes + least > policy.memory_bytes:
         return f"memory: {run.tenant} holds {party.memory_bytes >> 20} MiB"
     return ""
 
 
 def _limit(book: Book, run: Run, flow: Flow) -> str:
     """Return which outside resource a run waits for, if nothing else of it is ready."""
-    if len(flow.ready) or len(flow.suspects):
+    some = [lane.stage for lane in flow.lanes if lane.open_count]
+    if -1 in some:
         return ""
-    for stage, (ready, suspects) in flow.limited.items():
-        for name, units in run.stages[stage].uses if len(ready) or len(suspects) else ():
+    for stage in some:
+        for name, units in run.stages[stage].uses:
             limit = book.policy.limit_of(name)
             if limit is not None and book.used[name] + units > limit:
                 return f"{name}: {book.used[name]} of {limit} are held"

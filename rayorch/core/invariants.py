@@ -246,9 +246,9 @@ def _check_tasks(machine: Machine, run: Run, flow: Flow) -> None:
 def _queued(flow: Flow) -> set[TaskId]:
     """Return the tasks that somebody will look at: nothing that is ready is forgotten."""
     queued = {task for tasks in flow.aside.values() for task in tasks}
-    for _, ready, suspects in flow.lanes:
-        queued.update(ready)
-        queued.update(suspects)
+    for lane in flow.lanes:
+        queued.update(lane.ready)
+        queued.update(lane.suspects)
     return queued
 
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from rayorch.core.commands import Lease, RevokeLeases
 from rayorch.core.facts import RunnerJoined
+from rayorch.core.sizes import Size
 from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId, TenantId
 
 WINDOW_S: Final = 0.25
@@ -23,8 +24,8 @@ UNFILLED: Final = 2 * QUEUE_MAX
 """More than twice of any queue: it has not been found full."""
 
 Key = tuple[RunId, TaskId]
-Kind = tuple[str, float, int]
-"""Pool, cores and memory: runners that are alike in these are alike to whoever gives leases."""
+Kind = tuple[str, Size]
+"""Pool and size: runners that are alike in these are alike to whoever gives leases."""
 
 
 class RunnerSlot:
@@ -45,6 +46,7 @@ class RunnerSlot:
         "queue",
         "revoking",
         "shut",
+        "size",
         "started",
         "started_s",
         "strange_s",
@@ -56,7 +58,8 @@ class RunnerSlot:
         self.node = joined.node
         self.cores = joined.cores
         self.memory_bytes = joined.memory_bytes
-        self.kind: Kind = (joined.pool, joined.cores, joined.memory_bytes)
+        self.size = Size(joined.cores, joined.memory_bytes, joined.gpus)
+        self.kind: Kind = (joined.pool, self.size)
         self.queue: dict[Key, Lease] = {}
         self.revoking: set[Key] = set()
         self.started: Lease | None = None  # what the runner said it began last
@@ -147,11 +150,6 @@ def take_back(slot: RunnerSlot, count: int, cause: EventId) -> RevokeLeases:
     return RevokeLeases(cause, slot.id, tuple(lease for _, lease in back))
 
 
-def fits(slot: RunnerSlot, cores: float, memory_bytes: int) -> bool:
-    """Say whether a runner is large enough for a stage."""
-    return slot.cores >= cores and slot.memory_bytes >= memory_bytes
-
-
 __all__ = [
     "QUEUE_MAX",
     "QUEUE_MIN",
@@ -160,7 +158,6 @@ __all__ = [
     "Kind",
     "RunnerId",
     "RunnerSlot",
-    "fits",
     "queue_length",
     "share",
     "steal",

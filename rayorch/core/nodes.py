@@ -7,6 +7,7 @@ runner that has nothing left is ended. Nobody is to blame for what is lost all t
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Final
 
 from rayorch.core import metering, placing, straggling
 from rayorch.core.book import Book, ensure_runners
@@ -17,6 +18,8 @@ from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost, NodeWith
 from rayorch.core.run import RunState
 from rayorch.core.values import ErrorInfo
 from rayorch.ids import EventId, RunId
+
+OTHER_SIZE: Final = "a runner of another size needs its place"
 
 
 def node_joined(book: Book, fact: NodeJoined, event: Event) -> Iterable[Command]:
@@ -107,7 +110,7 @@ def depart(book: Book, cause: EventId) -> Iterable[Command]:
         if not slot.queue and not slot.dying:
             book.doom(slot)
             is_there = slot.node not in book.draining
-            why = "a larger runner needs its place" if is_there else "its node is being taken away"
+            why = OTHER_SIZE if is_there else "its node is being taken away"
             yield KillRunner(cause, slot.id, why)
 
 

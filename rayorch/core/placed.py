@@ -40,20 +40,25 @@ class RunnersWanted(
     """From `at_s` on, so many runners of a pool are wanted for the run.
 
     `nodes` are the machines that they fill, where more of them can be had by asking; else 0.
+    Of a size that the run does not know, they are of each that it does.
     """
 
     pool: str
     at_s: float
     count: int
     nodes: int = 0
+    cores: float = 0.0
+    memory_bytes: int = 0
+    gpus: float = 0.0
 
 
 class NodesWanted(msgspec.Struct, frozen=True, gc=False):
-    """So many machines of a pool, each with so many cores for runners."""
+    """So many machines of a pool, each with so many cores and GPUs for runners."""
 
     pool: str
     count: int
     cores: float
+    gpus: float = 0.0
 
 
 class PoolPrice(

@@ -83,7 +83,7 @@ def review(book: Book, run: Run, event: Event) -> Iterable[Command]:
     placement, flow = run.placement, book.flows[run.id]
     if placement is None or not placement.classes or flow.is_held:
         return
-    if placement.runners and wanted_at(placement, event.at_s) != flow.wanted:
+    if placement.runners and wanted_at(placement, flow, event.at_s) != flow.wanted:
         yield from ensure_runners(run, flow, event.id, event.at_s)
     if placement.is_reviewed and not flow.solving and event.at_s >= flow.review_due_s:
         yield solve(book, run, event.id, event.at_s)
@@ -101,6 +101,7 @@ def observed(book: Book, run: Run, at_s: float) -> Observed:
     for (number, pool), count in sorted(running.items()):
         by_class.setdefault(number, []).append((pool, count))
     runners = book.cluster.living
+    wanted = {pool for (pool, _), count in flow.wanted.items() if count}
     seen = flow.seen
     return Observed(
         at_s=at_s,
@@ -116,7 +117,7 @@ def observed(book: Book, run: Run, at_s: float) -> Observed:
             for number, each in enumerate(classes)
         ),
         runners=tuple(sorted(runners.items())),
-        lost=tuple(sorted(pool for pool, n in flow.wanted.items() if n and pool not in runners)),
+        lost=tuple(sorted(pool for pool in wanted if pool not in runners)),
         spent_usd=ledger.spent_usd(run),
     )
 
@@ -145,15 +146,15 @@ def pool_lost(book: Book, pool: str, at_s: float) -> None:
 def pool_shrank(book: Book, pool: str, at_s: float) -> None:
     """Look at every plan at once that wants runners of a pool with fewer machines."""
     for flow in book.flows.values():
-        if flow.wanted.get(pool):
+        if any(count and wanted == pool for (wanted, _), count in flow.wanted.items()):
             flow.review_due_s = min(flow.review_due_s, at_s)
 
 
 def _reroute(run: Run, flow: Flow) -> None:
     """Queue again what is ready, under the classes of the new plan."""
     flow.routes = Routes(run.placement)
-    for _, *queues in flow.lanes:
-        for queue in queues:
+    for lane in flow.lanes:
+        for queue in (lane.ready, lane.suspects):
             tasks = list(queue)
             queue.clear()
             for task in tasks:

@@ -10,7 +10,7 @@ told to let go at its next batch boundary. Only when nothing else is ready: both
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from rayorch.core import leasing, limiting
+from rayorch.core import limiting
 from rayorch.core.book import Book
 from rayorch.core.commands import Command, CutTask, Record, RevokeLeases, SendLeases
 from rayorch.core.facts import AttemptFinished, Event, SecondTry
@@ -162,5 +162,5 @@ def _may_run(book: Book, run: Run, slot: RunnerSlot, task: Task) -> bool:
     if not limiting.may_grow(book, book.party(run.tenant), slot):
         return False
     # A second try would hold what is outside twice.
-    fits = leasing.fits(slot, flow.cores, flow.memory_bytes) and not run.stages[task.stage].uses
+    fits = slot.size.serves(flow.sizes[task.stage]) and not run.stages[task.stage].uses
     return fits and flow.routes.serves(slot.pool, task.id)

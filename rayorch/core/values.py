@@ -121,6 +121,7 @@ class StageShape(
     # Named outside resources, and how much of each an attempt holds: a database's connections.
     uses: tuple[tuple[str, int], ...] = ()
     after: tuple[int, ...] = ()  # stages whose exchange files it reads; none: it reads a source
+    gpus: float = 0.0
 
 
 class RetryLimits(

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import ray
 
+from rayorch.core.sizes import Size
 from rayorch.ids import RunnerId
 
 CONTROL_CALLS_MAX: Final = 1000
@@ -13,8 +14,10 @@ ORDERS: Final = "orders"
 GUARD: Final = "guard"
 
 
-def runner_actor(plain: type, runner: RunnerId, cores: float, selector: Mapping[str, str]) -> Any:  # noqa: ANN401 - untyped in Ray.
+def runner_actor(plain: type, runner: RunnerId, size: Size, selector: Mapping[str, str]) -> Any:  # noqa: ANN401 - untyped in Ray.
     """Return what starts a runner by `.remote(spec)`, on a node whose labels the selector names.
+
+    So much of the node is its own; Ray says in CUDA_VISIBLE_DEVICES which GPUs those are.
 
     Detached, or it would die with the control actor. Never restarted by Ray: where a new one
     belongs is a decision of the plan.
@@ -23,7 +26,9 @@ def runner_actor(plain: type, runner: RunnerId, cores: float, selector: Mapping[
     return grouped.options(
         name=runner,
         lifetime="detached",
-        num_cpus=cores,
+        num_cpus=size.cores,
+        num_gpus=size.gpus or None,
+        memory=size.memory_bytes,
         label_selector=dict(selector) or None,
         max_restarts=0,
         max_task_retries=0,

@@ -28,6 +28,7 @@ class Bundle:
 
     pool: str
     cores: float
+    gpus: float = 0.0
 
 
 Part = Mapping[Bundle, int]
@@ -92,7 +93,7 @@ class Capacity:
         part: Counter[Bundle] = Counter()
         for nodes in self._runs.values():
             for each in nodes:
-                part[Bundle(each.pool, each.cores)] += each.count
+                part[Bundle(each.pool, each.cores, each.gpus)] += each.count
         self._due_s = now_s + RENEW_S
         self._has_said = bool(part)
         self._desk.say(dict(part))

@@ -17,14 +17,14 @@ from rayorch.host.capacity import RENEW_S, Bundle, CapacityDesk, Part
 from rayorch.observe.process_log import log_to_stderr
 from rayorch.plan.labels import POOL_LABEL
 
-NAME: Final = "rayorch-capacity-1"
+NAME: Final = "rayorch-capacity-2"
 """With the version of what is said to it: another rayorch's homes speak to the same desk."""
 LOOK_S: Final = 5.0
 NO_LABELS: Final = (
     "the autoscaler of the cluster does not go by labels, or there is none; start its head with "
     "RAY_enable_autoscaler_v2=1 and its node types: `ray up cluster.yaml`"
 )
-_Said = Sequence[tuple[str, float, int]]
+_Said = Sequence[tuple[str, float, float, int]]
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class RayAutoscaler:
         wanted = [bundle for bundle, count in bundles.items() for _ in range(count)]
         try:
             request_resources(
-                bundles=[{"CPU": bundle.cores} for bundle in wanted],
+                bundles=[_resources(bundle) for bundle in wanted],
                 # By the label of its pool, which each node type has: never one with a GPU instead.
                 bundle_label_selectors=[{POOL_LABEL: bundle.pool} for bundle in wanted],
             )
@@ -62,7 +62,7 @@ class CapacityActor:
 
     def say(self, home: str, said: _Said) -> None:
         """Take the part of a home. Raises: ClusterError; it is asked for again."""
-        part = {Bundle(pool, cores): count for pool, cores, count in said}
+        part = {Bundle(pool, cores, gpus): count for pool, cores, gpus, count in said}
         with self._lock:
             self._desk.say(home, part, self._clock.monotonic_s())
 
@@ -84,7 +84,7 @@ class RayDesk:
 
     def say(self, part: Part) -> None:
         """Say the part of this home. Whatever becomes of it, it is said again."""
-        said = [(bundle.pool, bundle.cores, count) for bundle, count in part.items()]
+        said = [(each.pool, each.cores, each.gpus, count) for each, count in part.items()]
         desk: Any = capacity_actor(CapacityActor, NAME).remote()
         desk.say.remote(self._home, said).future().add_done_callback(_note)
 
@@ -94,6 +94,10 @@ def why_fixed() -> str:
     from ray.autoscaler.v2.utils import is_autoscaler_v2  # noqa: PLC0415 - as above.
 
     return "" if is_autoscaler_v2(fetch_from_server=True) else NO_LABELS
+
+
+def _resources(bundle: Bundle) -> dict[str, float]:
+    return {"CPU": bundle.cores} | ({"GPU": bundle.gpus} if bundle.gpus else {})
 
 
 def _note(done: Any) -> None:  # noqa: ANN401 - Ray's futures have no type.

@@ -49,6 +49,7 @@ from rayorch.host.executor import Room
 from rayorch.host.failing import error_info
 from rayorch.ids import RunId
 from rayorch.plan.history import expected_of, load_histories, put_expected
+from rayorch.plan.needs import check_needs
 from rayorch.plan.planner import make_plan
 from rayorch.plan.unplaced import Unplaced, unplaced
 from rayorch.program import Program, load_program
@@ -241,10 +242,12 @@ class Effects:
     def _placed(self, work: Unplaced) -> tuple[Fact, ...]:
         """Return the first placement. Raises: PoolsError, PlacementError."""
         asked, there = self._home.get_asked(work.run), self._room.pools
+        machines = self._room.machines
         if self._is_without_choice(work.run):
+            check_needs(work.program, machines)
             return (unplaced(work, self._room.slots, tuple(PoolPrice(pool) for pool in there)),)
         placer = self._placer_made()
-        facts = placer.first(work, asked or {}, there)
+        facts = placer.first(work, asked or {}, there, machines)
         if any(isinstance(fact, PlacementReady) and not fact.is_final for fact in facts):
             self._searches.submit(placer.tell_first, work.run)
         return facts
@@ -268,7 +271,8 @@ class Effects:
             expected = expected_of(histories, kept)
             return Unplaced(run, submitted_s, program, kept, histories, expected, tuple(done))
 
-        facts = tuple(placer.look(command, there, unplaced_work, self._home.get_asked))
+        machines = self._room.machines
+        facts = tuple(placer.look(command, there, machines, unplaced_work, self._home.get_asked))
         self._placing.discard(run)
         self._offer(facts)
 

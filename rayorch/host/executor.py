@@ -5,7 +5,7 @@ An executor decides nothing. It starts and ends runners, carries leases to them,
 what becomes of them: `RunnerJoined`, `RunnerLost`, and whatever the runners report.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from rayorch.core.commands import (
@@ -18,6 +18,7 @@ from rayorch.core.commands import (
     SendLeases,
 )
 from rayorch.core.facts import Fact
+from rayorch.core.sizes import Size
 from rayorch.host.inbox import Ticket
 from rayorch.ids import RunId, TaskId
 
@@ -49,6 +50,11 @@ class Room(Protocol):
     @property
     def pools(self) -> Mapping[str, int]:
         """How many runners of one core fit in each pool that has a machine now. Any thread."""
+        ...
+
+    @property
+    def machines(self) -> Mapping[str, Collection[Size]]:
+        """The size of each machine of a pool; none: it takes whatever comes. Any thread."""
         ...
 
     def why_fixed(self) -> str:

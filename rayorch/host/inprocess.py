@@ -8,8 +8,7 @@ is killed here is abandoned, and whatever it still says is not listened to.
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from rayorch.clock import Clock
@@ -24,6 +23,7 @@ from rayorch.core.commands import (
 )
 from rayorch.core.facts import Fact, RunnerJoined, RunnerLost
 from rayorch.core.node_facts import NodeJoined
+from rayorch.core.sizes import Size
 from rayorch.home import Home
 from rayorch.host.executor import HostPort, RunnerCommand
 from rayorch.ids import NodeId, RunnerId
@@ -36,19 +36,6 @@ POOL: Final = "in-process"
 CLOSE_S_MAX: Final = 5.0
 # No process border is crossed: there is little to gain by waiting for more to say.
 REPORT: Final = ReportSettings(linger_s=0.001)
-
-
-@dataclass(frozen=True, slots=True)
-class _Size:
-    """Where a runner is, and how large."""
-
-    pool: str
-    cores: float
-    memory_bytes: int
-
-    def holds(self, asked: "_Size") -> bool:
-        """Whether it is large enough for what is asked."""
-        return self.cores >= asked.cores and self.memory_bytes >= asked.memory_bytes
 
 
 class InProcessExecutor:
@@ -71,7 +58,7 @@ class InProcessExecutor:
         self._cache = cache
         self._host: HostPort | None = None
         self._engines: dict[RunnerId, RunnerEngine] = {}
-        self._sizes: dict[RunnerId, _Size] = {}
+        self._sizes: dict[RunnerId, tuple[str, Size]] = {}  # and where they are
         self._tee: TeeLoan | None = None
         self._made = 0
         self._lock = threading.Lock()
@@ -85,6 +72,11 @@ class InProcessExecutor:
     def pools(self) -> Mapping[str, int]:
         """How many runners of one core fit in each pool."""
         return self._pools
+
+    @property
+    def machines(self) -> Mapping[str, Collection[Size]]:
+        """Threads share this process, and see its GPUs: they take whatever comes."""
+        return dict.fromkeys(self._pools, ())
 
     def why_fixed(self) -> str:
         """Return why there are no other machines."""
@@ -154,27 +146,27 @@ class InProcessExecutor:
             left -= wanted
 
     def _ensure_in(self, pool: str, wanted: int, command: EnsureRunners) -> None:
-        asked = _Size(pool, command.cores, command.memory_bytes)
-        own = [runner for runner in self._engines if self._sizes[runner].pool == pool]
-        fits = sum(self._sizes[runner].holds(asked) for runner in own)
+        sizes = [self._sizes[runner] for runner in self._engines]
+        own = [size for where, size in sizes if where == pool]
+        fits = sum(size.serves(command.size) for size in own)
         # Those that are too small have their slots until the core lets go of them; one is made all
         # the same where there is none.
         left = self._pools.get(pool, 0) - len(own)
         for _ in range(min(wanted - fits, max(left, not fits))):
-            self._make(asked)
+            self._make(pool, command.size)
 
-    def _make(self, size: _Size) -> None:
+    def _make(self, pool: str, size: Size) -> None:
         assert self._host is not None
         self._made += 1
         runner = RunnerId(f"local-{self._made}")
         settings = RunnerSettings(
             memory_bytes=size.memory_bytes,
             cores=size.cores,
-            pool=size.pool,
+            pool=pool,
             cache=self._cache,
             report=REPORT,
         )
-        self._sizes[runner] = size
+        self._sizes[runner] = (pool, size)
         self._engines[runner] = RunnerEngine(
             runner,
             self._home,
@@ -183,9 +175,8 @@ class InProcessExecutor:
             settings=settings,
             log=self._log,
         )
-        node = NodeId(size.pool)
-        joined = RunnerJoined(runner, size.pool, size.cores, size.memory_bytes, node=node)
-        self._host.offer([joined])
+        said = (runner, pool, size.cores, size.memory_bytes, (), NodeId(pool), size.gpus)
+        self._host.offer([RunnerJoined(*said)])
 
     def _offer(self, runner: RunnerId, facts: Sequence[Fact]) -> None:
         if not facts or self._host is None:

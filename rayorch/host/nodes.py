@@ -13,6 +13,7 @@ from typing import Final
 
 from rayorch.core.facts import Fact
 from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost
+from rayorch.core.sizes import Size
 from rayorch.errors import ClusterError
 from rayorch.ids import NodeId
 
@@ -36,6 +37,11 @@ class Machine:
     labels: Mapping[str, str] = field(default_factory=dict)
     until_s: float | None = None
     usd_h: float | None = None
+
+    @property
+    def size(self) -> Size:
+        """How large it is."""
+        return Size(self.cores, self.memory_bytes, self.gpus)
 
     @property
     def is_draining(self) -> bool:

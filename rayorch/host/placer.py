@@ -10,7 +10,7 @@ loaded for runs with a choice alone.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from placement import InfeasibleError, InvalidProblemError, PlacementError, Prob
 from rayorch.clock import Clock
 from rayorch.core.commands import SolvePlacement
 from rayorch.core.facts import Fact, PlacementFailed, PlacementKept, PlacementReady
+from rayorch.core.sizes import Size
 from rayorch.errors import PoolsError, SolverProcessError
 from rayorch.home import Home
 from rayorch.host.failing import error_info
@@ -30,20 +31,12 @@ from rayorch.ids import RunId
 from rayorch.plan.asking import Asked
 from rayorch.plan.deciding import Decision, told
 from rayorch.plan.locating import sources_of
-from rayorch.plan.placing import (
-    Standing,
-    Task,
-    first,
-    follows,
-    guarded,
-    planned,
-    prices_of,
-    unsearched,
-    wire,
-)
+from rayorch.plan.needs import check_needs
+from rayorch.plan.placing import Task, first, follows, guarded, planned, prices_of, unsearched, wire
 from rayorch.plan.pools import PoolsSpec, grows, nodes_of, pools_there, usable_pools
 from rayorch.plan.question import Question
 from rayorch.plan.seeing import look
+from rayorch.plan.standing import Standing
 from rayorch.plan.unplaced import Unplaced, unplaced
 from rayorch.spec.objective import Budget, Deadline
 
@@ -70,16 +63,34 @@ class _Kept:
     retry_at_s: float = 0.0
 
 
-def task_of(work: Unplaced, asked: Asked, there: Mapping[str, int]) -> Task:
+def task_of(
+    work: Unplaced,
+    asked: Asked,
+    there: Mapping[str, int],
+    machines: Mapping[str, Collection[Size]],
+) -> Task:
     """Return what is to be placed, and on what.
 
-    Raises: PoolsError, when none of the pools that were asked for is there.
+    Raises: PoolsError, when none of the pools that were asked for is there; NoMachineError, when
+    none of their machines holds a task.
     """
-    cores = max(stage.resources.cores for stage in work.program.stages)
+    with_gpus = any(stage.resources.gpus for stage in work.program.stages)
     if asked.pools is None:
-        pools, missing = pools_there(there, cores), _NONE
+        cores = max(stage.resources.cores for stage in work.program.stages)
+        pools, missing = pools_there(there, machines, cores), _NONE
     else:
-        pools, missing = usable_pools(asked.pools, there, asked.file, autoscale=asked.autoscale)
+        pools, missing = usable_pools(
+            asked.pools, there, asked.file, autoscale=asked.autoscale, with_gpus=with_gpus
+        )
+    elastic = _elastic(pools, there, with_gpus=with_gpus) if asked.autoscale else None
+    described = {pool.name: (Size(pool.vcpu, pool.memory, pool.gpus),) for pool in pools.pools}
+    check_needs(
+        work.program,
+        {
+            name: machines.get(name, ()) if name not in (elastic or {}) else described[name]
+            for name in described
+        },
+    )
     objective, notes = asked.objective_on(pools)
     return Task(
         run=work.run,
@@ -95,7 +106,7 @@ def task_of(work: Unplaced, asked: Asked, there: Mapping[str, int]) -> Task:
             for price in prices_of(pools if asked.pools is None else asked.pools)
             if price.pool in {pool.name for pool in pools.pools}
         ),
-        elastic=_elastic(pools, there) if asked.autoscale else None,
+        elastic=elastic,
     )
 
 
@@ -104,12 +115,12 @@ def sources(task: Task) -> list[list[str]]:
     return [sources_of(stage, task.pools) for stage in task.plan.run_plan.stages]
 
 
-def _elastic(pools: PoolsSpec, there: Mapping[str, int]) -> dict[str, int]:
+def _elastic(pools: PoolsSpec, there: Mapping[str, int], *, with_gpus: bool) -> dict[str, int]:
     """Return how many machines there are of each pool of which more can be asked for."""
     return {
         pool.name: min(nodes_of(there.get(pool.name, 0), pool.vcpu), pool.max_nodes)
         for pool in pools.pools
-        if grows(pool)
+        if grows(pool, with_gpus=with_gpus)
     }
 
 
@@ -151,15 +162,19 @@ class Placer:
         self._solver.close()
 
     def first(
-        self, work: Unplaced, document: Mapping[str, Any], there: Mapping[str, int]
+        self,
+        work: Unplaced,
+        document: Mapping[str, Any],
+        there: Mapping[str, int],
+        machines: Mapping[str, Collection[Size]],
     ) -> tuple[Fact, ...]:
         """Return a run's first placement, in milliseconds; `document` says what it is to keep to.
 
-        Raises: PoolsError, InfeasibleError: no pool that was asked for is there, or none that a
-        task fits in.
+        Raises: PoolsError, NoMachineError, InfeasibleError: no pool that was asked for is there, or
+        none that a task fits in.
         """
         asked = Asked.model_validate(document)
-        task = task_of(work, asked, there)
+        task = task_of(work, asked, there, machines)
         if not has_choice(task, there):
             placed = unplaced(work, sum(there.values()), task.prices, sources(task))
             return (msgspec.structs.replace(placed, reasons=task.notes),)
@@ -190,6 +205,7 @@ class Placer:
         self,
         command: SolvePlacement,
         there: Mapping[str, int],
+        machines: Mapping[str, Collection[Size]],
         work_of: Callable[[], Unplaced],
         asked_of: Callable[[RunId], Mapping[str, Any] | None],
     ) -> Iterator[Fact]:
@@ -200,7 +216,7 @@ class Placer:
         try:
             if command.run not in self._kept:
                 asked = Asked.model_validate(asked_of(command.run) or {})
-                command = self._rebuilt(command, task_of(work_of(), asked, there), asked)
+                command = self._rebuilt(command, task_of(work_of(), asked, there, machines), asked)
             yield from self._looked(command, there)
         # Whatever it is, a bug of ours too: the placement that stands serves on.
         except Exception as error:

@@ -307,6 +307,7 @@ def _stage(
         after=shape.after,
         cores=shape.cores,
         memory_bytes=shape.memory_bytes,
+        gpus=shape.gpus,
         measured=len(measured),
         files=len(plan.stages[number].discovery.files) if number < len(plan.stages) else 0,
         size_bytes=sum(sizes[:count]),

@@ -7,7 +7,7 @@ its node is gone from Ray's table, or its heartbeat stops (it hangs, or its node
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import ray
@@ -25,6 +25,7 @@ from rayorch.core.commands import (
 )
 from rayorch.core.facts import Fact, RunnerJoined, RunnerLost
 from rayorch.core.node_facts import NodeLost, RunnerRefused
+from rayorch.core.sizes import Size
 from rayorch.core.values import FailureKind
 from rayorch.host.actors import GUARD, runner_actor
 from rayorch.host.capacity import Capacity
@@ -38,7 +39,9 @@ from rayorch.host.ray_runners import (
     all_but,
     cores_by_pool,
     kind_of_end,
+    places,
     selector,
+    sizes_by_pool,
     why_stillborn,
 )
 from rayorch.host.runner_actor import (
@@ -94,6 +97,11 @@ class RayExecutor:
     def pools(self) -> Mapping[str, int]:
         """The cores of the nodes that live and stay, by their label `pool`."""
         return cores_by_pool(self._watch.refresh(), self._barred)
+
+    @property
+    def machines(self) -> Mapping[str, Collection[Size]]:
+        """The sizes of the nodes that live and stay, by their label `pool`."""
+        return sizes_by_pool(self._watch.refresh(), self._barred)
 
     def why_fixed(self) -> str:
         """Return why no machines can be asked of the cluster; "": they can."""
@@ -192,26 +200,24 @@ class RayExecutor:
         if not pools and self._refusal is not None and not self._barred.isdisjoint(machines):
             self._tell([replace(self._refusal, cores_left=0)])
             return
-        room = pools.get(command.pool, 0) if command.pool else sum(pools.values())
-        fit = int(room // max(command.cores, 1.0))
-        # Where nothing says which pool, the autoscaler may know of machines that are larger.
-        # Machines were asked for the sum of what all runs want: none is to wait for another's.
-        others = self._capacity.cores_of_others(command.run, command.pool)
-        count_max = command.count_max + int(others // max(command.cores, 1.0))
-        wanted = min(max(fit, not command.pool), count_max)
         own = [
             known
             for known in self._runners.values()
             if command.pool in {"", known.pool} and known.stays(machines)
         ]
-        fits = sum(known.holds(command) for known in own)
+        room = places(command, machines, self._barred, own)
+        # Where nothing says which pool, the autoscaler may know of machines that are larger.
+        # Machines were asked for the sum of what all runs want: none is to wait for another's.
+        cores = self._capacity.cores_of_others(command.run, command.pool)
+        others = int(cores // max(command.cores, 1.0))
+        wanted = min(max(room.fit, not command.pool), command.count_max + others)
+        fits = sum(known.size.serves(command.size) for known in own)
         if fits < wanted:
             self._ask_others()
-        # Those of another size have their cores until the core lets go of them. One is asked for
+        # Those of another size have their place until the core lets go of them. One is asked for
         # all the same where there is none: it is the next to get a place, before any smaller one.
-        left = room + others - sum(max(known.cores, 1.0) for known in own)
-        count = min(wanted - fits, max(int(left // max(command.cores, 1.0)), not fits))
-        labels = selector(command.pool, pools) | all_but(self._barred)
+        count = min(wanted - fits, max(room.free + others, not fits))
+        labels = selector(command.pool, pools) | all_but(room.kept_off)
         for _ in range(count):
             self._make(command, labels)
 
@@ -233,8 +239,9 @@ class RayExecutor:
             pool=command.pool,
             cores=command.cores,
             memory_bytes=command.memory_bytes,
+            gpus=command.gpus,
         )
-        handle = runner_actor(RunnerActor, runner, command.cores, labels).remote(spec)
+        handle = runner_actor(RunnerActor, runner, spec.size, labels).remote(spec)
         self._adopt(handle, spec)
 
     def _find(self, runners: Sequence[RunnerId]) -> None:
@@ -292,9 +299,8 @@ class RayExecutor:
         known.heard_s = self._clock.monotonic_s()
         spec = hello.spec
         known.pool, known.node = spec.pool, NodeId(hello.node)
-        self._host.offer(
-            [RunnerJoined(runner, spec.pool, spec.cores, spec.memory_bytes, hello.held, known.node)]
-        )
+        said = (runner, spec.pool, spec.cores, spec.memory_bytes, hello.held, known.node)
+        self._host.offer([RunnerJoined(*said, spec.gpus)])
 
     def _refuse(self, runner: RunnerId, hello: Hello, reason: str) -> None:
         """End a runner that runs other code than ours, and start none of ours where it was."""

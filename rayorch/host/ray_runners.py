@@ -1,11 +1,12 @@
 """What the Ray executor knows of a runner, and the machines on which it may start one."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 import ray
 
 from rayorch.core.commands import EnsureRunners
+from rayorch.core.sizes import Size
 from rayorch.core.values import FailureKind
 from rayorch.host.actors import ORDERS
 from rayorch.host.nodes import Machines
@@ -22,17 +23,16 @@ class KnownRunner:
     """A runner as the executor knows it."""
 
     __slots__ = (
-        "cores",
         "cut",
         "enqueue",
         "fresh",
         "handle",
         "heard_s",
         "joined",
-        "memory_bytes",
         "node",
         "pool",
         "revoke",
+        "size",
     )
 
     def __init__(
@@ -49,15 +49,10 @@ class KnownRunner:
         self.enqueue = handle.enqueue.options(concurrency_group=ORDERS)
         self.cut = handle.cut.options(concurrency_group=ORDERS)
         self.revoke = handle.revoke.options(concurrency_group=ORDERS)
-        self.cores = spec.cores
-        self.memory_bytes = spec.memory_bytes
+        self.size = spec.size
         self.heard_s = heard_s
         self.joined = False
         self.node = NodeId("")  # until it has joined
-
-    def holds(self, asked: EnsureRunners) -> bool:
-        """Say whether it is as large as what is asked for."""
-        return self.cores >= asked.cores and self.memory_bytes >= asked.memory_bytes
 
     def stays(self, machines: Machines) -> bool:
         """Say whether nobody takes its machine away."""
@@ -73,6 +68,55 @@ def cores_by_pool(machines: Machines, barred: frozenset[NodeId]) -> dict[str, in
             cores[machine.pool] = cores.get(machine.pool, 0.0) + machine.cores
     # A head without cores of its own is a machine that no runner fits on.
     return {pool: int(count) for pool, count in sorted(cores.items()) if count >= 1.0}
+
+
+def sizes_by_pool(machines: Machines, barred: frozenset[NodeId]) -> dict[str, list[Size]]:
+    """Return the sizes, by pool, of the machines that stay and can be used."""
+    sizes: dict[str, list[Size]] = {}
+    for machine in machines.values():
+        if not machine.is_draining and machine.node not in barred and machine.cores >= 1.0:
+            sizes.setdefault(machine.pool, []).append(machine.size)
+    return sizes
+
+
+class Places(NamedTuple):
+    """Where runners of a size may be: how many fit, how many of them now, and nodes to keep off."""
+
+    fit: int
+    free: int
+    kept_off: frozenset[NodeId]
+
+
+def places(
+    command: EnsureRunners,
+    machines: Machines,
+    barred: frozenset[NodeId],
+    own: Iterable[KnownRunner],
+) -> Places:
+    """Return the room for runners on the machines that stay.
+
+    What needs no GPU keeps off machines that have some, unless no others are large enough.
+    """
+    size, on = command.size, list(own)
+    able = [
+        machine
+        for machine in machines.values()
+        if command.pool in {"", machine.pool}
+        and not machine.is_draining
+        and machine.node not in barred
+        and machine.size.holds(size)
+    ]
+    plain = [machine for machine in able if not machine.gpus]
+    kept_off = barred
+    if plain and not size.gpus:
+        kept_off |= {machine.node for machine in able if machine.gpus}
+        able = plain
+    # Nobody knows yet where those will be that have not joined.
+    free = -sum(not known.node for known in on)
+    for machine in able:
+        taken = [known.size for known in on if known.node == machine.node]
+        free += machine.size.without(taken).holds(size)
+    return Places(sum(machine.size.holds(size) for machine in able), free, kept_off)
 
 
 def selector(pool: str, pools: Mapping[str, int]) -> dict[str, str]:

@@ -20,6 +20,7 @@ import ray
 from rayorch.clock import Clock, SystemClock
 from rayorch.core.commands import Lease
 from rayorch.core.facts import Fact
+from rayorch.core.sizes import Size
 from rayorch.core.values import Held
 from rayorch.errors import FencedError
 from rayorch.home import open_home
@@ -55,6 +56,12 @@ class RunnerSpec(msgspec.Struct, frozen=True):
     pool: str  # "": that of the node it starts on
     cores: float
     memory_bytes: int
+    gpus: float = 0.0
+
+    @property
+    def size(self) -> Size:
+        """How large it is."""
+        return Size(self.cores, self.memory_bytes, self.gpus)
 
 
 class Hello(msgspec.Struct, frozen=True):

@@ -8,11 +8,11 @@ Pure. Times of a problem are seconds after the submission; those of facts are of
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import placement
-from placement import Held, InfeasibleError, Layout, Problem, TaskClass, tables_of
+from placement import Held, InfeasibleError, Layout, Problem, tables_of
 from placement.confirm import forecast_of
 from placement.greedy import work_s
 from placement.plan import Forecast as PlanForecast
@@ -24,15 +24,17 @@ from rayorch.core.placed import (
     ClassPlacement,
     Forecast,
     PoolPrice,
-    RunnersWanted,
     pack_classes,
 )
+from rayorch.core.sizes import Size
 from rayorch.home import RunPlan
 from rayorch.ids import RunId
 from rayorch.plan.estimate import History
 from rayorch.plan.planner import Plan, PlannedStage
 from rayorch.plan.pools import PoolsSpec
 from rayorch.plan.problem import classified
+from rayorch.plan.runners import runners_wanted
+from rayorch.plan.standing import Standing
 from rayorch.program import Program
 from rayorch.spec.objective import Objective
 
@@ -67,49 +69,6 @@ class Task:
     elastic: Mapping[str, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Awaited:
-    """So many machines were there `since_s`, and more had been asked for."""
-
-    since_s: float
-    nodes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """A placement in force, and the problem that it was made for.
-
-    `classes` are all classes of the run, as it was first cut: tasks are numbered by them. `done`
-    counts, by class, what was committed when `problem` was made; `problem` holds the rest. `ran`
-    are the pools that had runners, `out` those that are left alone, and until when. `elastic` are
-    the pools that more machines can be asked of, `awaited` those that were and have not come, and
-    `stuck` the pools that are taken as they are until some time, because none came.
-    """
-
-    run: RunId
-    submitted_s: float
-    pools: PoolsSpec
-    cores: float
-    classes: tuple[TaskClass, ...]
-    stages: tuple[str, ...]
-    class_of: bytes
-    problem: Problem
-    layout: Layout
-    hit: float
-    revision: int = 1
-    done: Mapping[str, int]
-    placed: Mapping[str, ClassPlacement]
-    up_s: Mapping[str, float] = field(default_factory=dict)
-    ran: frozenset[str] = frozenset()
-    out: Mapping[str, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    prices: tuple[PoolPrice, ...] = ()
-    elastic: frozenset[str] = frozenset()
-    awaited: Mapping[str, Awaited] = field(default_factory=dict)
-    stuck: Mapping[str, float] = field(default_factory=dict)
-    is_searched: bool = False  # by the solver: before that, it is what greedy gave
-
-
 def first(task: Task, now_s: float, revision: int = 1) -> tuple[Standing, placement.Plan]:
     """Return a placement within milliseconds, for a run that begins or has lost its own.
 
@@ -139,7 +98,7 @@ def first(task: Task, now_s: float, revision: int = 1) -> tuple[Standing, placem
         run=task.run,
         submitted_s=task.submitted_s,
         pools=task.pools,
-        cores=max(stage.cores for stage in task.plan.stages),
+        sizes=tuple(Size(each.cores, each.memory_bytes, each.gpus) for each in task.plan.stages),
         classes=whole.classes,
         stages=tuple(stage.name for stage in task.plan.stages),
         class_of=pack_classes(numbers),
@@ -212,11 +171,6 @@ def _as_near(problem: Problem) -> placement.Weighted:
     return CHEAPEST if is_budget else AT_ONCE
 
 
-def runners_a_node(vcpu: float, cores: float) -> int:
-    """Return how many runners of a run one machine holds."""
-    return max(1, int(vcpu // max(cores, 1.0)))
-
-
 # --- what the core is told ------------------------------------------------------------------------
 
 
@@ -229,7 +183,7 @@ def wire(
         revision=standing.revision,
         classes=tuple(standing.placed[cls.name] for cls in standing.classes),
         class_of=standing.class_of,
-        runners=_runners(standing),
+        runners=runners_wanted(standing),
         prices=standing.prices,
         forecast=_forecast(standing, plan.forecast),
         method=plan.method,
@@ -263,44 +217,6 @@ def _placed(standing: Standing) -> dict[str, ClassPlacement]:
             source=cls.source,
         )
     return found
-
-
-def _runners(standing: Standing) -> tuple[RunnersWanted, ...]:
-    """Return when how many runners of each pool are wanted."""
-    per_node = {p.name: runners_a_node(p.vcpu, standing.cores) for p in standing.problem.pools}
-    return tuple(
-        RunnersWanted(
-            pool=pool,
-            at_s=standing.submitted_s + at_s,
-            count=nodes * per_node[pool],
-            nodes=nodes if pool in standing.elastic else 0,
-        )
-        for pool, at_s, nodes in _requests(standing)
-    )
-
-
-def asked_nodes(standing: Standing, now_s: float) -> dict[str, int]:
-    """Return how many machines of each pool a placement has asked for by now."""
-    return {pool: nodes for pool, at_s, nodes in _requests(standing) if at_s <= now_s}
-
-
-def _requests(standing: Standing) -> list[tuple[str, float, int]]:
-    """Return when how many machines of each pool are wanted: more at each request, never fewer.
-
-    Nodes go when nothing is left for them, and that is seen as it happens, not planned.
-    """
-    problem, layout = standing.problem, standing.layout
-    now_s = problem.now_s
-    later = {fleet.at_s for fleet in layout.fleets if fleet.at_s is not None}
-    times = [now_s, *sorted(at_s for at_s in later if at_s > now_s)]
-    known: dict[str, int] = {}
-    requests = []
-    for at_s in times:
-        for pool, nodes in placement.nodes_wanted(problem, layout, at_s).items():
-            if nodes > known.get(pool, 0):
-                known[pool] = nodes
-                requests.append((pool, at_s, nodes))
-    return requests
 
 
 def prices_of(pools: PoolsSpec) -> tuple[PoolPrice, ...]:
@@ -361,6 +277,7 @@ def planned(program: Program, kept: RunPlan) -> Plan:
             sinks=tuple(program.sinks[edge.sink].url for edge in stage.sinks),
             cores=stage.resources.cores,
             memory_bytes=stage.resources.memory_bytes,
+            gpus=stage.resources.gpus,
             labels=dict(stage.resources.labels),
         )
         for stage, plan in zip(program.stages, kept.stages, strict=True)

@@ -42,6 +42,7 @@ class PlannedStage(msgspec.Struct, frozen=True):
     sinks: tuple[str, ...]
     cores: float
     memory_bytes: int
+    gpus: float
     operator: str = ""  # what it does with the rows of the exchange that it reads
     inputs: tuple[str, ...] = ()  # the stages that fill that exchange
     feeds: tuple[str, ...] = ()  # the stages whose exchanges it fills
@@ -131,6 +132,7 @@ def _shown(program: Program, stage: StageProgram, discovery: Discovery) -> Plann
         sinks=tuple(program.sinks[edge.sink].url for edge in stage.sinks),
         cores=stage.resources.cores,
         memory_bytes=stage.resources.memory_bytes,
+        gpus=stage.resources.gpus,
         feeds=tuple(
             dict.fromkeys(program.exchanges[edge.exchange].name for edge in stage.exchanges)
         ),

@@ -1,6 +1,6 @@
 """The machines that a plan may use: pools, checked, of a file or of this machine alone."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from connectors.errors import BadUrlError
 from connectors.url import parse_url
 from placement import Network, Pool, Spot
+from rayorch.core.sizes import Size
 from rayorch.errors import PoolsError
 from rayorch.plan.labels import LOCAL, NAME_IT, POOL_LABEL
 from rayorch.spec.fields import Bytes, Name
@@ -206,28 +207,38 @@ def local_pools(slots: int, memory_bytes: int) -> PoolsSpec:
     return PoolsSpec(pools=[here])
 
 
-def pools_there(there: Mapping[str, int], cores_least: float = 1.0) -> PoolsSpec:
+def pools_there(
+    there: Mapping[str, int],
+    machines: Mapping[str, Collection[Size]] | None = None,
+    cores_least: float = 1.0,
+) -> PoolsSpec:
     """Return the pools of an executor that no file describes: one machine each, no prices.
 
-    `there` has how many one-core slots each pool has now.
+    `there` has how many one-core slots each pool has now, `machines` their sizes, where those are
+    known: then the one machine has the GPUs of all.
     """
-    return PoolsSpec(
-        pools=[
-            local_pools(1, UNKNOWN_BYTES)
-            .pools[0]
-            .model_copy(update={"name": name, "vcpu": max(float(slots), cores_least)})
-            for name, slots in there.items()
-        ]
-    )
+    here = local_pools(1, UNKNOWN_BYTES).pools[0]
+    made = []
+    for name, slots in there.items():
+        changes: dict[str, object] = {"name": name, "vcpu": max(float(slots), cores_least)}
+        if some := (machines or {}).get(name):
+            changes["gpus"] = sum(size.gpus for size in some)
+        made.append(here.model_copy(update=changes))
+    return PoolsSpec(pools=made)
 
 
-def grows(pool: PoolSpec) -> bool:
-    """Say whether machines of a pool may be asked for. No transform asks for a GPU yet."""
-    return not pool.gpus
+def grows(pool: PoolSpec, *, with_gpus: bool = False) -> bool:
+    """Say whether machines of a pool may be asked for: with GPUs, by who needs some."""
+    return with_gpus or not pool.gpus
 
 
 def usable_pools(
-    pools: PoolsSpec, there: Mapping[str, int], file: str, *, autoscale: bool = False
+    pools: PoolsSpec,
+    there: Mapping[str, int],
+    file: str,
+    *,
+    autoscale: bool = False,
+    with_gpus: bool = False,
 ) -> tuple[PoolsSpec, tuple[str, ...]]:
     """Return those pools of a file that an executor has, and the names of the others.
 
@@ -238,7 +249,7 @@ def usable_pools(
     """
     own = []
     for pool in pools.pools:
-        if autoscale and grows(pool):
+        if autoscale and grows(pool, with_gpus=with_gpus):
             own.append(pool)
         elif there.get(pool.name):
             own.append(_as_there(pool, there[pool.name]))

@@ -88,6 +88,7 @@ def classified(
         pools=tuple(_pool(pool, stages, means_gb) for pool in pools.pools),
         objective=placement.Weighted(usd_per_h=0.0),
         network=pools.network(),
+        spares_gpus=True,
     )
     return replace(problem, objective=_objective(problem, objective)), numbers
 
@@ -146,6 +147,7 @@ def _classes(
                 stage=stage.name,
                 slots=max(stage.cores, SLOTS_MIN),
                 mem_gb=max(stage.memory_bytes, memory_bytes) / GB,
+                gpus=stage.gpus,
                 labels=stage.labels,
                 in_gb=in_gb,
                 source=places[int(bucket) // BUCKETS_MAX],
@@ -177,7 +179,8 @@ def _pool(
     if spec.labels is not None:
         return pool
     asked = {key: value for stage, _ in stages for key, value in stage.labels.items()}
-    return replace(pool, labels=asked)
+    gpus = pool.gpus if "gpus" in spec.model_fields_set else max(stage.gpus for stage, _ in stages)
+    return replace(pool, labels=asked, gpus=gpus)
 
 
 def _speed(spec: PoolSpec, stage: PlannedStage, estimate: Estimate, in_gb: float) -> float:

@@ -46,6 +46,7 @@ class StageProfile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     after: tuple[int, ...] = ()
     cores: float = 1.0
     memory_bytes: int = 0
+    gpus: float = 0.0
     measured: int = 0
     files: int = 0
     size_bytes: int = 0

@@ -11,8 +11,10 @@ from typing import Final
 import placement
 from placement import Held, Problem, Running
 from rayorch.core.placed import ClassSeen, Observed
-from rayorch.plan.placing import Awaited, Standing, asked_nodes, kept_to, runners_a_node
+from rayorch.plan.placing import kept_to
 from rayorch.plan.pools import PoolSpec, nodes_of
+from rayorch.plan.runners import asked_nodes, runners_a_node
+from rayorch.plan.standing import Awaited, Standing
 
 OUT_S: Final = 30.0
 """How long a pool that lost all of its runners is left alone."""
@@ -142,9 +144,11 @@ def _held(
     if now_s - standing.problem.now_s < START_S_MAX:
         coming = placement.nodes_wanted(standing.problem, standing.layout, now_s)
     wanted = asked_nodes(standing, now_s) if standing.elastic else {}
+    pools = {pool.name: pool for pool in standing.problem.pools}
     held = []
     for pool in standing.pools.pools:
-        nodes = math.ceil(runners.get(pool.name, 0) / runners_a_node(pool.vcpu, standing.cores))
+        per_node = runners_a_node(standing, pools[pool.name])
+        nodes = math.ceil(runners.get(pool.name, 0) / per_node)
         asked = wanted.get(pool.name, 0)
         if pool.name in standing.elastic:
             nodes = max(nodes, min(asked, there[pool.name]))

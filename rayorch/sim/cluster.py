@@ -86,7 +86,7 @@ class SimCluster:
         control.offer(draining, None)
 
     def _ensure(self, pool: SimPool, asked: EnsureRunners) -> None:
-        if asked.cores > pool.cores or asked.memory_bytes > pool.memory_bytes:
+        if not pool.size.serves(asked.size):
             return
         mine = [
             each

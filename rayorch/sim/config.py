@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from rayorch.core.sizes import Size
 from rayorch.core.values import FailureKind
 from rayorch.sim.store import Hazard
 
@@ -26,6 +27,12 @@ class SimPool:
     speed: float = 1.0  # how many seconds of work one second does
     startup_s: float = 1.0
     usd_core_h: float = 0.5  # where its price is known
+    gpus: float = 0.0
+
+    @property
+    def size(self) -> Size:
+        """How large each runner is."""
+        return Size(self.cores, self.memory_bytes, self.gpus)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ Time is virtual: each `check` lets the next thing happen. So whoever drives the 
 fast the runners are, and the same seed gives the same facts in the same order.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from connectors.stores.memory import MemoryStore
@@ -18,6 +18,7 @@ from rayorch.core.commands import (
     SendLeases,
 )
 from rayorch.core.facts import Fact
+from rayorch.core.sizes import Size
 from rayorch.sim.agenda import Agenda
 from rayorch.sim.config import CALM, SimConfig, SimFaults, SimPool
 from rayorch.sim.control import SimControl
@@ -51,6 +52,11 @@ class SimExecutor:
     def pools(self) -> Mapping[str, int]:
         """How many runners of one core fit in each pool."""
         return {pool.name: pool.runners * max(1, int(pool.cores)) for pool in self._pools}
+
+    @property
+    def machines(self) -> Mapping[str, Collection[Size]]:
+        """How large the machines of each pool are."""
+        return {pool.name: (pool.size,) for pool in self._pools}
 
     def why_fixed(self) -> str:
         """Return why there are no other machines."""

@@ -57,6 +57,7 @@ class SimRunner:
                 for each in (*held, *self.queue)
             ),
             node=self.node,
+            gpus=self.pool.gpus,
         )
 
     def enqueue(self, leases: tuple[Lease, ...]) -> None:

@@ -2,11 +2,13 @@
 
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from rayorch.spec.fields import Bytes, Name, Seconds, SpecModel, UserModel
 
 CORES_MAX: Final = 4096
+GPUS_MAX: Final = 1024
+GPU_PART_MIN: Final = 0.0001  # the least part of a device that Ray counts
 USES_MAX: Final = 1_000_000
 ATTEMPTS_MAX: Final = 100  # more than this is a loop, not a retry
 
@@ -28,11 +30,21 @@ def _error_names(value: object) -> object:
     return tuple(sorted(names))
 
 
+def _whole_above_one(gpus: float | None) -> float | None:
+    # A part of one device can be shared out; a part of several would be a part of each.
+    if gpus is not None and gpus > 1 and gpus != int(gpus):
+        raise ValueError("a part of one GPU, such as 0.5, or a whole number of them")
+    return gpus
+
+
 class Resources(SpecModel):
     """What one attempt needs. Nothing said means: what the planner takes as usual."""
 
     memory_bytes: Bytes | None = Field(default=None, description="Peak memory of one attempt.")
     cores: float | None = Field(default=None, gt=0, le=CORES_MAX)
+    gpus: Annotated[float | None, AfterValidator(_whole_above_one)] = Field(
+        default=None, ge=GPU_PART_MIN, le=GPUS_MAX, description="GPUs, or a part of one."
+    )
     labels: dict[str, str] = Field(default_factory=dict, description="Labels a node must have.")
     uses: dict[Name, Annotated[int, Field(ge=1, le=USES_MAX)]] = Field(
         default_factory=dict, description="Outside resources that an attempt holds, and how much."

@@ -94,6 +94,22 @@ def notes_batches(folder: Path, passes: int) -> Callable[[pa.Table], pa.Table]:
     return noting
 
 
+def notes_place(folder: Path, lasts_s: float) -> Callable[[pa.Table], pa.Table]:
+    """Return work that notes its process, its pool and the GPUs that it sees, and lasts so long."""
+
+    def noting(table: pa.Table) -> pa.Table:
+        import ray  # noqa: PLC0415 - it runs where Ray is.
+
+        if table.num_rows:
+            pool = ray.get_runtime_context().get_node_labels().get("pool", "")
+            sees = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+            (folder / f"{os.getpid()}@{pool}@{sees}").touch()
+            time.sleep(lasts_s)  # noqa: TID251 - users' code, which takes no Clock.
+        return table
+
+    return noting
+
+
 def padded(table: pa.Table) -> pa.Table:
     """Give all rows one key, and so many bytes that no task takes them all."""
     pad = pa.repeat("x" * 4000, table.num_rows)

@@ -137,6 +137,7 @@ def joined(
     gib: float = 8,
     pool: str = "local",
     node: NodeId = NODE,
+    gpus: float = 0.0,
 ) -> RunnerJoined:
     return RunnerJoined(
         runner=RunnerId(runner),
@@ -145,6 +146,7 @@ def joined(
         memory_bytes=int(gib * GIB),
         held=held,
         node=node,
+        gpus=gpus,
     )
 
 

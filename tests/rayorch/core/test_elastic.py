@@ -32,7 +32,7 @@ def test_machines_are_asked_for_once_and_each_with_room_for_its_runners() -> Non
 
     first = driver.tick()
 
-    cores = max(driver.machine.flows[make.RUN].cores, 1.0)
+    cores = driver.machine.flows[make.RUN].sizes[0].cores
     assert only(first, AskNodes).nodes == (NodesWanted("spot", 3, 2 * cores),)
     assert asked(driver.tick(1.0)) == []
 

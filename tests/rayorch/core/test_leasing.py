@@ -210,7 +210,7 @@ def test_a_runner_that_joins_twice_holds_what_it_said_last() -> None:
 
     assert [lease.task for lease in driver.queue()] == [head.task]
     assert driver.states() == [S.RUNNING, S.READY, S.READY]
-    assert other.task in driver.machine.flows[make.RUN].ready
+    assert other.task in driver.machine.flows[make.RUN].lanes[0].ready
 
 
 # --- after a restart of the control actor ----------------------------------------------------

@@ -4,7 +4,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -46,6 +46,9 @@ from rayorch.journal.log import Journal
 from rayorch.program import Program, SinkEdge, StageProgram, StageResources, dump_program
 from rayorch.sim.store import UnsureStore
 
+if TYPE_CHECKING:
+    from rayorch.core.sizes import Size
+
 RUN = RunId("nightly-1")
 RUNNER = RunnerId("r1")
 VERSION = "v1"
@@ -84,6 +87,7 @@ class ScriptedExecutor:
     def __init__(self, slots: int = 1) -> None:
         self.slots = slots
         self.pools = {"scripted": slots}
+        self.machines: dict[str, tuple[Size, ...]] = {"scripted": ()}
         self.commands: list[RunnerCommand] = []
         self.leases: list[Lease] = []
         self.ends_at_once = True  # each lease, with rows of `schema_of` its task

@@ -12,10 +12,11 @@ from rayorch.errors import PoolsError
 from rayorch.ids import RunId
 from rayorch.plan.asking import SLOTS_MAX, Asked, asked_for
 from rayorch.plan.estimate import History
-from rayorch.plan.placing import Standing, Task, first, follows, guarded, unsearched, wire
+from rayorch.plan.placing import Task, first, follows, guarded, unsearched, wire
 from rayorch.plan.pool_files import parse_pools
 from rayorch.plan.pools import usable_pools
 from rayorch.plan.seeing import STUCK_S, look, patience_of
+from rayorch.plan.standing import Standing
 from rayorch.spec.objective import Deadline
 from tests.rayorch.plan.test_problem import plan_of
 

@@ -47,9 +47,9 @@ def plan_of(**sizes_mb: list[int]) -> Plan:
         shown.append(
             PlannedStage(
                 name=name, url="", format="parquet", files=len(sizes), tasks=len(sizes),
-                size_bytes=sum(sizes) * MB, rows=None, task_bytes_max=max(sizes) * MB, steps=(),
-                columns=None, predicate="", sinks=("file:///out",), cores=1.0,
-                memory_bytes=2 * 10**9,
+                size_bytes=sum(sizes) * MB, rows=None, task_bytes_max=max(sizes, default=0) * MB,
+                steps=(), columns=None, predicate="", sinks=("file:///out",), cores=1.0,
+                memory_bytes=2 * 10**9, gpus=0.0,
             )
         )  # fmt: skip
     return Plan(run_plan=RunPlan(tuple(stages)), stages=tuple(shown))

@@ -8,10 +8,11 @@ import placement
 from rayorch.core.placed import ClassSeen, Observed, unpack_classes
 from rayorch.ids import RunId
 from rayorch.plan.estimate import History
-from rayorch.plan.placing import Standing, Task, first, follows, guarded, unsearched, wire
+from rayorch.plan.placing import Task, first, follows, guarded, unsearched, wire
 from rayorch.plan.pool_files import parse_pools
 from rayorch.plan.pools import usable_pools
 from rayorch.plan.seeing import OUT_S, look
+from rayorch.plan.standing import Standing
 from rayorch.spec.objective import Budget, Deadline, Objective
 from tests.rayorch.plan.test_problem import plan_of
 

@@ -1,0 +1,143 @@
+"""Needs of stages on unlike pools: which pools are used, what is wanted there, what is refused."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+import placement
+from rayorch.core.placed import RunnersWanted
+from rayorch.core.sizes import Size
+from rayorch.errors import NoMachineError
+from rayorch.ids import RunId
+from rayorch.plan.estimate import History
+from rayorch.plan.needs import check_needs
+from rayorch.plan.placing import Task, first, wire
+from rayorch.plan.planner import Plan
+from rayorch.plan.pool_files import parse_pools
+from rayorch.plan.pools import usable_pools
+from rayorch.program import StageResources
+from rayorch.spec.objective import Weighted
+from tests.rayorch.plan.test_problem import plan_of
+from tests.rayorch.runner import make
+
+GIB = 1 << 30
+# The one with the GPU is a hundred times cheaper.
+FILE = """
+pools:
+  - {name: plain, vcpu: 4, memory: 16 GiB, usd_h: 1.0}
+  - {name: devices, vcpu: 4, memory: 16 GiB, usd_h: 0.01, gpus: 2}
+"""
+POOLS = parse_pools(FILE, "pools.yaml")
+THERE = {"plain": 4, "devices": 4}
+
+
+def sized(plan: Plan, **needs: dict[str, Any]) -> Plan:
+    """A plan whose stages have these needs."""
+    changed = msgspec.structs.replace
+    stages = tuple(changed(stage, **needs.get(stage.name, {})) for stage in plan.stages)
+    return changed(plan, stages=stages)
+
+
+def placed(plan: Plan, there: dict[str, int] | None = None) -> Any:
+    pools, _ = usable_pools(POOLS, there or THERE, "pools.yaml")
+    task = Task(
+        run=RunId("r"),
+        submitted_s=0.0,
+        plan=plan,
+        histories=[History("v", stage.name) for stage in plan.stages],
+        pools=pools,
+        objective=Weighted(0.0),
+    )
+    standing, found = first(task, 1.0)
+    return standing, found, wire(standing, found)
+
+
+def test_a_gpu_pool_however_cheap_is_for_what_needs_a_gpu() -> None:
+    plan = sized(plan_of(lines=[500] * 8, scores=[500] * 8), scores={"gpus": 1.0})
+
+    standing, found, ready = placed(plan)
+
+    assert {each.name: each.pools for each in ready.classes} == {
+        "lines": ("plain",),
+        "scores": ("devices",),
+    }
+    (lines, _) = placement.explain(standing.problem, found.layout)
+    (spared,) = [each for each in lines.options if each.pool == "devices"]
+    assert spared.reason == "has GPUs, which are kept for what needs them"
+
+
+def test_a_gpu_pool_serves_all_where_there_is_no_other() -> None:
+    _, _, ready = placed(plan_of(lines=[500] * 8), {"devices": 4})
+
+    assert [each.pools for each in ready.classes] == [("devices",)]
+
+
+def test_runners_are_wanted_in_the_size_of_each_stage_as_many_as_its_pool_holds() -> None:
+    plan = sized(
+        plan_of(lines=[500] * 8, scores=[500] * 8),
+        lines={"memory_bytes": 8 * GIB, "cores": 1.0},
+        scores={"gpus": 1.0, "cores": 1.0, "memory_bytes": GIB},
+    )
+
+    _, _, ready = placed(plan)
+
+    assert set(ready.runners) == {
+        RunnersWanted("plain", 0.0 + ready.runners[0].at_s, 2, 0, 1.0, 8 * GIB, 0.0),
+        RunnersWanted("devices", 0.0 + ready.runners[0].at_s, 2, 0, 1.0, GIB, 1.0),
+    }
+
+
+def test_a_stage_behind_an_exchange_has_runners_of_its_own_before_it_is_measured() -> None:
+    plan = sized(plan_of(lines=[500] * 8, scores=[]), scores={"gpus": 0.5})
+
+    _, _, ready = placed(plan)
+
+    assert [(each.pool, each.gpus, each.count) for each in ready.runners] == [
+        ("plain", 0.0, 4),
+        ("devices", 0.5, 4),
+    ]
+
+
+def test_pools_with_gpus_can_be_asked_for_by_who_needs_some() -> None:
+    pools, missing = usable_pools(POOLS, {}, "pools.yaml", autoscale=True, with_gpus=True)
+
+    assert [pool.name for pool in pools.pools] == ["plain", "devices"]
+    assert missing == ()
+
+
+def refused(needs: StageResources, machines: Mapping[str, tuple[Size, ...]]) -> str:
+    program = make.program_of(replace(make.stage("lines"), resources=needs), ["file:///out"])
+    with pytest.raises(NoMachineError) as caught:
+        check_needs(program, machines)
+    return str(caught.value)
+
+
+def test_what_no_machine_could_ever_hold_is_refused_with_what_there_is() -> None:
+    machines = {"plain": (Size(4.0, 16 * GIB),), "small": (Size(1.0, 2 * GIB),) * 3}
+
+    needs = StageResources(cores=1.0, memory_bytes=GIB, gpus=1.0)
+    assert refused(needs, machines) == (
+        "no machine holds a task of stage 'lines'. it needs 1 core, 1 GiB and 1 GPU; "
+        "plain has 4 cores, 16 GiB and no GPU, small has 1 core, 2 GiB and no GPU"
+    )
+    needs = StageResources(cores=2.0, memory_bytes=32 * GIB)
+    assert "it needs 2 cores, 32 GiB and no GPU" in refused(needs, machines)
+    assert "rayorch pools --address" in NoMachineError.fix
+
+
+def test_cores_and_gpus_of_two_machines_are_not_added_up() -> None:
+    machines = {"plain": (Size(4.0, 16 * GIB), Size(1.0, 16 * GIB, 1.0))}
+
+    needs = StageResources(cores=2.0, memory_bytes=GIB, gpus=1.0)
+    assert "it needs 2 cores, 1 GiB and 1 GPU" in refused(needs, machines)
+
+
+def test_machines_that_nobody_describes_take_whatever_comes() -> None:
+    needs = StageResources(cores=64.0, memory_bytes=1 << 44, gpus=8.0)
+    program = make.program_of(replace(make.stage("lines"), resources=needs), ["file:///out"])
+
+    check_needs(program, {"in-process": ()})
+    check_needs(program, {})
