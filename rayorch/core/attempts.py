@@ -7,7 +7,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from rayorch.core import ledger, metering, nodes, placing, settling, staging, straggling
-from rayorch.core.book import Book, ensure_runners
+from rayorch.core.book import Book
 from rayorch.core.commands import (
     Command,
     CompareSchemas,
@@ -42,6 +42,7 @@ from rayorch.core.task import (
     step,
 )
 from rayorch.core.values import Held
+from rayorch.core.wanting import ensure_runners
 from rayorch.ids import RunnerId, TaskId
 
 SUSPECTS_MAX: Final = 8

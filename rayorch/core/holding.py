@@ -12,13 +12,14 @@ from collections.abc import Iterable
 from typing import Final
 
 from rayorch.core import placing
-from rayorch.core.book import Book, ensure_runners
+from rayorch.core.book import Book
 from rayorch.core.cheap import Cheap
 from rayorch.core.commands import Command, Record
 from rayorch.core.facts import Event
 from rayorch.core.flow import Flow
 from rayorch.core.limit_facts import RunHeld
 from rayorch.core.run import RUNNING, Run
+from rayorch.core.wanting import ensure_runners
 
 MARGIN: Final = 1.25
 SLACK_S: Final = 60.0

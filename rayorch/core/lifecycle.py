@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import accumulate
 
 from rayorch.core import limiting, metering
-from rayorch.core.book import Book, ensure_runners, flow_of
+from rayorch.core.book import Book, flow_of
 from rayorch.core.commands import Command, KillRunner, Record, RevokeLeases
 from rayorch.core.facts import (
     Event,
@@ -25,6 +25,7 @@ from rayorch.core.flow import Flow
 from rayorch.core.run import ACTIVE, ENDED, RESUMABLE, UNPLANNED, Run, RunState
 from rayorch.core.settling import drain, settle
 from rayorch.core.task import HELD, RunnerGone, Task, TaskCancelled, TaskReopened, step
+from rayorch.core.wanting import ensure_runners
 from rayorch.errors import InvalidTransitionError
 from rayorch.ids import TaskId
 

@@ -24,7 +24,7 @@ from rayorch.core import (
     staging,
 )
 from rayorch.core.accounts import Accounts
-from rayorch.core.book import Book, ensure_runners, flow_of
+from rayorch.core.book import Book, flow_of
 from rayorch.core.commands import Command, FindRunners, MakePlan
 from rayorch.core.facts import (
     AttemptFailed,
@@ -76,6 +76,7 @@ from rayorch.core.node_facts import (
 )
 from rayorch.core.run import Run, RunState, Snapshot
 from rayorch.core.task import HELD
+from rayorch.core.wanting import ensure_runners
 from rayorch.errors import InvalidTransitionError, UnknownRunError
 from rayorch.ids import Epoch, EventId, RunId, RunnerId
 

@@ -10,13 +10,14 @@ from collections.abc import Iterable
 from typing import Final
 
 from rayorch.core import metering, placing, straggling
-from rayorch.core.book import Book, ensure_runners
+from rayorch.core.book import Book
 from rayorch.core.commands import Command, CutTask, KillRunner, Record, RevokeLeases
 from rayorch.core.facts import Event, RunFailed
 from rayorch.core.leasing import RunnerSlot
 from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost, NodeWithdrawn, RunnerRefused
 from rayorch.core.run import RunState
 from rayorch.core.values import ErrorInfo
+from rayorch.core.wanting import ensure_runners
 from rayorch.ids import EventId, RunId
 
 OTHER_SIZE: Final = "a runner of another size needs its place"

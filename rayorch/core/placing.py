@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from rayorch.core import accounts, ledger
-from rayorch.core.book import Book, done_of, ensure_runners, wanted_at
+from rayorch.core.book import Book, done_of
 from rayorch.core.commands import Command, SolvePlacement
 from rayorch.core.facts import (
     AttemptFinished,
@@ -23,6 +23,7 @@ from rayorch.core.flow import Flow
 from rayorch.core.placed import ClassSeen, Observed
 from rayorch.core.queues import Routes
 from rayorch.core.run import ENDED, Run, RunState
+from rayorch.core.wanting import ensure_runners, wanted_at
 from rayorch.ids import EventId
 
 REVIEW_S: Final = 5.0

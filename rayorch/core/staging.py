@@ -12,13 +12,14 @@ from collections.abc import Iterable
 from typing import Final
 
 from rayorch.core import placing
-from rayorch.core.book import Book, ensure_runners
+from rayorch.core.book import Book
 from rayorch.core.commands import CollectExchange, Command, PlanStage, Record
 from rayorch.core.facts import AttemptFailed, Event, RunFailed, StagePlanned
 from rayorch.core.flow import Flow
 from rayorch.core.run import ENDED, Run, RunState
 from rayorch.core.task import COMMITTED, READY, OutputLost, Task, step
 from rayorch.core.values import ErrorInfo
+from rayorch.core.wanting import ensure_runners
 from rayorch.ids import EventId, TaskId
 
 REVIVALS_MAX: Final = 5

@@ -19,23 +19,15 @@ if TYPE_CHECKING:
 GONE_S_MAX = 60.0
 
 
-def machine_spec(
-    pool: str,
-    cores: int,
-    name: str | None = None,
-    *,
-    gpus: int = 0,
-    memory_bytes: int | None = None,
-    **labels: str,
-) -> EmulatedSpec:
+def machine_spec(pool: str, cores: int, name: str | None = None, **labels: str) -> EmulatedSpec:
     """Return a machine of one pool, told apart from others of that pool by its name."""
     name = name or pool
     return EmulatedSpec(
         name=name,
         pool=pool,
         slots=cores,
-        gpus=gpus,
-        memory_bytes=memory_bytes,
+        gpus=0,
+        memory_bytes=None,
         labels={POOL_LABEL: pool, NODE_LABEL: name, **labels},
         speed=1.0,
     )

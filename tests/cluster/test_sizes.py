@@ -1,6 +1,7 @@
 """Runners are as large as the work needs: what needs a GPU has one, and nothing else is near it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,8 @@ def machines(drill: Drill, tmp_path: Path) -> Iterator[list[EmulatedNode]]:
     # First of all: it is to live on the head, and not to go with a machine.
     drill.control()
     specs = [
-        machine_spec("plain", 4, memory_bytes=5 * GIB),
-        machine_spec("devices", 4, gpus=1, memory_bytes=4 * GIB),
+        replace(machine_spec("plain", 4), memory_bytes=5 * GIB),
+        replace(machine_spec("devices", 4), gpus=1, memory_bytes=4 * GIB),
     ]
     with machines_of(address, specs, tmp_path) as nodes:
         yield nodes

@@ -61,3 +61,12 @@ def test_machines_too_small_for_a_task_are_left_out_and_none_is_refused() -> Non
     assert [pool.name for pool in kept.pools] == ["here"]
     with pytest.raises(CapacityError, match="no machine of these pools holds a task: it needs 4"):
         fitting(scaled, make.pools({"vcpu": 2}))
+
+
+def test_a_workload_that_needs_gpus_is_refused() -> None:
+    """To simulate it on machines without would foretell what cannot be."""
+    scaled = scaled_of(make.profile(make.stage(gpus=0.5)), 1.0, 4)
+
+    with pytest.raises(CapacityError, match="'lines' needs GPUs") as caught:
+        fitting(scaled, make.pools())
+    assert "rayorch plan FILE --pools FILE" in str(caught.value)
