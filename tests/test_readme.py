@@ -19,6 +19,7 @@ from rayorch.cli.commands import COMMANDS, RAYORCH
 from rayorch.cli.main import command_exit
 from rayorch.cli.options import Exit
 from rayorch.client import LocalControl, connection
+from rayorch.compiling import compile_program
 from rayorch.host.leader import read_leader
 from rayorch.plan.labels import (
     MARKET_LABEL,
@@ -113,6 +114,20 @@ def test_the_operators_do_what_they_are_shown_for(lake: Path) -> None:
         {"meaning": "returned", "quantity": 4, "price": 70.0 / 3, "lines": 3},
         {"meaning": None, "quantity": 2, "price": 30.0, "lines": 1},
     ]
+
+
+def test_transforms_say_what_they_need_as_is_shown(lake: Path) -> None:
+    found: dict[str, Any] = {"__name__": "readme"}
+
+    exec(compile(blocks("python")[0] + blocks("python")[3], "README.md", "exec"), found)  # noqa: S102
+    needs = [stage.resources for stage in compile_program(found["nightly"]).stages]
+    ro.run(found["nightly"])
+
+    assert [(each.memory_bytes, each.cores, each.gpus) for each in needs] == [
+        (4 << 30, 2.0, 0.0),
+        (1 << 30, 1.0, 0.5),
+    ]
+    assert ro.read(str(lake / "lake" / "scored")).to_table().num_rows == len(RETURNS)
 
 
 def test_a_run_from_outside_goes_as_it_is_shown(
