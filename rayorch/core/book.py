@@ -6,7 +6,6 @@ of what its run holds never disagree.
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from rayorch.core.accounts import Accounts
