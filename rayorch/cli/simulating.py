@@ -37,7 +37,9 @@ def simulate(options: Options) -> int:
     found = campaign(options.first, options.seeds, min(jobs, options.seeds), config, progress)
     wall_s = time.perf_counter() - begun_s
     if options.as_json:
-        print_document(msgspec.to_builtins(found) | {"wall_s": wall_s})
+        print_document(
+            {**msgspec.to_builtins(found), "work_times": found.work_times, "wall_s": wall_s}
+        )
     else:
         print_section("simulated", list(_lines(found, wall_s)))
         for outcome in (*found.unsafe, *found.stuck)[:SHOWN_MAX]:
@@ -57,6 +59,7 @@ def _lines(found: Found, wall_s: float) -> Iterator[tuple[str, str]]:
     yield "safety", _count(len(found.unsafe), "invariant broken", "every invariant kept")
     yield "liveness", _count(len(found.stuck), "came to a halt", "every run ended")
     yield "work", f"{counted(found.committed, 'task')} committed, {counted(found.events, 'event')}"
+    yield "work done", f"{found.work_times:.3f} x what was of use"
     rate = found.events / max(found.cpu_s, 1e-9)
     yield "speed", f"{rate:,.0f} events a CPU second, {found.seeds / max(wall_s, 1e-9):.1f} seeds/s"
 

@@ -25,6 +25,9 @@ class Found(msgspec.Struct):
     committed: int = 0
     virtual_s: float = 0.0
     cpu_s: float = 0.0
+    work_s: float = 0.0  # of all attempts
+    useful_s: float = 0.0  # of those that committed their tasks
+    seen: dict[str, int] = {}  # events by kind, and what went wrong
     unsafe: list[Outcome] = []  # an invariant was broken: something lost, doubled or forgotten
     stuck: list[Outcome] = []  # nothing was broken, and not everything ended
 
@@ -34,10 +37,19 @@ class Found(msgspec.Struct):
         self.events += outcome.events
         self.committed += outcome.committed
         self.virtual_s += outcome.virtual_s
+        self.work_s += outcome.work_s
+        self.useful_s += outcome.useful_s
+        for what, count in outcome.seen.items():
+            self.seen[what] = self.seen.get(what, 0) + count
         if outcome.violations:
             self.unsafe.append(outcome)
         elif not outcome.finished:
             self.stuck.append(outcome)
+
+    @property
+    def work_times(self) -> float:
+        """How many times the work of the attempts that committed was done in all."""
+        return self.work_s / self.useful_s if self.useful_s else 1.0
 
     @property
     def is_clean(self) -> bool:

@@ -82,6 +82,7 @@ class SimControl:
         self.journal.replay(self.machine.fold, self.machine.restore)
         epoch = self.journal.lead(self.machine.fold)
         self._world.oracle.compare(self.machine)
+        self._world.oracle.led(epoch)
         self.clean = True
         self._steady.go_on_from(self.machine.at_s)
         self._next_id = self.machine.through + 1
@@ -171,6 +172,7 @@ class SimControl:
         self._may_crash()
         self.clean = False
         self.journal.append(events)
+        self._world.oracle.appended(self.epoch)
         self._may_crash()
 
     def _stamped(self, facts: Sequence[Fact]) -> list[Event]:

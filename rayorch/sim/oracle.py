@@ -1,20 +1,23 @@
 """What really happened, kept apart from what the control plane believes, and compared with it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rayorch.core import invariants
 from rayorch.core.commands import Lease, PublishSink
-from rayorch.core.facts import AttemptFinished
+from rayorch.core.facts import AttemptFinished, RunnerJoined
 from rayorch.core.machine import Machine
 from rayorch.core.run import Run, RunState
 from rayorch.core.task import Task, TaskState
 from rayorch.errors import InvariantError
-from rayorch.ids import RunId, TaskId
+from rayorch.ids import RunId, RunnerId, TaskId
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rayorch.core.values import SinkResult
+
+TOLD_S: Final = 2.0
+"""In which a runner that is heard is told what it has to give back."""
 
 Token = tuple[RunId, TaskId, int, int]
 """Run, task, attempt, epoch: the name under which an attempt stages its files."""
@@ -37,12 +40,38 @@ class Oracle:
         self.swept: set[RunId] = set()
         self.orphans = 0  # staged after their run was swept: invisible, but they lie there
         self._view: dict[str, Any] | None = None
+        self._newest = 0  # the epoch of the newest leader
+        self._owed: dict[tuple[RunnerId, Token], float] = {}  # to be given back, since when
 
-    def begin(self, token: Token) -> None:
-        """Note that an attempt begins: under a name that nobody has used."""
+    def begin(self, token: Token, runner: RunnerId, heard_s: float) -> None:
+        """Note that an attempt begins: under a name that nobody has used, and nobody took back.
+
+        `heard_s` is since when its runner has heard what was said to it before.
+        """
         if token in self.begun:
             raise InvariantError("an attempt's name is used once", str(token))
         self.begun.add(token)
+        owed_s = self._owed.pop((runner, token), None)
+        if owed_s is not None and heard_s - owed_s > TOLD_S:
+            raise InvariantError("what was given to others is taken back", f"{runner} {token}")
+
+    def met(self, machine: Machine, fact: RunnerJoined, at_s: float) -> None:
+        """Note what a runner holds, has not begun, and is to give back."""
+        slot = machine.runners.get(fact.runner)
+        for held in fact.held if slot is not None else ():
+            token = (held.run, held.task, held.attempt, held.epoch)
+            assert slot is not None
+            if not held.started and not slot.holds((held.run, held.task), held.attempt, held.epoch):
+                self._owed[fact.runner, token] = at_s
+
+    def led(self, epoch: int) -> None:
+        """Note that a control actor leads."""
+        self._newest = max(self._newest, epoch)
+
+    def appended(self, epoch: int) -> None:
+        """Note that a control actor was told that what it appended is durable."""
+        if epoch < self._newest:
+            raise InvariantError("who was superseded appends nothing", f"{epoch} < {self._newest}")
 
     def stage(self, token: Token, duration_s: float) -> None:
         """Note that an attempt has written its files."""

@@ -201,7 +201,7 @@ class WorldPort(Protocol):
         """Return the sink that a stage writes."""
         ...
 
-    def begin(self, token: Token) -> None:
+    def begin(self, token: Token, runner: RunnerId, silent_until_s: float) -> None:
         """Note that an attempt begins."""
         ...
 

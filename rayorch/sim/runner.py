@@ -110,7 +110,7 @@ class SimRunner:
             lease = self.running = self.queue.pop(0)
             self._begun_s = self._world.agenda.now_s()
             self._cut = False
-            self._world.begin(token_of(lease))
+            self._world.begin(token_of(lease), self.id, self.silent_until_s)
             self._report(AttemptStarted(*self._about(lease)))
             duration_s = self._world.duration_s(self.pool)
             fate = self._world.fate_of(lease)

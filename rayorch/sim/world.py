@@ -9,18 +9,18 @@ from typing import Final
 from connectors.errors import StoreError
 from connectors.store import Store
 from rayorch.core.commands import Lease
-from rayorch.core.facts import Event
+from rayorch.core.facts import Event, RunnerJoined
 from rayorch.core.run import ENDED, RunState
 from rayorch.core.values import ExchangeResult, WrittenBy
 from rayorch.errors import FencedError, InvariantError, JournalDamagedError, JournalStuckError
-from rayorch.ids import RunId
+from rayorch.ids import RunId, RunnerId
 from rayorch.sim.agenda import Agenda, MachineClock
 from rayorch.sim.bills import Bills
 from rayorch.sim.cluster import SimCluster
 from rayorch.sim.config import Fate, SimConfig, SimFaults, SimPool
 from rayorch.sim.control import CrashedError, SimControl
 from rayorch.sim.exchange import SimExchange, Sources, Writers
-from rayorch.sim.oracle import Oracle, Token
+from rayorch.sim.oracle import TOLD_S, Oracle, Token
 from rayorch.sim.person import DATABASE_STAGE, Person
 from rayorch.sim.ports import ControlPort
 from rayorch.sim.store import STAGING, FlakyStore, Hazard, Mishap, StagingTrouble
@@ -158,6 +158,8 @@ class World:
         self.seen[type(event.fact).__name__] += 1
         if control is self.leader:
             self.bills.saw(control.machine, event)
+            if isinstance(event.fact, RunnerJoined):
+                self.oracle.met(control.machine, event.fact, self.agenda.now_s())
 
     def parts_of(self, lease: Lease) -> tuple[ExchangeResult, ...]:
         """Return the exchange files that an attempt has written."""
@@ -167,9 +169,11 @@ class World:
 
     # --- what happens --------------------------------------------------------------------------
 
-    def begin(self, token: Token) -> None:
+    def begin(self, token: Token, runner: RunnerId, silent_until_s: float) -> None:
         """Note that an attempt begins."""
-        self.oracle.begin(token)
+        # What was said to a runner while it was not heard reaches it a little after that.
+        now_s = self.agenda.now_s()
+        self.oracle.begin(token, runner, now_s if now_s > silent_until_s + TOLD_S else 0.0)
         if not self.config.database_units:
             return
         running = [runner.running for runner in self.cluster.living()]

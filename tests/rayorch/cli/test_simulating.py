@@ -1,5 +1,7 @@
 """`rayorch simulate`: what it found, and the command that shows it again."""
 
+import re
+
 import pytest
 
 from rayorch.core import settling
@@ -17,6 +19,7 @@ def test_a_clean_campaign_says_so_for_safety_and_for_liveness(shell: Shell) -> N
     assert said.code == 0
     assert "every invariant kept" in said.out
     assert "every run ended" in said.out
+    assert re.search(r"work done +1\.\d\d\d x what was of use", said.out)
 
 
 def test_a_broken_invariant_is_told_with_its_story_and_how_to_see_it_again(
@@ -55,3 +58,7 @@ def test_a_cluster_of_a_size_is_simulated_and_told_in_the_command(shell: Shell) 
     assert said.code == 0
     # A task that is far behind is cut: its rest is tasks, too.
     assert said.document["committed"] >= 300
+    assert said.document["work_times"] == pytest.approx(
+        said.document["work_s"] / said.document["useful_s"]
+    )
+    assert said.document["seen"]["attempt_fails"] > 0

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from msgspec.structs import replace
 
 from rayorch.core.facts import AttemptFinished, AttemptStarted, Fact, LeaseReturned
 from rayorch.core.values import Held
@@ -74,6 +75,26 @@ def test_leases_run_in_the_order_in_which_they_came() -> None:
         control.ends(4)
 
     assert GATE.seen == [20, 30, 0, 10]
+
+
+def test_leases_of_a_leader_that_was_superseded_are_dropped() -> None:
+    """It may not know yet that another leads, who knows nothing of these and waits for no end."""
+    plan = make.planned(make.stage("range://40?splits=4", make.chain(gated)))
+    control = make.Control()
+    GATE.open(times=4)
+    late, first, second, _ = plan.leases()
+    newer = [(replace(lease, epoch=Epoch(2)), split) for lease, split in (first, second)]
+
+    with make.engine(plan, control) as runner:
+        runner.enqueue(newer[:1])
+        runner.enqueue([late])
+        held_then = runner.inventory()
+        runner.enqueue(newer[1:])
+        control.ends(2)
+        held_at_last = runner.inventory()
+
+    assert GATE.seen == [10, 20]
+    assert late[0].task not in {each.task for each in (*held_then, *held_at_last)}
 
 
 def test_a_long_attempt_is_said_to_have_started_and_to_go_on() -> None:

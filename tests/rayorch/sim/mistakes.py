@@ -5,13 +5,15 @@ from dataclasses import replace
 from typing import Final
 
 import pytest
+from msgspec import structs
 
 from connectors.errors import ObjectMissingError, StoreUnavailableError, StoreUnsureError
 from rayorch.clock import SteadyClock
-from rayorch.core import attempts, settling, task
+from rayorch.core import accounts, attempts, limiting, settling, task
 from rayorch.core.book import Book
-from rayorch.core.commands import Command, KillRunner, Lease
+from rayorch.core.commands import Command, KillRunner, Lease, RevokeLeases
 from rayorch.core.facts import AttemptFinished, Fact, Ticked, is_durable
+from rayorch.core.placed import NodeWindow
 from rayorch.core.run import Run
 from rayorch.core.task import TRANSITIONS, Row, Task, TaskState
 from rayorch.journal.log import LOG, Journal, segment_key
@@ -22,6 +24,7 @@ from rayorch.sim.control import SimControl
 from rayorch.sim.runner import SimRunner
 
 Patch = pytest.MonkeyPatch
+_ENTER: Final = accounts.enter
 Mistake = Callable[[Patch], None]
 
 
@@ -47,10 +50,54 @@ def begins_leases_of_an_older_epoch(patch: Patch) -> None:
 
     def enqueue(self: SimRunner, leases: tuple[Lease, ...]) -> None:
         if self.alive:
-            self.queue.extend(leases)
+            self.queue.extend(lease for lease in leases if not self._has(lease))
             self._next()
 
     patch.setattr(SimRunner, "enqueue", enqueue)
+
+
+def takes_in_what_it_has(patch: Patch) -> None:
+    """A runner that is told the same lease twice works on it twice."""
+    patch.setattr(SimRunner, "_has", lambda self, lease: False)
+
+
+def revokes_no_lease(patch: Patch) -> None:
+    """A runner that comes back with what was given to others, or is over, is not told."""
+    real = SimCluster.execute
+
+    def execute(self: SimCluster, command: Command) -> None:
+        if not isinstance(command, RevokeLeases):
+            real(self, command)
+
+    patch.setattr(SimCluster, "execute", execute)
+
+
+def looks_not_after_a_put_that_took_long(patch: Patch) -> None:
+    """A leader that slept between its look and its put does not look whether it still leads."""
+    patch.setattr(Journal, "_slept_s", lambda self: 0.0)
+
+
+def bills_a_reading_twice(patch: Patch) -> None:
+    """A reading of a node goes on from where the one before began, and nobody compares."""
+
+    def enter(books: accounts.Accounts, paid: accounts.PaidBy, window: NodeWindow) -> None:
+        account = books.nodes.get(window.node)
+        if account is not None and window.to_s > window.from_s:
+            account.through_s = account.opened_s
+            window = structs.replace(window, from_s=account.opened_s)
+        _ENTER(books, paid, window)
+
+    patch.setattr(accounts, "enter", enter)
+
+
+def lets_a_quota_be_exceeded(patch: Patch) -> None:
+    """A tenant is given as many runners as there are."""
+    patch.setattr(limiting, "may_grow", lambda book, party, slot: True)
+
+
+def spends_beyond_a_quota(patch: Patch) -> None:
+    """Nobody looks what a tenant has spent."""
+    patch.setattr(limiting, "block_spent", lambda book, event: ())
 
 
 def takes_an_unknown_create_for_done(patch: Patch) -> None:
@@ -165,18 +212,31 @@ MISTAKES: Final[tuple[Mistake, ...]] = (
     publishes_under_a_new_name_each_time,
     never_kills_what_hangs,
     tells_the_time_of_its_machine,
+    takes_in_what_it_has,
+    looks_not_after_a_put_that_took_long,
+    bills_a_reading_twice,
+    lets_a_quota_be_exceeded,
+    spends_beyond_a_quota,
 )
 RARE: Final[tuple[Mistake, ...]] = (
     begins_leases_of_an_older_epoch,
     uses_an_attempts_number_twice,
     collects_before_it_is_covered,
     adopts_nothing,
+    revokes_no_lease,
 )
 """What takes dozens or hundreds of seeds to be found."""
 
 WHERE: Final[dict[Mistake, SimConfig]] = {
     takes_a_taken_number_for_its_own: replace(
         EARLIER, faults=replace(EARLIER.faults, control_usurped=20, every_s=1.5)
+    ),
+    looks_not_after_a_put_that_took_long: replace(
+        EARLIER,
+        runs=1,
+        tasks_max=6,
+        snapshot_segments=3,
+        faults=replace(EARLIER.faults, control_usurped=20, every_s=1.5, long_sleep=0.5),
     ),
     uses_an_attempts_number_twice: SimConfig(
         exchanged=1.0,
@@ -185,4 +245,4 @@ WHERE: Final[dict[Mistake, SimConfig]] = {
         faults=SimFaults(until_s=60.0, every_s=1.5, link_cut=20, exchange_lost=0.3),
     ),
 }
-"""The trouble in which some of them show sooner. All are found in the usual trouble, too."""
+"""The trouble in which some of them show sooner."""
