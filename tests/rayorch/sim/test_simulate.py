@@ -11,7 +11,7 @@ from rayorch.core import settling, staging
 from rayorch.core.facts import FACT_KINDS, AttemptProgressed, PoolIdled
 from rayorch.core.flow import Flow
 from rayorch.core.run import Run
-from rayorch.sim.config import CALM, MERGED, SimConfig, SimFaults, SimPool
+from rayorch.sim.config import CALM, MERGED, SimConfig, SimFaults, SimPool, sized
 from rayorch.sim.simulate import Outcome, simulate
 
 pytestmark = pytest.mark.sim
@@ -108,6 +108,14 @@ def test_nothing_is_done_twice_when_nothing_goes_wrong() -> None:
     assert outcome.work_s == outcome.committed
     ideal_s = outcome.work_s / config.pools[0].runners
     assert outcome.virtual_s < 1.1 * ideal_s + 10.0
+
+
+def test_where_one_task_in_twenty_fails_little_is_done_twice() -> None:
+    outcome = simulate(0, sized(50, 2_000))
+
+    assert_good(outcome)
+    assert outcome.seen["attempt_fails"] > 0.02 * outcome.committed
+    assert 1.02 < outcome.work_s / outcome.useful_s < 1.06
 
 
 def test_a_slow_machine_gets_less_of_the_work() -> None:
