@@ -55,13 +55,17 @@ from connectors.url import Location, check_key
 if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta
 
-_PROMISES: Final = Promises(
-    exclusive_create=True,
-    read_after_write=True,
-    durable=True,
-    note="parts of an upload that a dead writer began go with its run, where the keys may list and "
-    "end uploads (s3:ListBucketMultipartUploads, s3:AbortMultipartUpload); else a lifecycle rule "
-    "is to remove them",
+_S3_NOTE: Final = (
+    "parts of an upload that a dead writer began go with its run, where the keys may list and end "
+    "uploads (s3:ListBucketMultipartUploads, s3:AbortMultipartUpload); else a lifecycle rule is to "
+    "remove them. Tested on SeaweedFS, not on Amazon's servers"
+)
+_GS_NOTE: Final = (
+    "not tested on any server: by what Google says of it. Uploads that a dead writer began stay "
+    "until a lifecycle rule (AbortIncompleteMultipartUpload) removes them"
+)
+_AZURE_NOTE: Final = (
+    "tested on Azurite, not on Azure's servers. Blocks that a dead writer left go after a week"
 )
 _CONNECT_TIMEOUT_S: Final = 5.0
 # With the pauses between them, five tries outlast a throttled moment but not a dead server.
@@ -78,6 +82,8 @@ _ENDPOINT: Final = "aws_endpoint_url_s3"
 # The same thing by the names under which users know it; the first that is given counts.
 _ENDPOINT_NAMES: Final = (_ENDPOINT, "aws_endpoint_url", "endpoint_url", "endpoint", "aws_endpoint")
 _GS: Final = frozenset({"gs", "gcs"})
+_AZURE: Final = frozenset({"az", "abfs"})
+_AZURE_ENDPOINTS: Final = ("azure_storage_endpoint", "azure_endpoint", "endpoint")
 # The process whose threads serve the clients; empty until the first request.
 _RUNTIME_PIDS: Final[set[int]] = set()
 
@@ -107,13 +113,13 @@ class ObjectStore:
         "_options",
         "_patience",
         "_plain",
+        "promises",
         "url",
     )
 
-    promises: Final = _PROMISES
-
     def __init__(self, location: Location, options: Mapping[str, str]) -> None:
         self.url: Final = location.url
+        self.promises: Final = _promises(location.scheme)
         self._location = location
         self._options = dict(options)
         self._patience = Patience.from_options(location.url, options)
@@ -290,6 +296,9 @@ class ObjectStore:
     def _client(self, retries: int) -> Client:
         location = self._location
         endpoint = self._config.get(_ENDPOINT, "")
+        if location.scheme in _AZURE:
+            given = (self._config.get(name, "") for name in _AZURE_ENDPOINTS)
+            endpoint = next(filter(None, given), os.environ.get("AZURE_STORAGE_ENDPOINT", ""))
         settings: dict[str, Any] = {
             "prefix": location.path or None,
             "config": self._config,
@@ -353,6 +362,11 @@ class ObjectStore:
                     obstore.delete(self._plain, key)
             except ObjectMissingError:
                 continue
+
+
+def _promises(scheme: str) -> Promises:
+    note = _S3_NOTE if scheme in S3_SCHEMES else _GS_NOTE if scheme in _GS else _AZURE_NOTE
+    return Promises(exclusive_create=True, read_after_write=True, durable=True, note=note)
 
 
 def _config(location: Location, options: Mapping[str, str], keys: AwsKeys | None) -> dict[str, str]:

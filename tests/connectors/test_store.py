@@ -46,3 +46,19 @@ heavy = {"obstore", "fsspec", "s3fs", "pyarrow", "ray", "deltalake"} & set(sys.m
 sys.exit(f"imported {heavy}" if heavy else 0)
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("gs://bucket/x", "not tested on any server"),
+        ("az://container/x", "tested on Azurite, not on Azure's servers"),
+        ("s3://bucket/x", "Tested on SeaweedFS, not on Amazon's servers"),
+    ],
+)
+def test_a_store_says_on_what_it_was_tested(
+    url: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "somebody")
+
+    assert says in open_store(url).promises.note

@@ -11,6 +11,7 @@ from connectors.store import Store, open_store
 from connectors.stores import generic
 from connectors.stores.cached import CachedStore
 from connectors.url import parse_url
+from tests.azurite import CONTAINER, is_installed, running_azurite
 from tests.s3_server import S3Server, running_s3
 
 KINDS = (
@@ -20,7 +21,12 @@ KINDS = (
     "cached",
     pytest.param("s3", marks=pytest.mark.e2e),
     pytest.param("generic-s3", marks=pytest.mark.e2e),
+    # Its server is no dependency of ours; for Google there is none that its client can speak to.
+    pytest.param("az", marks=[pytest.mark.e2e, pytest.mark.slow]),
 )
+
+# So that a fault of the store under test ends the test, not the time limit of all.
+IMPATIENT = {"timeout_s": "20", "deadline_s": "30"}
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +42,23 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
     return s3_server
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """One server for all tests, where one is installed."""
+    if not is_installed():
+        pytest.skip("no azurite-blob on the PATH: npm install -g azurite")
+    with running_azurite(tmp_path_factory.mktemp("azurite")) as environment:
+        yield environment
+
+
+@pytest.fixture
+def az(azurite: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Have the server be the one that every client of this test finds; the URL of a container."""
+    for name, value in azurite.items():
+        monkeypatch.setenv(name, value)
+    return f"az://{CONTAINER}"
 
 
 @pytest.fixture
@@ -57,11 +80,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, fresh_name: str) -> St
         return CachedStore(open_store(f"memory://{fresh_name}/root"), cache)
     if kind == "generic-memory":
         return trusted_generic(f"memory://{fresh_name}/root")
+    if kind == "az":
+        return open_store(f"{request.getfixturevalue('az')}/{fresh_name}", IMPATIENT)
     server: S3Server = request.getfixturevalue("s3")
     url = f"{server.url}/{fresh_name}"
-    # Short, so that a fault of the store under test ends the test, not the time limit of all.
-    options = {"timeout_s": "20", "deadline_s": "30"}
-    return open_store(url, options) if kind == "s3" else trusted_generic(url)
+    return open_store(url, IMPATIENT) if kind == "s3" else trusted_generic(url)
 
 
 def trusted_generic(url: str, options: Mapping[str, str] | None = None) -> generic.GenericStore:

@@ -36,3 +36,11 @@ def test_of_sixteen_contenders_for_each_of_200_s3_objects_one_wins(
 ) -> None:
     """Ten races at a time: one after the other, the waiting would take most of an hour."""
     assert_one_winner_each(f"{s3.url}/{fresh_name}", rounds=200, at_once=10)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_of_sixteen_contenders_for_each_of_200_azure_blobs_one_wins(
+    az: str, fresh_name: str
+) -> None:
+    assert_one_winner_each(f"{az}/{fresh_name}", rounds=200, at_once=4)
