@@ -10,6 +10,7 @@ from rayorch.client import connection
 from rayorch.fsck.examine import examine
 from rayorch.fsck.findings import FAILING, Examined, Finding
 from rayorch.fsck.repair import repair
+from rayorch.host.leader import SIGN_S, SIGN_S_IDLE
 from rayorch.ids import new_nonce
 from rayorch.observe.figures import bytes_text, counted
 
@@ -19,6 +20,11 @@ MARKS = {
     "harmless": ("harmless", "yellow"),
     "leftover": ("leftover", "cyan"),
 }
+UNNOTED = (
+    "the last leader was killed, or is at work: "
+    f"it notes every {SIGN_S:g} to {SIGN_S_IDLE:g} s how far the journal goes,\n"
+    "and nothing shows whether segments since its last note are missing"
+)
 
 
 def fsck(options: Options) -> int:
@@ -79,6 +85,8 @@ def _summary(examined: Examined) -> str:
 
 
 def _say_next(examined: Examined, options: Options) -> None:
+    if examined.is_whole and not examined.looked.is_end_noted:
+        click.echo(UNNOTED, err=True)
     open_ = [f for f in examined.findings if f.repair and not f.is_repaired]
     if open_ and not options.repair:
         home = options.home_given or options.home

@@ -27,6 +27,7 @@ from rayorch.fsck.outputs import (
     unpublished_findings,
 )
 from rayorch.home import IDENTITY, Home
+from rayorch.host.leader import KEY as LEADER
 from rayorch.journal.inspect import Inspected, inspect
 
 ASIDE: Final = "aside/"
@@ -58,7 +59,12 @@ def examine(home: Home, clock: Clock, *, deep: bool = True) -> Look:
     found = inspect(home.store, commits.watch)
     runs = found.machine.runs
     looked = Looked(
-        segments=found.segments, events=found.events, snapshots=found.snapshots, runs=len(runs)
+        segments=found.segments,
+        events=found.events,
+        snapshots=found.snapshots,
+        runs=len(runs),
+        # Its hint goes when a leader stops in order, with a last note of how far the log goes.
+        is_end_noted=home.store.head(LEADER) is None,
     )
     look = Look(found, Examined(home=home.url, looked=looked, findings=[]))
     for finding in journal_findings(found):

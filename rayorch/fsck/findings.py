@@ -40,6 +40,9 @@ class Looked(msgspec.Struct, kw_only=True):
     files: int = 0
     size_bytes: int = 0
     unsummed: int = 0
+    # Whether the last leader noted how far the log goes when it stopped. One that was killed, or is
+    # at work, did so some seconds ago: that segments since then are missing, nobody would notice.
+    is_end_noted: bool = True
 
 
 class Examined(msgspec.Struct, kw_only=True):

@@ -48,6 +48,20 @@ def test_a_whole_home_is_whole(ran: Shell) -> None:
     assert "by their size alone" not in said.out
 
 
+def test_of_a_home_whose_leader_was_killed_it_is_said_what_nobody_would_notice(ran: Shell) -> None:
+    """Segments behind its last note: the log would pass for one that ends there."""
+    stopped = ran("fsck")
+    leader = Leader("control", "elsewhere", 7, SystemClock().now_s() - 3600, "nightly-1")
+    sign(open_home(f"file://{ran.folder}/home"), leader)
+
+    said = ran("fsck")
+
+    assert stopped.err == ""
+    assert said.code == 0
+    assert "it notes every 3 to 5 s how far the journal goes" in said.err
+    assert ran("fsck", "--json").document["looked"]["is_end_noted"] is False
+
+
 def test_a_home_may_be_an_argument(ran: Shell) -> None:
     said = ran("fsck", str(ran.folder / "home"), "--json")
 
