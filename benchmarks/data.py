@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rayorch.bench.generating import TPCH, Wanted, generate
+from rayorch.bench.shapes import SHAPES, table_of
 
 WORDS: Final = 20_000
 COUNTRIES: Final = ("at", "be", "br", "ca", "ch", "cn", "de", "es", "fr", "gb", "in", "it", "jp")
@@ -88,8 +89,18 @@ def points_table(shape: Shape, index: int) -> pa.Table:
     )
 
 
+def awkward_table(shape: Shape, index: int) -> pa.Table:
+    """Return one file of a shape that `rayorch bench data` makes, too."""
+    rows = shape.rows_per_file
+    own = range(index * rows, (index + 1) * rows)
+    return table_of(SHAPES[shape.name], shape.seed, index, own)
+
+
 SCAN: Final = Shape(name="events", files=64, rows_per_file=156_250, seed=7, table=events_table)
 TINY: Final = Shape(name="points", files=5_000, rows_per_file=100, seed=3, table=points_table)
+WIDE: Final = Shape(name="wide", files=32, rows_per_file=6_250, seed=31, table=awkward_table)
+STRINGS: Final = Shape(name="strings", files=32, rows_per_file=31_250, seed=32, table=awkward_table)
+NESTED: Final = Shape(name="nested", files=32, rows_per_file=62_500, seed=33, table=awkward_table)
 WARM: Final = Shape(name="warm", files=4, rows_per_file=1_000, seed=8, table=events_table)
 WARM_TINY: Final = Shape(name="warm-tiny", files=4, rows_per_file=100, seed=5, table=points_table)
 
@@ -128,8 +139,9 @@ def made(shape: Shape, cache: Path) -> Path:
 
 def tpch_folder(cache: Path, scale: float) -> Path:
     """Return the folder with lineitem and orders of TPC-H, making them if they are not there."""
-    folder = cache / f"tpch-{scale:g}"
-    mark = cache / f"tpch-{scale:g}{MARK}"
+    # Named for what is in it: an earlier one had texts that not all sides can read.
+    folder = cache / f"tpch-{scale:g}-plain"
+    mark = cache / f"tpch-{scale:g}-plain{MARK}"
     if not mark.exists():
         shutil.rmtree(folder, ignore_errors=True)
         tables = ("lineitem", "orders")

@@ -30,6 +30,7 @@ END_S_MAX: Final = 20.0
 LOOKED_AT_CHARACTERS: Final = 4_000
 QUOTED_CHARACTERS: Final = 600
 DONE: Final = "done"
+COUNTED: Final = "counted"
 
 OUT_OF_MEMORY: Final = re.compile(
     r"MemoryError|OutOfMemory|[Oo]ut of [Mm]emory|bad_alloc|KilledWorker|\bOOM|\boom(?:\b|_)",
@@ -200,13 +201,13 @@ def ended_error(code: int, log: str) -> SideFailedError:
     return SideOutOfMemoryError(text) if OUT_OF_MEMORY.search(end) else SideFailedError(text)
 
 
-def after_warming(job: Job, work: Callable[[Job], object]) -> Callable[[], Told]:
-    """Do something small of the same kind; return what does the job."""
+def after_warming(job: Job, work: Callable[[Job], int | None]) -> Callable[[], Told]:
+    """Do something small of the same kind; return what does the job, and tells what it counted."""
     work(job.small())
 
     def told() -> Told:
-        work(job)
-        return {}
+        counted = work(job)
+        return {} if counted is None else {COUNTED: counted}
 
     return told
 

@@ -17,7 +17,7 @@ import msgspec
 
 from benchmarks import data
 from benchmarks.cluster import OwnRay, PeerRay, RayCluster
-from benchmarks.driver import Driver, SideFailedError, ended_error
+from benchmarks.driver import COUNTED, Driver, SideFailedError, ended_error
 from benchmarks.jobs import Job
 from benchmarks.machine import version_of
 from benchmarks.processes import load
@@ -305,6 +305,7 @@ class Work:
     other: Path | None = None  # what the source is joined with
     warm_other: Path | None = None
     order: str = ""  # the column in whose order the rows are to be
+    counted: int | None = None  # what a side must tell that writes nothing
 
 
 def installed(session: Session, workload: str, sides: Sequence[Side]) -> Iterator[Side]:
@@ -366,7 +367,10 @@ def one_run(session: Session, work: Work, side: Side) -> Measured:
 
 
 def checked(measured: Measured, work: Work, side: Side, job: Job) -> Measured:
-    """Hold what a side wrote against what it should be. Raises: SideFailedError."""
+    """Hold what a side wrote or told against what it should be. Raises: SideFailedError."""
+    counted = measured.told.get(COUNTED)
+    if work.counted is not None and counted is not None and counted != work.counted:
+        raise SideFailedError(f"what it counted is wrong: {counted}, not {work.counted}")
     if work.expected is None:
         return measured
     try:

@@ -9,6 +9,8 @@ from typing import Final
 
 import msgspec
 
+from benchmarks.keyed.shaped import NESTED_SQL, STRINGS_SQL, WIDE_NAMES, WIDE_SQL
+
 COLUMNS: Final = ("id", "key", "item", "device", "ts", "qty", "price", "note")
 
 
@@ -47,6 +49,9 @@ KEYED: Final = {
            on input.device = other.device and input.ts >= other.at""",
         ("id", "device", "ts", "price"),
     ),
+    "wide-rows": Keyed(WIDE_SQL, ("id", *WIDE_NAMES)),
+    "strings": Keyed(STRINGS_SQL, ("host", "text")),
+    "nested": Keyed(NESTED_SQL, ("items",)),
     # On TPC-H: sums of exact decimals, so that all sides can be held against each other.
     "tpch-summary": Keyed(
         """select l_returnflag, l_linestatus, sum(l_quantity) as quantity,

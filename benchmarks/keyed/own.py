@@ -8,6 +8,7 @@ import pyarrow as pa
 import rayorch as ro
 from benchmarks.jobs import Job
 from benchmarks.keyed.jobs import COLUMNS, KEYED, SUMMARY_UNTIL
+from benchmarks.keyed.shaped import WIDE_NAMES, bucketed, entries, measured_texts
 from connectors.errors import ObjectMissingError
 from rayorch.bench.results import Told
 from rayorch.exchange import ExchangeIndex
@@ -56,6 +57,8 @@ def keyed_pipeline(made: ro.Pipeline, job: Job) -> None:
             events = fact.select(list(KEYED["asof"].inputs), output="events")
             states = made.read("states", job.other)
             done = events.join_asof("now", states, left_on="ts", right_on="at", by="device")
+        case "wide-rows" | "strings" | "nested":
+            done = _shaped(fact, job.kind)
         case "tpch-summary":
             shipped = fact.filter(f"l_shipdate <= date '{SUMMARY_UNTIL}'")
             done = shipped.aggregate(
@@ -76,6 +79,27 @@ def keyed_pipeline(made: ro.Pipeline, job: Job) -> None:
     done.write(job.target, format=job.format)
 
 
+def _shaped(fact: ro.Dataset, kind: str) -> ro.Dataset:
+    """Return what is made of awkward rows."""
+    match kind:
+        case "wide-rows":
+            sums = {name: (name, "sum") for name in WIDE_NAMES} | {"rows": ("*", "count")}
+            rows = fact.map(bucketed, output="bucketed")
+            return rows.aggregate("sums", by="bucket", measures=sums)
+        case "strings":
+            texts = fact.map(measured_texts, output="texts")
+            return texts.aggregate(
+                "sums",
+                by="name",
+                rows=("*", "count"),
+                characters=("characters", "sum"),
+                words=("words", "sum"),
+            )
+        case _:
+            rows = fact.map(entries, output="entries")
+            return rows.aggregate("sums", by="item", rows=("*", "count"), total=("price", "sum"))
+
+
 def _weighed(made: ro.Pipeline, fact: ro.Dataset, job: Job) -> ro.Dataset:
     """Return what is made of more rows than fit in memory."""
     match job.kind:
@@ -92,18 +116,20 @@ def _weighed(made: ro.Pipeline, fact: ro.Dataset, job: Job) -> ro.Dataset:
 
 
 def exchange_pipeline(made: ro.Pipeline, job: Job) -> None:
-    """Add datasets that go through an exchange and are written nowhere."""
+    """Add datasets that go through an exchange; what is wide is written nowhere."""
     match job.kind:
         case "skew-join":
             fact, items = made.read("fact", job.source), made.read("items", job.other)
-            fact.join("joined", items, left_on="key", right_on="item").discard()
+            joined = fact.join("joined", items, left_on="key", right_on="item")
+            joined.write(job.target, format=job.format)
         case "skew-group":
             grouped = made.read("fact", job.source).aggregate(
                 "sums", by="key", price=("price", "sum"), notes=("note", "count_distinct")
             )
-            grouped.discard()
+            grouped.write(job.target, format=job.format)
         case "skew-sort":
-            made.read("fact", job.source).sort("sorted", "key").discard()
+            ordered = made.read("fact", job.source).sort("sorted", "key")
+            ordered.write(job.target, format=job.format)
         case "wide":
             numbers = made.read("numbers", f"range://{job.rows}?splits={job.tasks}")
             rows = numbers.map(widened, output="rows")

@@ -36,7 +36,7 @@ def tiny(source: str, target: str) -> None:
     points.with_column("twice", col("value") * 2.0).write_parquet(target)
 
 
-def spun(turns: list[int]) -> None:
+def spun(turns: list[int]) -> int:
     """Spend the CPU time, a row a partition."""
 
     @daft.func
@@ -44,7 +44,8 @@ def spun(turns: list[int]) -> None:
         return spin(count)
 
     rows = daft.from_pydict({"turns": turns}).into_partitions(len(turns))
-    rows.with_column("value", out(col("turns"))).collect()
+    values = rows.with_column("value", out(col("turns"))).to_pydict()["value"]
+    return int(sum(values))
 
 
 def keyed(job: Job, source: str, other: str, target: str) -> None:
@@ -84,7 +85,7 @@ def keyed(job: Job, source: str, other: str, target: str) -> None:
     done.write_parquet(target)
 
 
-def worked(job: Job) -> None:
+def worked(job: Job) -> int | None:
     """Do a job."""
     match job.kind:
         case "scan":
@@ -92,9 +93,10 @@ def worked(job: Job) -> None:
         case "tiny":
             tiny(job.source, job.target)
         case "pareto":
-            spun(job.turns())
+            return spun(job.turns())
         case _:
             keyed(job, job.source, job.other, job.target)
+    return None
 
 
 def prepare(job: Job) -> Callable[[], Told]:

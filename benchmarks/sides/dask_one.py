@@ -9,7 +9,7 @@ from distributed import Client, LocalCluster
 
 from benchmarks.driver import after_warming, serve
 from benchmarks.jobs import QTY_BELOW, Job, spin
-from benchmarks.keyed.jobs import KEYED
+from benchmarks.keyed.jobs import KEYED, SUMMARY_UNTIL
 from rayorch.bench.results import Told
 
 
@@ -49,8 +49,22 @@ def keyed(kind: str, source: str, other: str) -> Any:  # noqa: ANN401
             return fact.merge(right, on="item")
         case "sort":
             return fact.sort_values("key")
+        case "tpch-summary" | "tpch-join":
+            return tpch(kind, fact, right)
         case _:
             raise ValueError(kind)
+
+
+def tpch(kind: str, lines: Any, orders: Any) -> Any:  # noqa: ANN401
+    """Return a job on TPC-H."""
+    if kind == "tpch-summary":
+        kept = lines[lines["l_shipdate"] <= SUMMARY_UNTIL].assign(rows=1)
+        grouped = kept.groupby(["l_returnflag", "l_linestatus"])
+        sums = grouped[["l_quantity", "l_extendedprice", "rows"]].sum()
+    else:
+        joined = lines.merge(orders, left_on="l_orderkey", right_on="o_orderkey").assign(rows=1)
+        sums = joined.groupby("o_orderpriority")[["l_quantity", "rows"]].sum()
+    return _named(sums, {"l_quantity": "quantity", "l_extendedprice": "price"})
 
 
 def _named(frame: Any, names: dict[str, str]) -> Any:  # noqa: ANN401
@@ -80,11 +94,11 @@ def prepare(job: Job) -> Callable[[], Told]:
     )
     client = Client(cluster)
 
-    def work(some: Job) -> None:
+    def work(some: Job) -> int | None:
         if some.kind == "pareto":
-            client.gather(client.map(spin, some.turns(), pure=False))
-        else:
-            worked(some.kind, some.source, some.other, some.target)
+            return sum(client.gather(client.map(spin, some.turns(), pure=False)))
+        worked(some.kind, some.source, some.other, some.target)
+        return None
 
     return after_warming(job, work)
 

@@ -8,6 +8,7 @@ import polars as pl
 from benchmarks.driver import after_warming, serve
 from benchmarks.jobs import QTY_BELOW, Job
 from benchmarks.keyed.jobs import KEYED, SUMMARY_UNTIL
+from benchmarks.keyed.shaped import BUCKETS, WIDE_NAMES
 from rayorch.bench.results import Told
 
 
@@ -57,8 +58,30 @@ def lazy(kind: str, source: str, other: str) -> pl.LazyFrame:  # noqa: PLR0911 -
                 states, left_on="ts", right_on="at", by="device", check_sortedness=False
             )
             return joined.select("id", "device", "ts", "price", "at", "level")
+        case "wide-rows" | "strings" | "nested":
+            return shaped(kind, fact)
         case _:
             return tpch(kind, fact, right)
+
+
+def shaped(kind: str, rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a job on awkward rows."""
+    match kind:
+        case "wide-rows":
+            grouped = rows.group_by((pl.col("id") % BUCKETS).alias("bucket"))
+            return grouped.agg(pl.len().alias("rows"), pl.col(WIDE_NAMES).sum())
+        case "strings":
+            text = pl.col("text")
+            return rows.group_by(pl.col("host").str.to_uppercase().alias("name")).agg(
+                pl.len().alias("rows"),
+                text.str.len_chars().cast(pl.Int64).sum().alias("characters"),
+                (text.str.count_matches(" ", literal=True) + 1).cast(pl.Int64).sum().alias("words"),
+            )
+        case _:
+            # An empty list would be a row without an entry.
+            entries = rows.select("items").filter(pl.col("items").list.len() > 0).explode("items")
+            grouped = entries.unnest("items").group_by("item")
+            return grouped.agg(pl.len().alias("rows"), pl.col("price").sum().alias("total"))
 
 
 def tpch(kind: str, lines: pl.LazyFrame, orders: pl.LazyFrame) -> pl.LazyFrame:

@@ -36,7 +36,8 @@ def one_thread_each() -> None:
     pa.set_io_thread_count(1)
 
 
-def _pairs(source: str, target: str) -> list[tuple[Path, Path]]:
+def pairs(source: str, target: str) -> list[tuple[Path, Path]]:
+    """Return each file with the one that is made of it, in a folder that is new."""
     folder = Path(target)
     folder.mkdir(parents=True)
     return [(path, folder / path.name) for path in sorted(Path(source).glob("*.parquet"))]
@@ -46,14 +47,14 @@ def prepare(job: Job) -> Callable[[], Told]:
     """Start the processes and let each do something."""
     pool = multiprocessing.get_context("spawn").Pool(job.slots, one_thread_each)
 
-    def work(some: Job) -> None:
+    def work(some: Job) -> int | None:
         if some.kind == "pareto":
-            pool.map(spin, some.turns(), chunksize=1)
-            return
+            return sum(pool.map(spin, some.turns(), chunksize=1))
         function, chunk = (scan_file, 1) if some.kind == "scan" else (tiny_file, FILES_A_CALL)
         # Small, each process is to have something.
         chunk = 1 if some.is_small else chunk
-        pool.map(function, _pairs(some.source, some.target), chunksize=chunk)
+        pool.map(function, pairs(some.source, some.target), chunksize=chunk)
+        return None
 
     return after_warming(job, work)
 

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 import ray
 from ray.data.aggregate import Count, Mean, Sum
+from ray.data.expressions import col, lit
 
 from benchmarks.driver import after_warming, serve
 from benchmarks.jobs import QTY_BELOW, Job, scan_map, spin, tiny_map
-from benchmarks.keyed.jobs import KEYED
+from benchmarks.keyed.jobs import KEYED, SUMMARY_UNTIL
 from rayorch.bench.results import Told
 
 JOIN_PARTS: Final = 16
@@ -30,10 +31,10 @@ def tiny(source: str, target: str) -> None:
     points.map_batches(tiny_map, batch_format="pyarrow", batch_size=None).write_parquet(target)
 
 
-def spun(turns: list[int]) -> None:
+def spun(turns: list[int]) -> int:
     """Spend the CPU time, a row a block."""
     numbers: Any = ray.data.from_items(turns, override_num_blocks=len(turns))
-    numbers.map(lambda row: {"value": spin(row["item"])}).materialize()
+    return int(numbers.map(lambda row: {"value": spin(row["item"])}).sum("value"))
 
 
 def keyed(job: Job, source: str, other: str, target: str) -> None:
@@ -51,12 +52,26 @@ def keyed(job: Job, source: str, other: str, target: str) -> None:
                 done = done.groupby("category").aggregate(*price, costs)
         case "sort":
             done = fact.sort("key")
+        case "tpch-summary":
+            kept = fact.filter(expr=col("l_shipdate") <= lit(SUMMARY_UNTIL))
+            done = kept.groupby(["l_returnflag", "l_linestatus"]).aggregate(
+                Sum("l_quantity", alias_name="quantity"),
+                Sum("l_extendedprice", alias_name="price"),
+                Count(alias_name="rows"),
+            )
+        case "tpch-join":
+            orders: Any = ray.data.read_parquet(other, columns=["o_orderkey", "o_orderpriority"])
+            keys = {"on": ("l_orderkey",), "right_on": ("o_orderkey",)}
+            joined = fact.join(orders, join_type="inner", num_partitions=JOIN_PARTS, **keys)
+            done = joined.groupby("o_orderpriority").aggregate(
+                Sum("l_quantity", alias_name="quantity"), Count(alias_name="rows")
+            )
         case _:
             raise ValueError(job.kind)
     done.write_parquet(target)
 
 
-def worked(job: Job) -> None:
+def worked(job: Job) -> int | None:
     """Do a job."""
     match job.kind:
         case "scan":
@@ -64,9 +79,10 @@ def worked(job: Job) -> None:
         case "tiny":
             tiny(job.source, job.target)
         case "pareto":
-            spun(job.turns())
+            return spun(job.turns())
         case _:
             keyed(job, job.source, job.other, job.target)
+    return None
 
 
 def prepare(job: Job) -> Callable[[], Told]:

@@ -7,6 +7,7 @@ from typing import Final
 
 from benchmarks.data import SCAN, WARM, made, scaled
 from benchmarks.driver import SideFailedError
+from benchmarks.jobs import SCAN_SQL
 from benchmarks.keyed.data import FACT, FACT_LARGE
 from benchmarks.keyed.jobs import COLUMNS
 from benchmarks.keyed.own import MEMORY_BYTES
@@ -42,10 +43,12 @@ IDLE_S: Final = 5.0
 def memory(session: Session) -> None:
     """Peak memory of the scan over the whole process tree, less that of Ray before it."""
     runs: list[Measured] = []
+    source = made(scaled(SCAN, session.options.scale), session.cache)
     work = Work(
         name="memory",
-        source=made(scaled(SCAN, session.options.scale), session.cache),
+        source=source,
         warm=made(WARM, session.cache),
+        expected=expected(str(source), SCAN_SQL),
     )
     # Each is weighed on a Ray of its own: what is quick has no time for six of them.
     peers = () if session.options.quick else session.options.peers

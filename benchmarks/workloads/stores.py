@@ -4,8 +4,11 @@ from dataclasses import replace
 from typing import Final
 
 from benchmarks.data import SCAN, WARM, made, scaled
+from benchmarks.jobs import SCAN_SQL
 from benchmarks.keyed.data import FACT
+from benchmarks.keyed.jobs import KEYED
 from benchmarks.session import Session, Target, Work, alternate, own
+from benchmarks.verify import expected
 from rayorch.bench.results import told
 
 TB: Final = 1e12
@@ -19,12 +22,20 @@ def store(session: Session) -> None:
     scale = session.options.scale
     once = replace(session.options, runs=1)
     usual, session.options = session.options, once
-    shapes = {"scan": (SCAN, WARM), "group": (FACT, scaled(FACT, WARM_SCALE))}
+    shapes = {
+        "scan": (SCAN, WARM, SCAN_SQL),
+        "group": (FACT, scaled(FACT, WARM_SCALE), KEYED["group"].sql),
+    }
     try:
-        for kind, (shape, warm) in shapes.items():
+        for kind, (shape, warm, sql) in shapes.items():
             source = made(scaled(shape, scale), session.cache)
             name = f"store {kind}"
-            work = Work(name=name, source=source, warm=made(warm, session.cache))
+            work = Work(
+                name=name,
+                source=source,
+                warm=made(warm, session.cache),
+                expected=expected(str(source), sql),
+            )
             alternate(session, work, [own(kind)])
             size_bytes = sum(path.stat().st_size for path in source.glob("*.parquet"))
             _figures(session, kind, name, size_bytes)

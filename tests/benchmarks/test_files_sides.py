@@ -9,7 +9,7 @@ import pytest
 from benchmarks.data import TINY, WARM, made
 from benchmarks.jobs import SCAN_SQL, TINY_SQL, Job
 from benchmarks.session import UNSEEN
-from benchmarks.sides import duckdb_one, polars_one
+from benchmarks.sides import duckdb_one, polars_one, pool
 from benchmarks.verify import expected, of_files
 
 MODULES = {"dask": "dask_one", "daft": "daft_any"}
@@ -21,7 +21,7 @@ WORK = {
 
 @pytest.mark.filterwarnings("ignore")  # Of each other's deprecations: not ours to mend.
 @pytest.mark.parametrize("kind", WORK)
-@pytest.mark.parametrize("side", ["polars", "duckdb", "dask", "daft"])
+@pytest.mark.parametrize("side", ["polars", "duckdb", "pool", "dask", "daft"])
 def test_a_peer_writes_what_the_sql_says(
     kind: str, side: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -35,6 +35,11 @@ def test_a_peer_writes_what_the_sql_says(
             polars_one.worked(kind, source, "", target)
         case "duckdb":
             duckdb_one.worked(Job(kind, source, target), source, "", target)
+        case "pool":
+            # What its processes do, without them.
+            function = pool.scan_file if kind == "scan" else pool.tiny_file
+            for paths in pool.pairs(source, target):
+                function(paths)
         case _:
             pytest.importorskip(side, reason="the extra `bench` is not installed")
             module = importlib.import_module(f"benchmarks.sides.{MODULES[side]}")

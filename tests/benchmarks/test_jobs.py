@@ -14,6 +14,7 @@ from benchmarks.jobs import (
     pareto_turns,
     scan_map,
     spin,
+    spun,
     tiny_map,
 )
 from benchmarks.verify import expected, of_files
@@ -85,3 +86,10 @@ def test_the_slowest_task_costs_thirty_times_the_median() -> None:
 def test_spinning_is_work_that_cannot_be_skipped() -> None:
     assert spin(3) == spin(3)
     assert spin(3) != spin(4)
+
+
+def test_what_turns_of_the_loop_come_to_is_known_without_them() -> None:
+    """So that what peers return of their tasks can be compared."""
+    assert [spun(turns) for turns in (0, 1, 2, 1_000, 4_321)] == [
+        spin(turns) for turns in (0, 1, 2, 1_000, 4_321)
+    ]

@@ -26,6 +26,7 @@ from benchmarks.keyed.own import exchange_pipeline, exchanged, keyed_pipeline
 from benchmarks.session import UNSEEN
 from benchmarks.sides import duckdb_one, polars_one
 from benchmarks.verify import disorder_of, expected, of_files
+from benchmarks.workloads.keyed import LIMITS, SKEW_SQL
 from benchmarks.workloads.memory import MEMORY_SQL
 from rayorch import Pipeline, read, run
 from rayorch.home import open_home
@@ -44,7 +45,8 @@ def job_of(kind: str, folder: Path) -> Job:
     other = small(OTHER[kind]) if kind in OTHER else ""
     if kind == "star":
         other = str(made(DEVICE, folder))  # All of them: facts are of any device.
-    return Job(kind, small(FACT), str(folder / "out"), other=other)
+    fact = LIMITS[kind].fact if kind in LIMITS else FACT
+    return Job(kind, small(fact), str(folder / "out"), other=other)
 
 
 @pytest.mark.parametrize("kind", KEYED)
@@ -74,7 +76,7 @@ def test_every_side_makes_what_the_sql_says(kind: str, side: str, tmp_path: Path
 
 @pytest.mark.filterwarnings("ignore")  # Of each other's deprecations: not ours to mend.
 @pytest.mark.parametrize(
-    "kind", [kind for kind in KEYED if kind != "asof" and not kind.startswith("tpch")]
+    "kind", [kind for kind in KEYED if kind not in LIMITS or "daft" not in LIMITS[kind].cannot]
 )
 @pytest.mark.parametrize("side", ["daft_any", "dask_one"])
 def test_peers_of_the_extra_make_what_the_sql_says(
@@ -98,6 +100,21 @@ def test_peers_of_the_extra_make_what_the_sql_says(
     # Dask divides by range only what is more than two partitions, and here there are two.
     if KEYED[kind].order and side == "daft_any":
         assert disorder_of(files, KEYED[kind].order) == ""
+
+
+@pytest.mark.parametrize("operator", SKEW_SQL)
+def test_what_is_skewed_makes_what_its_sql_says(operator: str, tmp_path: Path) -> None:
+    kind = f"skew-{operator}"
+    fact, items = (str(made(scaled(shape, 0.0005), tmp_path)) for shape in (FACT_HALF, ITEM))
+    job = Job(kind, fact, str(tmp_path / "out"), other=items)
+    pipeline = Pipeline("p")
+    exchange_pipeline(pipeline, job)
+
+    run(pipeline, home=str(tmp_path / "home"), executor="in-process")
+
+    wanted = expected(job.source, SKEW_SQL[operator], job.other)
+    assert wanted.rows
+    assert of_files(list(read(job.target).files), wanted) == wanted
 
 
 @pytest.mark.parametrize("kind", MEMORY_SQL)
@@ -133,7 +150,8 @@ def test_what_exchanges_took_is_told_where_a_stage_has_waited(
         facts = pa.table({"key": np.arange(5_000), "price": np.arange(5_000.0)})
         pq.write_table(facts, tmp_path / "facts" / f"{number}.parquet")
     pq.write_table(pa.table({"item": np.arange(50)}), tmp_path / "items" / "0.parquet")
-    job = Job("skew-join", str(tmp_path / "facts"), other=str(tmp_path / "items"))
+    source, target, other = (str(tmp_path / name) for name in ("facts", "out", "items"))
+    job = Job("skew-join", source, target, other=other)
     pipeline = Pipeline("p")
     exchange_pipeline(pipeline, job)
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.driver import SideFailedError, SideOutOfMemoryError
+from benchmarks.jobs import Job
 from benchmarks.session import (
     KNOWN,
     PEERS_USUAL,
@@ -12,11 +13,12 @@ from benchmarks.session import (
     Target,
     Work,
     alternate,
+    checked,
     peer_sides,
     printed,
 )
 from benchmarks.suite import Asked, guarded
-from rayorch.bench.results import FailureLine, Results
+from rayorch.bench.results import FailureLine, Measured, Results
 
 
 def test_quick_is_one_small_run_of_each_side() -> None:
@@ -116,3 +118,12 @@ def test_a_target_that_speaks_of_a_size_is_none_at_another(tmp_path: Path) -> No
 
     assert verdicts(0.05) == []
     assert verdicts(1.0) == ["pass"]
+
+
+def test_what_a_side_counted_is_held_against_what_it_should_be() -> None:
+    work = Work(name="pareto", counted=7)
+    [side] = peer_sides("pareto", ["pool"])
+
+    assert checked(Measured(1.0, 1.0, {"counted": 7}), work, side, Job("pareto")).wall_s == 1.0
+    with pytest.raises(SideFailedError, match="what it counted is wrong: 8, not 7"):
+        checked(Measured(1.0, 1.0, {"counted": 8}), work, side, Job("pareto"))
