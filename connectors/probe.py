@@ -151,6 +151,8 @@ def _got(second: Store, key: str) -> bytes | None:
 def require_exclusive_create(store: Store) -> None:
     """Probe a store that does not promise exclusive create, and let it promise when it may.
 
+    Its reads are probed with it: who loses a race must see who won.
+
     Raises: UnsafeStoreError, with what the probe has shown.
     """
     if store.promises.exclusive_create:
@@ -158,6 +160,9 @@ def require_exclusive_create(store: Store) -> None:
     report = probe_exclusive_create(store)
     if not report.atomic:
         raise UnsafeStoreError(store.url, "", report.reason)
+    stale = probe_reads(store, rounds=1).stale
+    if stale:
+        raise UnsafeStoreError(store.url, "", f"reads lag: {'; '.join(stale)}")
     if isinstance(store, DistrustedStore):
         store.trust_exclusive_create()
 

@@ -3,8 +3,8 @@
 fsspec promises less than a store does, and what it does is not always what it says:
 
 * Its `mode="create"` is "look, then write" in the base class and on local files, so that two
-  writers both win; an empty body may truncate what is there. `put_if_absent` is refused until
-  `connectors.probe` has shown that this file system's own is atomic.
+  writers both win; an empty body may truncate what is there. The first `put_if_absent` has
+  `connectors.probe` find out whether this file system's own is atomic, and is refused if not.
 * Its listings are cached for ever and across instances: a file that exists is "missing". Caches
   and shared instances are off.
 * A call of an async file system (s3fs) can hang for ever whatever its time-outs say: each has a
@@ -33,6 +33,7 @@ from connectors.errors import (
     StoreUnavailableError,
     UnsafeStoreError,
 )
+from connectors.probe import require_exclusive_create
 from connectors.store import Created, ObjectInfo, OutputStream, Promises, unknown_scheme
 from connectors.stores.os_errors import read_error, write_error
 from connectors.stores.output import Output
@@ -102,10 +103,11 @@ class GenericStore:
         return info
 
     def put_if_absent(self, key: str, data: bytes) -> Created:
-        """Write an object unless its key is taken. Raises: UnsafeStoreError before a probe."""
-        if not self.promises.exclusive_create:
-            reason = "no probe has shown that its exclusive create is atomic"
-            raise UnsafeStoreError(self.url, key, reason)
+        """Write an object unless its key is taken; the first time, after the store was probed.
+
+        Raises: UnsafeStoreError, with what the probe has shown.
+        """
+        require_exclusive_create(self)
         return self.put_if_absent_unchecked(key, data)
 
     def put_if_absent_unchecked(self, key: str, data: bytes) -> Created:

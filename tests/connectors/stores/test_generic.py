@@ -1,4 +1,5 @@
 import contextlib
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,18 +21,31 @@ def open_generic(url: str) -> GenericStore:
     return generic.open_location(parse_url(url), {})
 
 
-def test_exclusive_create_is_refused_until_a_probe_has_shown_it(fresh_name: str) -> None:
+def test_the_first_exclusive_create_probes_the_store(
+    fresh_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = open_generic(f"memory://{fresh_name}/x")
 
     promised_before = store.promises.exclusive_create
-    with pytest.raises(UnsafeStoreError, match="no probe has shown"):
-        store.put_if_absent("k", b"x")
+    first = store.put_if_absent("k", b"x")
+    promised_after = store.promises.exclusive_create
+    # No probe any more, which would see this.
+    monkeypatch.setattr(GenericStore, "head", lambda _self, _key: None)
 
-    require_exclusive_create(store)
-
-    assert (promised_before, store.promises.exclusive_create) == (False, True)
-    assert store.put_if_absent("k", b"x") == "won"
+    assert (promised_before, first, promised_after) == (False, "won", True)
+    assert pickle.loads(pickle.dumps(store)).put_if_absent("k", b"y") == "occupied"  # noqa: S301
     assert [info.key for info in store.list()] == ["k"]
+
+
+def test_a_store_that_keeps_old_answers_is_refused_at_the_first_exclusive_create(
+    fresh_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who loses a race must see who won."""
+    store = open_generic(f"memory://{fresh_name}/x")
+    monkeypatch.setattr(GenericStore, "list", lambda _self, _prefix: iter(()))
+
+    with pytest.raises(UnsafeStoreError, match="reads lag: a list of a new object is not of now"):
+        store.put_if_absent("k", b"x")
 
 
 def test_threads_that_create_one_key_in_memory_have_one_winner(
