@@ -158,8 +158,9 @@ def spent_of(book: Book, tenant: TenantId, at_s: float) -> float:
     )
 
 
-def _period(at_s: float, per: str) -> str:
-    return f"{datetime.fromtimestamp(at_s, UTC):{'%Y-%m-%d' if per == 'day' else '%Y-%m'}}"
+def _period(at_s: float, per: str) -> tuple[int, int, int]:
+    at = datetime.fromtimestamp(at_s, UTC)
+    return at.year, at.month, at.day if per == "day" else 0
 
 
 # --- outside resources -----------------------------------------------------------------------

@@ -52,7 +52,10 @@ class Policy(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, forbid_u
 
     def of(self, tenant: TenantId) -> TenantPolicy:
         """Return what a tenant may have."""
-        return next((each for each in self.tenants if each.name == tenant), self.others)
+        for each in self.tenants:
+            if each.name == tenant:
+                return each
+        return self.others
 
     def limit_of(self, name: str) -> int | None:
         """Return how much of an outside resource may be held; None: as much as anybody likes."""

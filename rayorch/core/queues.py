@@ -3,7 +3,7 @@
 Without a placement all tasks are of one class that goes anywhere, and the queue is a plain one.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Collection, Iterator
 from itertools import chain
 from typing import Final
@@ -34,7 +34,11 @@ class Routes:
         """Return how many of some tasks each class has, of those that have any."""
         if not self._class_of:
             return {ANYWHERE: len(tasks)} if tasks else {}
-        return dict(Counter(map(self.class_of, tasks)))
+        counts: dict[int, int] = {}
+        for task in tasks:
+            number = self.class_of(task)
+            counts[number] = counts.get(number, 0) + 1
+        return counts
 
     def classes_for(self, pool: str) -> tuple[int, ...]:
         """Return the classes that runners of a pool serve, first to serve first."""

@@ -127,6 +127,8 @@ class Bills:
         before, self._held = self._held, {}
         for party in machine.book.parties.values():
             held = self._held[party.id] = (party.slots, party.memory_bytes)
+            if held == before.get(party.id):
+                continue
             policy = machine.book.policy.of(party.id)
             quota = (policy.slots, policy.memory_bytes)
             for now, then, most in zip(held, before.get(party.id, (0, 0)), quota, strict=True):
