@@ -82,9 +82,9 @@ def test_a_merging_stage_that_goes_on_without_what_was_lost_is_found_out(
 
     monkeypatch.setattr(staging, "_close", close)
 
-    outcome = simulate(2, replace(MERGED, patience_s=60.0))
-
-    assert outcome.violations or not outcome.finished
+    # In one of a few seeds: in the others no file is lost that the merging stage reads.
+    outcomes = (simulate(seed, replace(MERGED, patience_s=60.0)) for seed in range(2, 12))
+    assert any(outcome.violations or not outcome.finished for outcome in outcomes)
 
 
 @pytest.mark.parametrize("seed", KEPT)
