@@ -8,6 +8,7 @@ from typing import Final
 import click
 import msgspec
 
+from rayorch.capacity.placer import RealPlacer
 from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document, print_section
 from rayorch.observe.figures import counted
@@ -34,7 +35,9 @@ def simulate(options: Options) -> int:
 
     jobs = options.jobs or len(os.sched_getaffinity(0))
     begun_s = time.perf_counter()
-    found = campaign(options.first, options.seeds, min(jobs, options.seeds), config, progress)
+    found = campaign(
+        options.first, options.seeds, min(jobs, options.seeds), config, progress, RealPlacer
+    )
     wall_s = time.perf_counter() - begun_s
     if options.as_json:
         print_document(
@@ -74,7 +77,7 @@ def _print_failing(outcome: Outcome, options: Options) -> None:
         for name, value in (("nodes", options.nodes), ("tasks", options.tasks))
         if value is not None
     )
-    story = story_of(outcome.seed, config_of(options))[-STORY_LINES:]
+    story = story_of(outcome.seed, config_of(options), RealPlacer)[-STORY_LINES:]
     reasons = outcome.violations or (f"not everything ended: {outcome.left}",)
     lines = [
         *(("found", reason) for reason in reasons),

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 CORES_OFF: Final = 1e-6
 """By which sums of cores may be off, and no more."""
+WHOLE_MAX: Final = 300
+"""So many tasks and runners are all looked at by a `Watch` after each event."""
 WATCHED_A_EVENT: Final = 30
 WATCHED_OF_MANY: Final = 3
 """Tasks and leases that a `Watch` looks at for each event, on average, of few and of many."""
@@ -84,8 +86,9 @@ class Taken:
 class Watch:
     """Looks at what each event touched, and at everything as often as its size allows.
 
-    A state of a few dozen tasks is looked at whole after each event, one of a hundred thousand once
-    in a thousand: what is wrong stays wrong, so it is found a little later, at a bounded cost.
+    A state of up to `WHOLE_MAX` tasks and runners is looked at whole after each event, one of a
+    hundred thousand once in tens of thousands of them: what is wrong stays wrong, so it is found a
+    little later, at a bounded cost.
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -96,7 +99,7 @@ class Watch:
         """Look after an event was applied. Raises: InvariantError."""
         size = self._size()
         self._credit += WATCHED_A_EVENT if size < MANY else WATCHED_OF_MANY
-        if self._credit >= size:
+        if size <= WHOLE_MAX or self._credit >= size:
             self._credit = 0
             check(self._machine)
             return

@@ -10,6 +10,7 @@ import msgspec
 
 from rayorch.garbage import few_collections
 from rayorch.sim.config import SimConfig
+from rayorch.sim.ports import PlacerMaker
 from rayorch.sim.simulate import Outcome, simulate
 
 CHUNK_SEEDS: Final = 20
@@ -63,10 +64,11 @@ def campaign(
     jobs: int = 1,
     config: SimConfig | None = None,
     done: Callable[[Found], None] | None = None,
+    placer: PlacerMaker | None = None,
 ) -> Found:
     """Simulate the seeds from `first` on; `done` hears of every few of them."""
     found = Found(first)
-    for outcomes, cpu_s in _outcomes(first, seeds, jobs, config or SimConfig()):
+    for outcomes, cpu_s in _outcomes(first, seeds, jobs, (config or SimConfig(), placer)):
         found.cpu_s += cpu_s
         for outcome in outcomes:
             found.add(outcome)
@@ -77,25 +79,27 @@ def campaign(
 
 Chunk = tuple[list[Outcome], float]
 """Outcomes, and the CPU seconds that they took."""
+How = tuple[SimConfig, PlacerMaker | None]
 
 
-def _outcomes(first: int, seeds: int, jobs: int, config: SimConfig) -> Iterator[Chunk]:
+def _outcomes(first: int, seeds: int, jobs: int, how: How) -> Iterator[Chunk]:
     chunks = [
         range(lo, min(lo + CHUNK_SEEDS, first + seeds))
         for lo in range(first, first + seeds, CHUNK_SEEDS)
     ]
     if jobs == 1:
-        yield from (_chunk(chunk, config) for chunk in chunks)
+        yield from (_chunk(chunk, how) for chunk in chunks)
         return
     # Spawned: the clients of stores do not survive a fork.
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_chunk, chunks, [config] * len(chunks))
+        yield from pool.map(_chunk, chunks, [how] * len(chunks))
 
 
-def _chunk(seeds: range, config: SimConfig) -> Chunk:
+def _chunk(seeds: range, how: How) -> Chunk:
+    config, placer = how
     begun_s = _cpu_s()
     with few_collections():
-        outcomes = [simulate(seed, config) for seed in seeds]
+        outcomes = [simulate(seed, config, placer=placer) for seed in seeds]
     return outcomes, _cpu_s() - begun_s
 
 
@@ -104,8 +108,15 @@ def _cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def story_of(seed: int, config: SimConfig | None = None) -> list[str]:
+def story_of(
+    seed: int, config: SimConfig | None = None, placer: PlacerMaker | None = None
+) -> list[str]:
     """Return what happened in a seed: what went wrong with the world, and what was decided."""
     lines: list[str] = []
-    simulate(seed, config, tell=lambda at_s, what: lines.append(f"{at_s:10.3f} s  {what}"))
+    simulate(
+        seed,
+        config,
+        tell=lambda at_s, what: lines.append(f"{at_s:10.3f} s  {what}"),
+        placer=placer,
+    )
     return lines

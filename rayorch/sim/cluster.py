@@ -1,7 +1,7 @@
 """The simulated executor: runners on pools, a network that is late and says things twice."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from rayorch.core.commands import (
@@ -37,6 +37,11 @@ class SimCluster:
     def living(self) -> list[SimRunner]:
         """Return the runners that are alive, silent or not."""
         return [runner for runner in self.runners.values() if runner.alive]
+
+    def slots(self) -> Mapping[str, int]:
+        """Return how many runners of one core fit in each pool."""
+        pools = self._world.config.pools
+        return {pool.name: int(self.machines.room(pool) * pool.cores) for pool in pools}
 
     # --- what a control actor asks for -----------------------------------------------------------
 

@@ -44,7 +44,7 @@ from rayorch.errors import JournalDamagedError
 from rayorch.ids import Epoch, EventId, RunId
 from rayorch.journal.log import Journal
 from rayorch.sim.machines import EXTRA_MAX, NODE_RUNNERS
-from rayorch.sim.ports import Heard, WorldPort
+from rayorch.sim.ports import Heard, PlacerPort, WorldPort
 
 TICK_S: Final = 0.25
 IDLE_TICK_S: Final = 60.0
@@ -72,6 +72,7 @@ class SimControl:
         self.frozen_until_s = 0.0
         self.clean = False  # every event in the journal has been applied
         self._watch = invariants.Watch(self.machine)
+        self._placer = world.new_placer()
         self._ticks = 0
         self._inbox: list[tuple[tuple[Fact, ...], Heard | None]] = []
         self._next_id = 1
@@ -256,6 +257,10 @@ class SimControl:
         planned = PlanReady(run=command.run, task_counts=counts)
         if self._world.coin(0.3):
             return (planned,)  # As in a home without a choice of pools.
+        run = self.machine.runs[command.run]
+        if self._placer is not None:
+            there = self._world.cluster.slots()
+            return *self._placer.first(run, counts, there, self._steady.now_s()), planned
         return planned, self._placement(command.run, 1, is_final=False)
 
     def _plan_stage(self, command: PlanStage) -> tuple[Fact, ...]:
@@ -267,6 +272,8 @@ class SimControl:
         return (planned,)
 
     def _solve(self, command: SolvePlacement) -> tuple[Fact, ...]:
+        if self._placer is not None:
+            return self._solved(self._placer, command)
         if self._world.happens("solver_fails"):
             error = ErrorInfo(message="simulated: the solver crashed")
             return (PlacementFailed(command.run, command.revision, error),)
@@ -274,6 +281,14 @@ class SimControl:
         if is_review and self._world.coin(0.6):
             return (PlacementKept(command.run),)
         return (self._placement(command.run, command.revision, is_final=True),)
+
+    def _solved(self, placer: PlacerPort, command: SolvePlacement) -> tuple[Fact, ...]:
+        """Ask the real planner, or what serves in its place."""
+        there = self._world.cluster.slots()
+        if self._world.happens("solver_fails"):
+            return placer.guard(command, there)
+        run = self.machine.runs[command.run]
+        return placer.look(command, run, there, self._steady.now_s())
 
     def _placement(self, run: RunId, revision: int, *, is_final: bool) -> PlacementReady:
         """Send classes anywhere: what a plan says may cost time, and nothing else."""

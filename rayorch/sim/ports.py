@@ -1,12 +1,13 @@
 """What the parts of a simulation know of each other; `World` puts them together."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
-from rayorch.core.commands import Command, Lease
+from rayorch.core.commands import Command, Lease, SolvePlacement
 from rayorch.core.facts import Event, Fact
 from rayorch.core.machine import Machine
+from rayorch.core.run import Run
 from rayorch.core.values import ExchangeResult
 from rayorch.ids import Epoch, RunId, RunnerId
 from rayorch.sim.agenda import Agenda, MachineClock
@@ -45,6 +46,10 @@ class ControlPort(Protocol):
 class ClusterPort(Protocol):
     """Where runners live."""
 
+    def slots(self) -> Mapping[str, int]:
+        """Return how many runners of one core fit in each pool."""
+        ...
+
     def execute(self, command: Command) -> None:
         """Begin to carry out a command about runners."""
         ...
@@ -59,6 +64,34 @@ class ClusterPort(Protocol):
 
     def crash(self, runner_id: RunnerId) -> None:
         """End a runner."""
+        ...
+
+
+class PlacerPort(Protocol):
+    """A planner with a solver, for one control actor. `there` has one-core slots by pool."""
+
+    def first(
+        self, run: Run, counts: Collection[int], there: Mapping[str, int], at_s: float
+    ) -> tuple[Fact, ...]:
+        """Return a run's first placement."""
+        ...
+
+    def look(
+        self, command: SolvePlacement, run: Run, there: Mapping[str, int], at_s: float
+    ) -> tuple[Fact, ...]:
+        """Look at a run's placement."""
+        ...
+
+    def guard(self, command: SolvePlacement, there: Mapping[str, int]) -> tuple[Fact, ...]:
+        """Return what serves while the solver fails."""
+        ...
+
+
+class PlacerMaker(Protocol):
+    """Makes the planner of a control actor, of worlds that have one."""
+
+    def __call__(self, config: SimConfig, *, elastic: bool) -> PlacerPort:
+        """Return a planner that knows of no run yet."""
         ...
 
 
@@ -95,6 +128,10 @@ class WorldPort(Protocol):
     @property
     def traits(self) -> Traits:
         """What the seed drew for the whole world."""
+        ...
+
+    def new_placer(self) -> PlacerPort | None:
+        """Return the planner of a control actor, if the seed's world has one."""
         ...
 
     @property

@@ -16,6 +16,7 @@ from rayorch.errors import RayorchError
 from rayorch.journal.log import Journal
 from rayorch.sim.agenda import Agenda
 from rayorch.sim.config import SimConfig
+from rayorch.sim.ports import PlacerMaker
 from rayorch.sim.world import World
 
 STEPS_MAX: Final = 1_000_000
@@ -48,14 +49,16 @@ def simulate(
     config: SimConfig | None = None,
     store: Callable[[Agenda], Store] | None = None,
     tell: Callable[[float, str], None] | None = None,
+    placer: PlacerMaker | None = None,
 ) -> Outcome:
     """Run the control plane through one seed, and look at everything that must hold.
 
     The same seed gives the same outcome, to the last byte of the journal. `tell` hears what happens
-    and when.
+    and when. `placer` makes the planners of worlds that have one by their seed; without it, and in
+    the others, work goes anywhere.
     """
     config = config or SimConfig()
-    world = World(seed, config, store or _memory, tell)
+    world = World(seed, config, store or _memory, tell, placer)
     violations: list[str] = []
     finished, left = False, ""
     try:

@@ -22,7 +22,7 @@ from rayorch.sim.control import CrashedError, SimControl
 from rayorch.sim.exchange import SimExchange, Sources, Writers
 from rayorch.sim.oracle import TOLD_S, Oracle, Token
 from rayorch.sim.person import DATABASE_STAGE, Person
-from rayorch.sim.ports import ControlPort
+from rayorch.sim.ports import ControlPort, PlacerMaker, PlacerPort
 from rayorch.sim.store import STAGING, FlakyStore, Hazard, Mishap, StagingTrouble
 from rayorch.sim.traits import drawn
 from rayorch.sim.trouble import Trouble
@@ -42,7 +42,9 @@ class World:
         config: SimConfig,
         store: Callable[[Agenda], Store],
         tell: Callable[[float, str], None] | None = None,
+        placer: PlacerMaker | None = None,
     ) -> None:
+        self._placer = placer
         self._tell = tell
         self.config = config
         self.faults: SimFaults = config.faults
@@ -97,6 +99,12 @@ class World:
     def coin(self, chance: float) -> bool:
         """Toss a coin that is no fault: an order, a choice that both are right."""
         return self.luck.random() < chance
+
+    def new_placer(self) -> PlacerPort | None:
+        """Return the planner of a control actor, if this world has one."""
+        if self._placer is None or not self.traits.solved:
+            return None
+        return self._placer(self.config, elastic=self.traits.elastic)
 
     def new_nonce(self) -> str:
         """Return what makes a segment unlike any other."""

@@ -48,6 +48,32 @@ def test_what_runs_too_long_after_a_stop_is_ended() -> None:
     assert (driver.state, driver.task().strikes) == (R.STOPPED, 0)
 
 
+def test_what_runs_too_long_after_its_run_has_ended_is_ended() -> None:
+    """Another runner committed the task: this one is told to let go, and hangs."""
+    driver = started(1, stages=(StageShape(name="lines", sinks=(0,), timeout_s=5.0),))
+    lease = driver.head()
+    driver.feed(make.started(lease))
+    driver.feed(make.finished(make.Lease(attempt=7), "runner-9"))
+    driver.feed(make.published())
+    assert driver.state is R.SUCCEEDED
+
+    only(driver.tick(6.0), KillRunner)
+
+
+def test_what_is_held_of_a_run_that_is_being_swept_is_not_adopted() -> None:
+    """Its files go: whoever is at it is ended, and nobody waits for it."""
+    driver = started(1)
+    lease = driver.head()
+    driver.feed(make.started(lease))
+    driver.feed(CANCEL)
+    only(driver.feed(make.gone()), SweepRun)
+
+    commands = driver.feed(make.joined(make.RUNNER, make.held(lease, started=True)))
+
+    only(commands, KillRunner)
+    assert driver.held() == 0
+
+
 def test_a_failed_task_fails_the_run_and_keeps_the_commits() -> None:
     driver = started(5)
     head, other = driver.queue()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from rayorch.core import invariants
 from rayorch.core.commands import (
     EnsureRunners,
     KillRunner,
@@ -200,6 +201,32 @@ def test_a_late_report_of_a_lost_runner_wins_and_the_other_lease_is_taken_back()
     driver.feed(make.finished(driver.head("runner-2"), "runner-2"))
     assert (driver.run.totals.duplicates, driver.run.totals.rows_in) == (1, 10)
     driver.assert_replays()
+
+
+def test_whose_end_is_heard_before_it_is_known_is_lost_when_that_is_said_again() -> None:
+    """It ended while it was being introduced: the news of the one overtook that of the other."""
+    driver = started(3)
+    driver.feed(make.gone("runner-9"))
+    driver.feed(make.joined("runner-9"))
+    driver.tick()
+
+    driver.feed(make.gone("runner-9"))
+
+    assert "runner-9" not in driver.machine.runners
+    assert S.COMMITTED not in driver.states()
+
+
+def test_who_is_heard_before_its_loss_is_journaled_is_no_broken_promise() -> None:
+    driver = started(1)
+    driver.feed(make.started(driver.head()))
+    lost = only(list(driver.feed_alone(make.gone())), Record)
+    driver.feed_alone(make.joined())
+
+    invariants.check(driver.machine)
+
+    driver.feed(lost.fact)
+    assert driver.states() == [S.READY]
+    invariants.check(driver.machine)
 
 
 def test_a_runner_that_joins_twice_holds_what_it_said_last() -> None:

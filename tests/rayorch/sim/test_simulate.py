@@ -1,5 +1,6 @@
 """The whole control plane on a virtual clock: one seed, one story, and what must hold in it."""
 
+import re
 from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
@@ -7,11 +8,12 @@ from typing import Final
 
 import pytest
 
+from rayorch.capacity.placer import RealPlacer
 from rayorch.core import settling, staging
 from rayorch.core.facts import FACT_KINDS, AttemptProgressed, PoolIdled
 from rayorch.core.flow import Flow
 from rayorch.core.run import Run
-from rayorch.sim.config import CALM, MERGED, SimConfig, SimFaults, SimPool, sized
+from rayorch.sim.config import CALM, MERGED, WORLDS, SimConfig, SimFaults, SimPool, sized
 from rayorch.sim.simulate import Outcome, simulate
 
 pytestmark = pytest.mark.sim
@@ -19,10 +21,12 @@ pytestmark = pytest.mark.sim
 IMPATIENT: Final = SimConfig(runs=1, patience_s=20.0)
 """For what is not going to end well."""
 KEPT: Final = [
-    int(line.split()[0])
+    line
     for line in (Path(__file__).parent / "seeds.txt").read_text("utf-8").splitlines()
     if line[0].isdigit()
 ]
+"""SEED WORLD what it was | the test that holds it"""
+ROOT: Final = Path(__file__).parents[3]
 
 
 def assert_good(outcome: Outcome) -> None:
@@ -46,8 +50,8 @@ def test_all_that_can_go_wrong_and_all_that_can_happen_does() -> None:
     """A simulation that claims a fault, and never has it, finds nothing of it."""
     seen: Counter[str] = Counter()
 
-    for seed in range(40):
-        outcome = simulate(seed)
+    for seed in range(60):
+        outcome = simulate(seed, placer=RealPlacer)
         assert_good(outcome)
         seen.update(outcome.seen)
 
@@ -55,11 +59,26 @@ def test_all_that_can_go_wrong_and_all_that_can_happen_does() -> None:
     assert {kind for kind in FACT_KINDS if not seen[kind.__name__]} == UNSEEN
 
 
-@pytest.mark.parametrize("first", range(40, 140, 10))
+@pytest.mark.parametrize("first", range(60, 160, 10))
 def test_every_row_is_there_once_whatever_dies(first: int) -> None:
     """Invariants after each event; in the end each task visible once, and the replay equal."""
     for seed in range(first, first + 10):
-        assert_good(simulate(seed))
+        assert_good(simulate(seed, placer=RealPlacer))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_every_row_is_there_once_where_the_real_solver_places(seed: int) -> None:
+    """Also where it fails, where pools are gone, and where another control actor goes on."""
+    placed: list[str] = []
+
+    def hear(at_s: float, what: str) -> None:
+        del at_s
+        if "PlacementReady" in what and "method=''" not in what:
+            placed.append(what)
+
+    assert_good(simulate(seed, SimConfig(solved=1.0), tell=hear, placer=RealPlacer))
+
+    assert len(placed) > 1
 
 
 @pytest.mark.parametrize("first", range(0, 40, 10))
@@ -87,9 +106,20 @@ def test_a_merging_stage_that_goes_on_without_what_was_lost_is_found_out(
     assert any(outcome.violations or not outcome.finished for outcome in outcomes)
 
 
-@pytest.mark.parametrize("seed", KEPT)
-def test_a_seed_that_found_a_bug_finds_it_no_more(seed: int) -> None:
-    assert_good(simulate(seed))
+@pytest.mark.parametrize("line", KEPT, ids=lambda line: "-".join(line.split()[:2]))
+def test_a_seed_that_found_a_bug_finds_it_no_more(line: str) -> None:
+    seed, world, _ = line.split(maxsplit=2)
+    assert_good(simulate(int(seed), WORLDS[world], placer=RealPlacer))
+
+
+def test_each_bug_that_a_seed_found_is_in_the_changelog_and_held_by_a_test() -> None:
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests/rayorch").rglob("test_*.py"))
+
+    for line in KEPT:
+        (seed, _, _), (_, test) = line.split(maxsplit=2), line.split(" | ")
+        assert re.search(rf"\b[sS]eeds?\s[^.]*\b{seed}\b", changes), line
+        assert f"def {test}(" in tests, line
 
 
 def test_the_same_seed_gives_the_same_journal_to_the_byte() -> None:
