@@ -62,7 +62,7 @@ def _lines(found: Found, wall_s: float) -> Iterator[tuple[str, str]]:
     yield "safety", _count(len(found.unsafe), "invariant broken", "every invariant kept")
     yield "liveness", _count(len(found.stuck), "came to a halt", "every run ended")
     yield "work", f"{counted(found.committed, 'task')} committed, {counted(found.events, 'event')}"
-    yield "work done", f"{found.work_times:.3f} x what was of use"
+    yield "work done", f"{found.work_times:.3f} x what was of use, stopped and hung runners counted"
     rate = found.events / max(found.cpu_s, 1e-9)
     yield "speed", f"{rate:,.0f} events a CPU second, {found.seeds / max(wall_s, 1e-9):.1f} seeds/s"
 
