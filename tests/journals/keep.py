@@ -8,7 +8,8 @@ is kept is ever changed: a later version that reads it differently has broken so
 
 The home has had a run that was placed on pools with prices, one that failed there once, one through
 an exchange, one that failed for good, one that was cancelled, one that was resumed, two leaders, a
-snapshot in the middle, and records behind it.
+snapshot in the middle, and records behind it. A second journal, `VERSION-facts`, is of a simulated
+home that has had every durable fact.
 """
 
 import sys
@@ -21,18 +22,44 @@ import msgspec
 
 import rayorch as ro
 from connectors.store import Store
-from rayorch.clock import SystemClock
-from rayorch.core.facts import Event, RunCancelRequested
+from connectors.stores.memory import MemoryStore
+from rayorch.clock import ManualClock, SystemClock
+from rayorch.core.facts import Event, Fact, PoolIdled, RunCancelRequested
 from rayorch.core.invariants import durable_view
 from rayorch.core.machine import Machine
 from rayorch.errors import RunFailedError
 from rayorch.ids import EventId, RunId, new_nonce
 from rayorch.journal.log import Journal
+from rayorch.sim.config import SimConfig, SimFaults
+from rayorch.sim.simulate import simulate
 from rayorch.version import our_version
 from tests.rayorch.cli import placed_run
 
 KEPT: Final = Path(__file__).parent
 EXPECTED: Final = "expected.json"
+FACTS_SEED: Final = 11
+FACTS_WORLD: Final = SimConfig(
+    runs=3,
+    tasks_max=8,
+    quotas=1.0,
+    merged=0.5,
+    small=0.0,
+    elastic=0.5,
+    snapshot_segments=1_000_000,
+    faults=SimFaults(
+        until_s=60.0,
+        plan_fails=0.4,
+        schema_differs=0.05,
+        solver_fails=0.3,
+        publish_fails=0.3,
+        runner_refused=0.1,
+        node_taken=6,
+        long_sleep=0.0,
+        control_usurped=1,
+        attempt_hangs=0.03,
+    ),
+)
+"""A world, and a seed of it, in which all durable facts are; with later code, it may be another."""
 SOURCE: Final = """
 import pyarrow as pa
 import rayorch as ro
@@ -109,22 +136,55 @@ def _cancel(store: Store, name: str) -> None:
     journal.mark()
 
 
+def write_facts() -> Store:
+    """Write a journal with every durable fact in it, of a simulated home; return its store."""
+    store = MemoryStore("facts")
+    outcome = simulate(FACTS_SEED, FACTS_WORLD, store=lambda _agenda: store)
+    assert outcome.finished
+    assert not outcome.violations
+    clock = ManualClock()
+    journal = Journal(store, clock, new_nonce)
+    machine = Machine()
+    journal.replay(machine.fold, machine.restore)
+    journal.lead(machine.fold)
+    journal.write_snapshot(machine.snapshot())
+    # No version makes it any more; journals of before have it.
+    idled = PoolIdled(next(iter(machine.runs)), "local", 1.5)
+    journal.append([Event(EventId(machine.through + 1), machine.at_s, idled)])
+    journal.mark()
+    return store
+
+
+def kinds_of(store: Store) -> set[type[Fact]]:
+    """Return the kinds of fact that the log of a journal has."""
+    kinds: set[type[Fact]] = set()
+    Journal(store, SystemClock(), new_nonce).replay(lambda event: kinds.add(type(event.fact)))
+    return kinds
+
+
 def keep() -> int:
-    """Write what is to be kept of this version, unless something is."""
-    place = KEPT / our_version()
-    if place.exists():
-        sys.stderr.write(f"{place} is kept already, and must not change\n")
-        return 1
+    """Write what is to be kept of this version, and is not."""
     with tempfile.TemporaryDirectory() as folder:
-        store = write(Path(folder))
-        state = state_of(folded(store, from_snapshot=True))
-        assert state == state_of(folded(store, from_snapshot=False))
-        for info in store.list("journal/"):
-            path = place / info.key
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(store.get(info.key))
+        makers = {
+            KEPT / our_version(): lambda: write(Path(folder)),
+            KEPT / f"{our_version()}-facts": write_facts,
+        }
+        missing = {place: make for place, make in makers.items() if not place.exists()}
+        for place, make in missing.items():
+            _keep(place, make())
+    if not missing:
+        sys.stderr.write(f"{our_version()} is kept already, and must not change\n")
+    return 0 if missing else 1
+
+
+def _keep(place: Path, store: Store) -> None:
+    state = state_of(folded(store, from_snapshot=True))
+    assert state == state_of(folded(store, from_snapshot=False))
+    for info in store.list("journal/"):
+        path = place / info.key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(store.get(info.key))
     (place / EXPECTED).write_bytes(msgspec.json.format(msgspec.json.encode(state), indent=1))
-    return 0
 
 
 if __name__ == "__main__":
