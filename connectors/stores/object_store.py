@@ -36,7 +36,7 @@ from connectors.errors import (
     StoreForkedError,
     StoreUnavailableError,
 )
-from connectors.store import Created, ObjectInfo, OutputStream, Promises
+from connectors.store import Created, ObjectInfo, OutputStream
 from connectors.stores.aws_keys import (
     PROFILE,
     S3_SCHEMES,
@@ -49,24 +49,13 @@ from connectors.stores.listing import in_key_order, safe_offset
 from connectors.stores.object_errors import translated
 from connectors.stores.object_files import ObjectOutput, open_by_client, open_s3_files
 from connectors.stores.patience import ExclusiveCreate, Patience
+from connectors.stores.promised import GS_SCHEMES, promised
 from connectors.stores.s3_uploads import abort_uploads, open_client
 from connectors.url import Location, check_key
 
 if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta
 
-_S3_NOTE: Final = (
-    "parts of an upload that a dead writer began go with its run, where the keys may list and end "
-    "uploads (s3:ListBucketMultipartUploads, s3:AbortMultipartUpload); else a lifecycle rule is to "
-    "remove them. Tested on SeaweedFS, not on Amazon's servers"
-)
-_GS_NOTE: Final = (
-    "not tested on any server: by what Google says of it. Uploads that a dead writer began stay "
-    "until a lifecycle rule (AbortIncompleteMultipartUpload) removes them"
-)
-_AZURE_NOTE: Final = (
-    "tested on Azurite, not on Azure's servers. Blocks that a dead writer left go after a week"
-)
 _CONNECT_TIMEOUT_S: Final = 5.0
 # With the pauses between them, five tries outlast a throttled moment but not a dead server.
 _RETRIES: Final = 4
@@ -81,7 +70,6 @@ _OUR_OPTIONS: Final = frozenset({"timeout_s", "deadline_s", "durable", PROFILE})
 _ENDPOINT: Final = "aws_endpoint_url_s3"
 # The same thing by the names under which users know it; the first that is given counts.
 _ENDPOINT_NAMES: Final = (_ENDPOINT, "aws_endpoint_url", "endpoint_url", "endpoint", "aws_endpoint")
-_GS: Final = frozenset({"gs", "gcs"})
 _AZURE: Final = frozenset({"az", "abfs"})
 _AZURE_ENDPOINTS: Final = ("azure_storage_endpoint", "azure_endpoint", "endpoint")
 # The process whose threads serve the clients; empty until the first request.
@@ -119,7 +107,7 @@ class ObjectStore:
 
     def __init__(self, location: Location, options: Mapping[str, str]) -> None:
         self.url: Final = location.url
-        self.promises: Final = _promises(location.scheme)
+        self.promises: Final = promised(location.scheme)
         self._location = location
         self._options = dict(options)
         self._patience = Patience.from_options(location.url, options)
@@ -257,13 +245,21 @@ class ObjectStore:
 
         Google and Azure: 0. Google's rules end them, and Azure forgets the parts after a week.
         """
-        location = self._location
-        if location.scheme not in S3_SCHEMES:
+        if self._location.scheme not in S3_SCHEMES:
             return 0
-        with asked_of_aws(self.url):
-            client = open_client(self._config, self._keys, self._patience)
+        try:
+            return self._uploads_ended(prefix, before_s)
+        except StoreUnavailableError:
+            # The client repeats what may be, but not what was signed with keys that are no more.
+            return self._uploads_ended(prefix, before_s)
+
+    def _uploads_ended(self, prefix: str, before_s: float) -> int:
+        location = self._location
         root = f"{location.path}/" if location.path else ""
-        return abort_uploads(client, self.url, location.bucket, root + prefix, before_s)
+        with self._answered(prefix):
+            with asked_of_aws(self.url):
+                client = open_client(self._config, self._keys, self._patience)
+            return abort_uploads(client, self.url, location.bucket, root + prefix, before_s)
 
     @contextmanager
     def _answered(self, key: str) -> Iterator[None]:
@@ -316,7 +312,7 @@ class ObjectStore:
         try:
             if location.scheme in S3_SCHEMES:
                 return S3Store(location.bucket, credential_provider=self._keys, **settings)
-            if location.scheme in _GS:
+            if location.scheme in GS_SCHEMES:
                 return GCSStore(location.bucket, **settings)
             return AzureStore(location.bucket, **settings)
         except obstore.exceptions.BaseError as error:
@@ -362,11 +358,6 @@ class ObjectStore:
                     obstore.delete(self._plain, key)
             except ObjectMissingError:
                 continue
-
-
-def _promises(scheme: str) -> Promises:
-    note = _S3_NOTE if scheme in S3_SCHEMES else _GS_NOTE if scheme in _GS else _AZURE_NOTE
-    return Promises(exclusive_create=True, read_after_write=True, durable=True, note=note)
 
 
 def _config(location: Location, options: Mapping[str, str], keys: AwsKeys | None) -> dict[str, str]:

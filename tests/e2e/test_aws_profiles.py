@@ -195,6 +195,23 @@ def test_keys_that_are_replaced_under_a_call_make_it_one_to_try_again(
     wait_until_works(lambda: works(store))
 
 
+def test_unfinished_uploads_are_swept_with_the_keys_of_now(
+    profile: Profile, server: S3Server, fresh_name: str
+) -> None:
+    """It has a client of its own, which does not ask again by itself."""
+    profile.configure()
+    profile.lend(KEYS)
+    store = open_store(f"{server.url}/{fresh_name}")
+    works(store)
+
+    server.take_only(*OTHER_KEYS)
+    with pytest.raises(StoreDeniedError, match="InvalidAccessKeyId"):
+        store.sweep_unfinished("", clock.now_s())
+    profile.lend(OTHER_KEYS)
+
+    assert store.sweep_unfinished("", clock.now_s()) == 0
+
+
 def test_a_run_goes_on_when_its_keys_are_swapped_in_the_middle(
     profile: Profile, server: S3Server, fresh_name: str, tmp_path: Path
 ) -> None:
