@@ -12,7 +12,7 @@ import sys
 import tempfile
 from typing import Final
 
-PYTEST: Final = [sys.executable, "-m", "pytest"]
+PYTEST: Final = [sys.executable, "-m", "pytest", "--durations=12", "--durations-min=3"]
 WAITING: Final = "cluster or e2e"
 EVERYTHING: Final = "not slow and not chaos"
 # The tests of a file stay together: they share what is dear to make.
