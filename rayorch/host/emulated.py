@@ -35,6 +35,10 @@ from rayorch.host.ray_cluster import (
 from rayorch.plan.emulating import NODE_LABEL, EmulatedSpec, Emulation
 from rayorch.plan.labels import HEAD_POOL, POOL_LABEL
 
+FEWER_FIX: Final = (
+    "each node is several processes: fewer of them (`--emulate-nodes POOL=N`), or let the machine\n"
+    "finish what else it does"
+)
 START_S_MAX: Final = 180.0
 STARTS_MAX: Final = 3
 TRY_S_MAX: Final = 50
@@ -111,7 +115,8 @@ class EmulatedNode:
         # What is left of the first try would be in the way of the second.
         self.kill()
         if self._starts >= STARTS_MAX:
-            raise ClusterError(self.spec.name, f"the emulated node did not start: {self.printed()}")
+            why = f"the emulated node did not start: {self.printed()}"
+            raise ClusterError(self.spec.name, why, FEWER_FIX)
         self.start()
 
     def printed(self) -> str:
@@ -313,7 +318,7 @@ def _wait_until(holds: Callable[[], bool], nodes: Sequence[EmulatedNode], clock:
             late = [node for node in nodes if not node.is_up] or nodes
             names = ", ".join(node.spec.name for node in late)
             why = f"not there after {START_S_MAX:g} s: {late[0].printed()}"
-            raise ClusterError(names, why)
+            raise ClusterError(names, why, FEWER_FIX)
         clock.sleep(POLL_S)
 
 

@@ -1,14 +1,15 @@
 """A Ray that speaks TLS alone: runs go through it, and who comes without is told what to do."""
 
 import json
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
-from rayorch.host import ray_cluster
 from tests.certificates import write_certificate
 from tests.cluster.drill import FILES, check_rows, start_cli, write_input, write_pipeline
 
@@ -18,8 +19,9 @@ WAIT_S_MAX = 180
 
 def certificate_of(folder: Path) -> dict[str, str]:
     """Return what Ray reads of a certificate of our own, for every address that it may take."""
-    here = ray_cluster.import_ray().util.get_node_ip_address()
-    certificate, key = write_certificate(folder, "127.0.0.1", here)
+    found = [each for some in psutil.net_if_addrs().values() for each in some]
+    here = [each.address for each in found if each.family == socket.AF_INET]
+    certificate, key = write_certificate(folder, *here)
     return {
         "RAY_USE_TLS": "1",
         "RAY_TLS_SERVER_CERT": str(certificate),
