@@ -94,8 +94,11 @@ def notes_batches(folder: Path, passes: int) -> Callable[[pa.Table], pa.Table]:
     return noting
 
 
-def notes_place(folder: Path, lasts_s: float) -> Callable[[pa.Table], pa.Table]:
-    """Return work that notes its process, its pool and the GPUs that it sees, and lasts so long."""
+def notes_place(folder: Path, count: int, lasts_s: float) -> Callable[[pa.Table], pa.Table]:
+    """Return work that notes its process, its pool and the GPUs that it sees.
+
+    It lasts until so many processes are at it, and then for so long.
+    """
 
     def noting(table: pa.Table) -> pa.Table:
         import ray  # noqa: PLC0415 - it runs where Ray is.
@@ -104,7 +107,9 @@ def notes_place(folder: Path, lasts_s: float) -> Callable[[pa.Table], pa.Table]:
             pool = ray.get_runtime_context().get_node_labels().get("pool", "")
             sees = os.environ.get("CUDA_VISIBLE_DEVICES", "")
             (folder / f"{os.getpid()}@{pool}@{sees}").touch()
-            time.sleep(lasts_s)  # noqa: TID251 - users' code, which takes no Clock.
+            while len(list(folder.iterdir())) < count:
+                time.sleep(0.05)  # noqa: TID251 - users' code, which takes no Clock.
+            time.sleep(lasts_s)  # noqa: TID251 - as above.
         return table
 
     return noting
