@@ -10,10 +10,11 @@ from rayorch.core.facts import (
     RunnerJoined,
 )
 from rayorch.core.values import AttemptOutput, ErrorInfo, Held, SinkResult, StepSeconds
+from rayorch.errors import InvariantError
 from rayorch.ids import Epoch, NodeId, RunId, RunnerId, TaskId
 from rayorch.sim.config import Fate, SimPool
 from rayorch.sim.exchange import Sources
-from rayorch.sim.oracle import token_of
+from rayorch.sim.oracle import Token, token_of
 from rayorch.sim.ports import WorldPort
 
 About = tuple[RunId, TaskId, int, Epoch, RunnerId]
@@ -32,6 +33,7 @@ class SimRunner:
         self._begun_s = 0.0
         self.alive = True
         self.newest = 0  # the epoch of the newest leader that it has met
+        self._shown: set[Token] = set()  # what it held when it met that leader
         self.disowned = False  # declared lost while it was silent
         self.silent_until_s = 0.0
         self.stopped_until_s = 0.0
@@ -47,6 +49,7 @@ class SimRunner:
     def joined(self) -> RunnerJoined:
         """Say who it is and what it holds."""
         held = [self.running] if self.running is not None else []
+        self._shown = {token_of(each) for each in (*held, *self.queue)}
         return RunnerJoined(
             runner=self.id,
             pool=self.pool.name,
@@ -110,6 +113,8 @@ class SimRunner:
             lease = self.running = self.queue.pop(0)
             self._begun_s = self._world.agenda.now_s()
             self._cut = False
+            if lease.epoch < self.newest and token_of(lease) not in self._shown:
+                raise InvariantError("who was superseded is not obeyed", f"{self.id} {lease}")
             self._world.begin(token_of(lease), self.id, self.silent_until_s)
             self._report(AttemptStarted(*self._about(lease)))
             duration_s = self._world.duration_s(self.pool)
