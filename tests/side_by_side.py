@@ -6,6 +6,7 @@
 Each prints its own report, one after the other; the exit code is that of one that failed.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -13,10 +14,15 @@ import tempfile
 from typing import Final
 
 PYTEST: Final = [sys.executable, "-m", "pytest", "--durations=12", "--durations-min=3"]
-WAITING: Final = "cluster or e2e"
 EVERYTHING: Final = "not slow and not chaos"
 # The tests of a file stay together: they share what is dear to make.
 SPREAD: Final = ["-n", "2", "--dist", "loadfile"]
+# What waits for servers and clusters most of the time goes first; the others take what is left.
+PARTS: Final = {
+    "cluster": PYTEST,
+    "e2e and not cluster": PYTEST,
+    "not cluster and not e2e": ["nice", "-n", "10", *PYTEST, *SPREAD],
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -40,21 +46,22 @@ def _compiling_once(folder: str) -> dict[str, str]:
 
 
 def _side_by_side(environment: dict[str, str]) -> int:
-    with tempfile.TemporaryFile() as report:
-        others = subprocess.Popen(
-            [*PYTEST, *SPREAD, "-m", f"({EVERYTHING}) and not ({WAITING})"],
-            stdout=report,
-            stderr=report,
-            env=environment,
-        )
-        waited = subprocess.call(
-            [*PYTEST, "-m", f"({EVERYTHING}) and ({WAITING})"], env=environment
-        )
-        worked = others.wait()
-        report.seek(0)
-        sys.stdout.buffer.write(report.read())
-        sys.stdout.flush()
-    return waited or worked
+    """Run all parts at once, and print the report of one after that of the other."""
+    with contextlib.ExitStack() as files:
+        running = []
+        for marks, command in PARTS.items():
+            report = files.enter_context(tempfile.TemporaryFile())
+            words = [*command, "-m", f"({EVERYTHING}) and ({marks})"]
+            running.append(
+                (subprocess.Popen(words, stdout=report, stderr=report, env=environment), report)
+            )
+        failed = 0
+        for part, report in running:
+            failed = part.wait() or failed
+            report.seek(0)
+            sys.stdout.buffer.write(report.read())
+            sys.stdout.flush()
+    return failed
 
 
 if __name__ == "__main__":

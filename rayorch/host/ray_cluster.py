@@ -281,7 +281,10 @@ def _is_ours(warm: WarmCluster) -> bool:
 
 def free_port() -> int:
     """Return a port for a head that nobody listens at. Raises: ClusterError."""
-    for port in PORTS:
+    # Two processes that look at once begin at different places, or both would take the first.
+    first = os.getpid() % len(PORTS)
+    ports: list[int] = [*PORTS[first:], *PORTS[:first]]
+    for port in ports:
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

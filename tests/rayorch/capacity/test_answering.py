@@ -183,6 +183,7 @@ def test_the_headroom_of_99_percent_is_always_said() -> None:
     assert [share for share, _ in headrooms(found)] == [0.5, 0.99]
 
 
+@pytest.mark.slow
 def test_machines_of_all_pools_together_are_no_more_than_there_can_be() -> None:
     two = make.pools({"name": "here", "max_nodes": 3}, {"name": "there", "max_nodes": 3})
     asked = {"pools": two, "growth": 4.0, "deadline_s": 118.0, "scenarios": 2}

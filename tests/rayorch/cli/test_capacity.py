@@ -154,6 +154,7 @@ def test_an_answer_is_a_page_too(lab: Shell) -> None:
     assert page.count("data:image/svg+xml") >= 3
 
 
+@pytest.mark.slow
 def test_a_deadline_that_nothing_meets_ends_blocked_and_says_what_could(lab: Shell) -> None:
     said = lab(
         "capacity", "n.profile", "--pools", "pools.yaml", "--deadline", "60s", "--json", *QUICK
@@ -199,6 +200,7 @@ def test_zero_machines_are_refused_with_where(lab: Shell) -> None:
     assert "max_nodes" in found.err
 
 
+@pytest.mark.slow
 def test_what_requests_and_egress_cost_is_named_where_nobody_says_it(lab: Shell) -> None:
     silent = lab("capacity", "n.profile", "--pools", "pools.yaml", "--json", *QUICK)
     (lab.folder / "said.yaml").write_text(POOLS + "get_usd: 0\nput_usd: 0.000005\n")
