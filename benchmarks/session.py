@@ -32,6 +32,8 @@ from rayorch.ids import RunId
 
 RUN_S_MAX: Final = 240.0
 """A run that takes longer has failed."""
+QUICK_RUN_S_MAX: Final = 20.0
+"""The same of one small run: how much longer it takes, a quick look does not ask."""
 SIDE_S_MAX: Final = 180.0
 """A side that has taken this long in a workload gets no further run of it."""
 SETTLE_S: Final = 1.0
@@ -114,6 +116,11 @@ class Options:
             "scale": f"{self.scale:g}",
             "quick": str(self.quick).lower(),
         }
+
+    @property
+    def run_s_max(self) -> float:
+        """Seconds after which a run of a side has failed."""
+        return QUICK_RUN_S_MAX if self.quick else RUN_S_MAX
 
     def at_full(self, limit: float) -> float | None:
         """Return a target that speaks of a size, where that size is measured: else there is none.
@@ -336,7 +343,7 @@ def alternate(session: Session, work: Work, sides: Sequence[Side]) -> None:
                 measured = one_run(session, work, side)
             except SideFailedError as error:
                 session.say(f"{work.name} {side.label}: failed: {error}")
-                at_least_s = RUN_S_MAX if error.kind == "slow" else 0.0
+                at_least_s = session.options.run_s_max if error.kind == "slow" else 0.0
                 failure = FailureLine(work.name, side.label, str(error), error.kind, at_least_s)
                 session.results.add(failure)
                 alive.remove(side)
@@ -359,7 +366,7 @@ def one_run(session: Session, work: Work, side: Side) -> Measured:
     try:
         with session.driver(side, job) as driver:
             time.sleep(SETTLE_S)
-            measured = driver.timed(session.roots(side), RUN_S_MAX)
+            measured = driver.timed(session.roots(side), session.options.run_s_max)
         return checked(session.with_attempts(measured), work, side, job)
     finally:
         for folder in (job.target, job.warm_target):

@@ -23,18 +23,28 @@ from rayorch.bench.tables import OURS
 RUNS: Final = 5
 QUICK_RUNS: Final = 1
 QUICK_SCALE: Final = 0.05
+QUICK: Final = (
+    *("startup", "core", "scale", "recovery", "placement", "capacity", "submit", "noop", "pareto"),
+    *("scan", "group", "join", "skew", "store"),
+)
+"""What a quick look is at. The others take as long again, most of it peers that start."""
 """Of the rows: seconds of work for a side, and its start-up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What is to be measured. `runs` and `scale` are the usual ones where they are None."""
+    """What is to be measured; `runs`, `scale` and `only` are the usual ones unless set."""
 
-    only: Sequence[str] = tuple(WORKLOADS)
+    only: Sequence[str] = ()
     peers: Sequence[str] = PEERS_USUAL
     runs: int | None = None
     scale: float | None = None
     quick: bool = False
+
+    @property
+    def workloads(self) -> Sequence[str]:
+        """The names of what is measured."""
+        return self.only or (QUICK if self.quick else tuple(WORKLOADS))
 
     @property
     def options(self) -> Options:
@@ -64,9 +74,9 @@ def measure(asked: Asked, file: Path | None) -> Results:
     with tempfile.TemporaryDirectory(prefix="rayorch-bench-state-") as state:
         private_state(Path(state))
         with Session(options, results) as session:
-            results.add(this_machine(options.described(asked.only)))
+            results.add(this_machine(options.described(asked.workloads)))
             for name, workload in WORKLOADS.items():
-                if name in asked.only:
+                if name in asked.workloads:
                     session.say(f"workload {name}")
                     guarded(session, name, workload)
     return results

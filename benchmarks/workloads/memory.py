@@ -13,7 +13,6 @@ from benchmarks.keyed.jobs import COLUMNS
 from benchmarks.keyed.own import MEMORY_BYTES
 from benchmarks.processes import held_bytes, load, memory_bytes
 from benchmarks.session import (
-    RUN_S_MAX,
     Session,
     Side,
     Target,
@@ -108,7 +107,7 @@ def _weighed(session: Session, side: Side, work: Work, measure: Measure) -> Meas
     job = session.job(side, work)
     try:
         with session.driver(side, job) as driver:
-            measured = driver.weighed(roots, RUN_S_MAX, measure)
+            measured = driver.weighed(roots, session.options.run_s_max, measure)
         measured = checked(measured, work, side, job)
     finally:
         for folder in (job.target, job.warm_target):

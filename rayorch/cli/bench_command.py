@@ -32,7 +32,11 @@ RUN: Final = LazyCommand(
             metavar="X",
             help="Rows and tasks, over the usual number; else 1, with --quick 0.05.",
         ),
-        click.Option(["--quick"], is_flag=True, help="One small run of each side."),
+        click.Option(
+            ["--quick"],
+            is_flag=True,
+            help="One small run of each side, of the workloads that say most; 20 s a run at most.",
+        ),
         click.Option(
             ["--output", "-o"], metavar="FILE", help="Append a JSON line for each run to it."
         ),

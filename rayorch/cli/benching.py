@@ -41,7 +41,7 @@ def run(options: Options) -> int:
         check_page(options.html)
     usual = suite.Asked(runs=options.runs, scale=options.scale, quick=options.quick)
     asked = suite.Asked(
-        only=only or usual.only,
+        only=only,
         peers=against or usual.peers,
         runs=options.runs,
         scale=options.scale,

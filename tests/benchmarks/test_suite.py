@@ -18,6 +18,7 @@ from benchmarks.session import (
     printed,
 )
 from benchmarks.suite import Asked, guarded
+from benchmarks.workloads.table import WORKLOADS
 from rayorch.bench.results import FailureLine, Measured, Results
 
 
@@ -27,6 +28,14 @@ def test_quick_is_one_small_run_of_each_side() -> None:
     assert (quick.runs, quick.scale) == (1, 0.05)
     assert (usual.runs, usual.scale) == (5, 1.0)
     assert usual.peers == PEERS_USUAL
+
+
+def test_quick_is_of_the_workloads_that_say_most_and_gives_slow_sides_up_early() -> None:
+    quick, whole = Asked(quick=True), Asked()
+
+    assert set(quick.workloads) < set(whole.workloads) == set(WORKLOADS)
+    assert Asked(quick=True, only=("tiny",)).workloads == ("tiny",)
+    assert quick.options.run_s_max < whole.options.run_s_max
 
 
 def test_what_is_said_goes_before_what_is_usual() -> None:
