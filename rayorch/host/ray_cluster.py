@@ -59,7 +59,7 @@ def set_environment(address: str | None = None) -> None:
     Source: what each setting does was measured; see decisions/0003.
     """
     settings = {
-        **_token_settings(address or os.environ.get("RAY_ADDRESS")),
+        **_token_settings(address or os.environ.get("RAY_ADDRESS") or None),
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_SCHEDULER_EVENTS": "0",
@@ -188,6 +188,7 @@ def start_warm(slots: int | None, clock: Clock) -> WarmCluster:
     count = slots or usable_cores()
     port = free_port()
     log = state_dir() / "up.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
     pid = _spawned(head_command(port, count, temp_dir()), log)
     warm = WarmCluster(f"127.0.0.1:{port}", pid, clock.now_s(), count, temp_dir())
     begun_s = clock.monotonic_s()

@@ -44,6 +44,7 @@ def own(folder: Path) -> dict[str, str]:
         "XDG_STATE_HOME": str(folder / "state"),
         "RAYORCH_HOME": str(folder / "home"),
         "RAYORCH_EXECUTOR": "ray",
+        "RAY_ADDRESS": "",
     }
 
 
