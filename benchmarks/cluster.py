@@ -51,6 +51,10 @@ def private_state(folder: Path) -> None:
     os.environ["XDG_STATE_HOME"] = str(folder)
     for name in ("RAY_ADDRESS", "RAYORCH_HOME", "RAYORCH_EXECUTOR"):
         os.environ.pop(name, None)
+    # Where bytecode must not be written beside the sources, every process of every side would
+    # compile what it imports anew, for seconds.
+    os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "compiled")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     set_environment()
 
 
