@@ -3,12 +3,11 @@
 It was seen to fail while what runs was not cut.
 """
 
-import json
 import os
 import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,11 @@ from rayorch.core.facts import AttemptFailed, AttemptFinished, AttemptLost
 from rayorch.core.node_facts import NodeWithdrawn
 from rayorch.host.emulated import EmulatedNode
 from rayorch.ids import RunId
-from rayorch.plan.labels import MARKET_LABEL, SPOT
 from rayorch.plan.pool_files import parse_pools
 from rayorch.wanted import asked_of
 from tests.cluster.drill import Drill
 from tests.cluster.functions import notes_batches
 from tests.cluster.raylets import machine_spec, machines_of
-from tests.rayorch.runner.metadata_server import MetadataServer
 
 # Machines start one after the other, each as long as a busy one takes.
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -64,10 +61,6 @@ class Fleet:
         ]
         return [(node, int(row)) for node, row in lines]
 
-    def nodes(self, *names: str) -> list[str]:
-        """Return Ray's ids of machines."""
-        return [node for node, each in self._machines.items() if each.spec.name in names]
-
     def pids(self) -> list[int]:
         """Return the processes that have finished a batch."""
         return sorted(int(path.name) for path in self._notes.iterdir())
@@ -89,27 +82,12 @@ class Fleet:
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[MetadataServer]:
-    """What tells machines that are started after it that they are taken back."""
-    server = MetadataServer()
-    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.url)
-    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED", raising=False)
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def fleet(drill: Drill, cloud: MetadataServer, tmp_path: Path) -> Iterator[Fleet]:
-    del cloud
+def fleet(drill: Drill, tmp_path: Path) -> Iterator[Fleet]:
     # First of all: the control actor is to live on the head, and not to go with a machine.
     drill.control()
     address = drill.at.settings.ray_address
     assert address is not None
-    # Of all machines, the runners of one ask the cloud whether it wants it back.
-    specs = [
-        machine_spec("spot", 1, "m0", **{MARKET_LABEL: SPOT}),
-        *(machine_spec("spot", 1, name) for name in ("m1", "m2")),
-    ]
+    specs = [machine_spec("spot", 1, name) for name in ("m0", "m1", "m2")]
     with machines_of(address, specs, tmp_path) as machines:
         yield Fleet(drill, tmp_path, machines)
 
@@ -160,32 +138,6 @@ def test_a_third_of_the_machines_drained_and_a_third_killed(
     assert len(seen) == 1
     assert by[killed] <= by[drained] | others
     assert seen[0] - killed_s < 10.0
-
-
-@pytest.mark.slow
-def test_a_machine_that_the_cloud_takes_back_is_emptied_in_time(
-    drill: Drill, cloud: MetadataServer, fleet: Fleet, tmp_path: Path
-) -> None:
-    """From what the cloud's metadata service says to the batch after which the work goes on.
-
-    Protection: runners of spot machines ask, and a notice is a drain of their node.
-    """
-    # Without a plan, every machine has something to do, and so the one that is taken back.
-    run = client.submit_run(drill.at, drill.control(), fleet.pipeline())
-    spot = fleet.at_work(*fleet.nodes("m1", "m2"))[0]
-    until = datetime.fromtimestamp(drill.clock.now_s() + 120.0, UTC)
-
-    cloud.aws_notice = json.dumps(
-        {"action": "terminate", "time": f"{until:%Y-%m-%dT%H:%M:%SZ}"}
-    ).encode()
-    drill.wait_until(lambda: withdrawn(drill), "the notice is seen")
-    (tmp_path / "gate").touch()
-    view = drill.follow(drill.control(), run)
-
-    assert view.state == "succeeded", view.error
-    fleet.check_rows()
-    assert withdrawn(drill) == [spot]
-    assert len(fleet.batches()) == len({row for _, row in fleet.batches()})
 
 
 @pytest.mark.slow
