@@ -182,7 +182,10 @@ def _opened(at: Connection, options: Options) -> Iterator[Control]:
 
 
 def _starting(at: Connection) -> str:
-    return "starting ..." if at.settings.executor == "in-process" else "starting Ray ..."
+    if at.settings.executor == "in-process":
+        return "starting ..."
+    address = at.settings.ray_address
+    return f"connecting to the Ray at {address} ..." if address else "starting Ray ..."
 
 
 def exit_of_run(view: RunView) -> Exit:

@@ -123,7 +123,7 @@ def _cluster(given: Mapping[str, Any], file: str, prices: str | None) -> PoolFil
     if not described:
         raise _no_pool(given, machines, file)
     book.check_pools(tuple(each.spec.name for each in described), prices or "")
-    described = [_placed(each, book.egress_usd_gb or {}) for each in described]
+    described = [_in_zone(each, book.egress_usd_gb or {}) for each in described]
     spec = PoolsSpec(
         pools=[each.spec for each in described],
         data_location=settings.data_location,
@@ -141,7 +141,7 @@ def _cluster(given: Mapping[str, Any], file: str, prices: str | None) -> PoolFil
     )
 
 
-def _placed(pool: Described, egress: Mapping[str, Mapping[str, object]]) -> Described:
+def _in_zone(pool: Described, egress: Mapping[str, Mapping[str, object]]) -> Described:
     """Return a pool with its zone for a place, where moving data to or from that zone has a price.
 
     A region is enough for most: within it data moves for nothing, but for what some stores charge.

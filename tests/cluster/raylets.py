@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 GONE_S_MAX = 60.0
 
 
-def machine_spec(pool: str, cores: int, name: str | None = None) -> EmulatedSpec:
+def machine_spec(pool: str, cores: int, name: str | None = None, **labels: str) -> EmulatedSpec:
     """Return a machine of one pool, told apart from others of that pool by its name."""
     name = name or pool
     return EmulatedSpec(
@@ -28,7 +28,7 @@ def machine_spec(pool: str, cores: int, name: str | None = None) -> EmulatedSpec
         slots=cores,
         gpus=0,
         memory_bytes=None,
-        labels={POOL_LABEL: pool, NODE_LABEL: name},
+        labels={POOL_LABEL: pool, NODE_LABEL: name, **labels},
         speed=1.0,
     )
 

@@ -3,11 +3,12 @@
 It was seen to fail while what runs was not cut.
 """
 
+import json
 import os
 import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,13 @@ from rayorch.core.facts import AttemptFailed, AttemptFinished, AttemptLost
 from rayorch.core.node_facts import NodeWithdrawn
 from rayorch.host.emulated import EmulatedNode
 from rayorch.ids import RunId
+from rayorch.plan.labels import MARKET_LABEL, SPOT
 from rayorch.plan.pool_files import parse_pools
 from rayorch.wanted import asked_of
 from tests.cluster.drill import Drill
 from tests.cluster.functions import notes_batches
 from tests.cluster.raylets import machine_spec, machines_of
+from tests.rayorch.runner.metadata_server import MetadataServer
 
 # Machines start one after the other, each as long as a busy one takes.
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -32,6 +35,16 @@ IN_TIME_S = 240.0
 SOURCE = f"range://{TASKS * PIECES * ROWS}?splits={TASKS}"
 POOLS = parse_pools(
     "pools: [{name: spot, vcpu: 1, memory: 16 GiB, usd_h: 1.0, spot: {reclaims_per_h: 2}}]", "p"
+)
+
+# Nothing is said of how often the cheap one goes, or the plan would not trust in it.
+PAIR = parse_pools(
+    """
+    pools:
+      - {name: spot, vcpu: 1, memory: 16 GiB, usd_h: 0.1}
+      - {name: steady, vcpu: 1, memory: 16 GiB, usd_h: 9.0}
+    """,
+    "p",
 )
 
 
@@ -61,6 +74,11 @@ class Fleet:
         ]
         return [(node, int(row)) for node, row in lines]
 
+    def node(self, pool: str) -> str:
+        """Return Ray's id of the machine of a pool that has one."""
+        [found] = [node for node, each in self._machines.items() if each.spec.pool == pool]
+        return found
+
     def pids(self) -> list[int]:
         """Return the processes that have finished a batch."""
         return sorted(int(path.name) for path in self._notes.iterdir())
@@ -88,6 +106,28 @@ def fleet(drill: Drill, tmp_path: Path) -> Iterator[Fleet]:
     address = drill.at.settings.ray_address
     assert address is not None
     specs = [machine_spec("spot", 1, name) for name in ("m0", "m1", "m2")]
+    with machines_of(address, specs, tmp_path) as machines:
+        yield Fleet(drill, tmp_path, machines)
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[MetadataServer]:
+    """What tells machines that are started after it that they are taken back."""
+    server = MetadataServer()
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.url)
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED", raising=False)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def pair(drill: Drill, cloud: MetadataServer, tmp_path: Path) -> Iterator[Fleet]:
+    """A cheap machine, whose runners ask the cloud whether it wants it back, and a dear one."""
+    del cloud
+    drill.control()
+    address = drill.at.settings.ray_address
+    assert address is not None
+    specs = [machine_spec("spot", 1, **{MARKET_LABEL: SPOT}), machine_spec("steady", 1)]
     with machines_of(address, specs, tmp_path) as machines:
         yield Fleet(drill, tmp_path, machines)
 
@@ -138,6 +178,34 @@ def test_a_third_of_the_machines_drained_and_a_third_killed(
     assert len(seen) == 1
     assert by[killed] <= by[drained] | others
     assert seen[0] - killed_s < 10.0
+
+
+@pytest.mark.slow
+def test_a_machine_that_the_cloud_takes_back_is_emptied_in_time(
+    drill: Drill, cloud: MetadataServer, pair: Fleet, tmp_path: Path
+) -> None:
+    """From what the cloud's metadata service says to the batch after which the work goes on.
+
+    Protection: runners of spot machines ask, and a notice is a drain of their node.
+    """
+    asked = asked_of(None, PAIR)
+    run = client.submit_run(drill.at, drill.control(), pair.pipeline(), asked=asked)
+    spot, steady = pair.node("spot"), pair.node("steady")
+    assert pair.at_work(steady)[0] == spot
+
+    until = datetime.fromtimestamp(drill.clock.now_s() + 120.0, UTC)
+    notice = {"action": "terminate", "time": f"{until:%Y-%m-%dT%H:%M:%SZ}"}
+    cloud.aws_notice = json.dumps(notice).encode()
+    drill.wait_until(lambda: withdrawn(drill), "the notice is seen")
+    (tmp_path / "gate").touch()
+    view = drill.follow(drill.control(), run)
+
+    assert view.state == "succeeded", view.error
+    pair.check_rows()
+    assert withdrawn(drill) == [spot]
+    # What the one had done stays done, and the other did the rest.
+    assert len(pair.batches()) == len({row for _, row in pair.batches()})
+    assert {node for node, _ in pair.batches()} == {spot, steady}
 
 
 @pytest.mark.slow

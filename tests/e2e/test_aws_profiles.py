@@ -178,18 +178,24 @@ def test_keys_that_a_process_lends_are_renewed_before_they_expire(
     assert 1 <= profile.calls - before <= 3
 
 
+def swapped(profile: Profile, server: S3Server, name: str, ask: Callable[[Store], object]) -> Store:
+    """Return a store whose server has let go of its keys, refused a request, and lent new ones."""
+    profile.configure()
+    profile.lend(KEYS)
+    store = open_store(f"{server.url}/{name}")
+    works(store)
+    server.take_only(*OTHER_KEYS)
+    with pytest.raises(StoreDeniedError, match="InvalidAccessKeyId"):
+        ask(store)
+    profile.lend(OTHER_KEYS)
+    return store
+
+
 def test_keys_that_are_replaced_under_a_call_make_it_one_to_try_again(
     profile: Profile, server: S3Server, fresh_name: str
 ) -> None:
-    profile.configure()
-    profile.lend(KEYS)
-    store = open_store(f"{server.url}/{fresh_name}")
-    works(store)
+    store = swapped(profile, server, fresh_name, lambda store: store.put("k", b"x"))
 
-    server.take_only(*OTHER_KEYS)
-    with pytest.raises(StoreDeniedError, match="InvalidAccessKeyId"):
-        store.put("k", b"x")
-    profile.lend(OTHER_KEYS)
     with pytest.raises(StoreUnavailableError, match="the keys were replaced while they were used"):
         store.put("k", b"x")
     wait_until_works(lambda: works(store))
@@ -199,15 +205,9 @@ def test_unfinished_uploads_are_swept_with_the_keys_of_now(
     profile: Profile, server: S3Server, fresh_name: str
 ) -> None:
     """It has a client of its own, which does not ask again by itself."""
-    profile.configure()
-    profile.lend(KEYS)
-    store = open_store(f"{server.url}/{fresh_name}")
-    works(store)
-
-    server.take_only(*OTHER_KEYS)
-    with pytest.raises(StoreDeniedError, match="InvalidAccessKeyId"):
-        store.sweep_unfinished("", clock.now_s())
-    profile.lend(OTHER_KEYS)
+    store = swapped(
+        profile, server, fresh_name, lambda store: store.sweep_unfinished("", clock.now_s())
+    )
 
     assert store.sweep_unfinished("", clock.now_s()) == 0
 
