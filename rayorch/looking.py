@@ -12,8 +12,7 @@ from rayorch.core.facts import Event
 from rayorch.core.machine import Machine
 from rayorch.core.run import Snapshot
 from rayorch.errors import HomeBusyError
-from rayorch.host.leader import KEY, Leader, check_free
-from rayorch.host.local import this_process
+from rayorch.host.leader import KEY, Leader, check_free, this_process
 from rayorch.ids import RunId, new_nonce
 from rayorch.journal.log import Journal
 from rayorch.observe.logs import log_prefix

@@ -28,8 +28,7 @@ from rayorch.fsck.journal import is_uncertain
 from rayorch.fsck.kept import LEFT_S
 from rayorch.fsck.outputs import sweep_unfinished
 from rayorch.home import Home
-from rayorch.host.leader import check_free, sign, unsign
-from rayorch.host.local import this_process
+from rayorch.host.leader import check_free, sign, this_process, unsign
 from rayorch.ids import EventId
 from rayorch.journal.inspect import ASIDE, Inspected
 from rayorch.journal.log import Journal

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from rayorch.observe.reproduce import versions
+from rayorch.version import versions
 
 ALIKE: Final = ("ray", "pyarrow", "duckdb")
 """Libraries that carry rows or compute with them: unlike ones make unlike outputs of one run."""

@@ -24,8 +24,7 @@ from rayorch.host.code import code_here
 from rayorch.host.estimating import EstimateKeeper
 from rayorch.host.host import ControlHost
 from rayorch.host.intake import client_facts, runner_facts
-from rayorch.host.leader import read_leader
-from rayorch.host.local import this_process
+from rayorch.host.leader import read_leader, this_process
 from rayorch.host.ray_executor import CONTROL_PREFIX, RayExecutor
 from rayorch.host.runner_actor import LINES
 from rayorch.ids import RunId, RunnerId, new_nonce

@@ -4,6 +4,8 @@ Safety never rests on it: the journal's fence decides. The hint keeps a second `
 fencing the first one by mistake.
 """
 
+import os
+import socket
 from typing import Final
 
 import msgspec
@@ -13,6 +15,7 @@ from connectors.errors import ObjectMissingError
 from rayorch.clock import Clock
 from rayorch.errors import HomeBusyError
 from rayorch.home import Home
+from rayorch.host.code import library_code, python_version
 from rayorch.journal.log import Journal
 
 KEY: Final = "leader.json"
@@ -36,6 +39,18 @@ class Leader(msgspec.Struct, frozen=True):
     serves: bool = False  # it also signs while nothing is active, and looks for requests
     code: str = ""  # fingerprint of its rayorch: a program of another one is not for it
     python: str = ""  # as "3.11", which programs are pickled for
+
+
+def this_process(name: str) -> Leader:
+    """Return how this process signs as a leader."""
+    return Leader(
+        name=name,
+        machine=socket.gethostname(),
+        pid=os.getpid(),
+        at_s=0.0,
+        code=library_code(),
+        python=python_version(),
+    )
 
 
 def sign(home: Home, leader: Leader) -> None:

@@ -1,7 +1,6 @@
 """A control host in this process, with runners on its threads: no Ray anywhere."""
 
 import os
-import socket
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -20,11 +19,10 @@ from rayorch.core.facts import (
 )
 from rayorch.core.machine import Machine
 from rayorch.home import Home
-from rayorch.host.code import library_code, python_version
 from rayorch.host.estimating import EstimateKeeper
 from rayorch.host.host import ControlHost, Observer
 from rayorch.host.inprocess import POOL, InProcessExecutor
-from rayorch.host.leader import Leader
+from rayorch.host.leader import this_process
 from rayorch.ids import new_nonce
 from rayorch.journal.log import Journal
 from rayorch.observe.logs import RunLogs
@@ -85,15 +83,3 @@ def local_host(
         leader=this_process("in-process"),
     )
     return host, (logs, estimates)
-
-
-def this_process(name: str) -> Leader:
-    """Return how this process signs as a leader."""
-    return Leader(
-        name=name,
-        machine=socket.gethostname(),
-        pid=os.getpid(),
-        at_s=0.0,
-        code=library_code(),
-        python=python_version(),
-    )

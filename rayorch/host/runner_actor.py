@@ -12,7 +12,7 @@ import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import ray
@@ -29,11 +29,12 @@ from rayorch.host.draining import drain
 from rayorch.ids import RunnerId
 from rayorch.plan.labels import MARKET_LABEL, SPOT, pool_of_labels
 from rayorch.runner.capture import LogLine
-from rayorch.runner.engine import RunnerEngine, RunnerSettings
-from rayorch.runner.notices import NoticeWatch, found_notices
 from rayorch.runner.process import tune_process
-from rayorch.settings import load_cache, load_metadata
 from rayorch.submit_errors import RefusedRequestError
+
+if TYPE_CHECKING:
+    from rayorch.runner.engine import RunnerEngine
+    from rayorch.runner.notices import NoticeWatch
 
 ORPHAN_S_MAX: Final = 300.0
 """How long a runner works on without a control actor before it ends."""
@@ -87,19 +88,7 @@ class RunnerActor:
         self._heard_s = self._clock.monotonic_s()
         self._ended = threading.Event()
         self._notices = _notices_here(self._clock)
-        self._engine = RunnerEngine(
-            spec.runner,
-            open_home(spec.home_url),
-            self._offer,
-            clock=self._clock,
-            settings=RunnerSettings(
-                memory_bytes=spec.memory_bytes,
-                cores=spec.cores,
-                pool=spec.pool,
-                cache=load_cache(os.environ),
-            ),
-            log=self._log,
-        )
+        self._engine = self._make_engine()
 
     # --- called by control, in order -----------------------------------------------------------
 
@@ -132,6 +121,27 @@ class RunnerActor:
         self._ended.wait()
 
     # --- calls of ours -------------------------------------------------------------------------
+
+    def _make_engine(self) -> "RunnerEngine":
+        # Here: the control actor names this class, and is to be up long before it could be had.
+        from rayorch.runner.engine import RunnerEngine, RunnerSettings  # noqa: PLC0415
+        from rayorch.settings import load_cache  # noqa: PLC0415
+
+        spec = self._spec
+        settings = RunnerSettings(
+            memory_bytes=spec.memory_bytes,
+            cores=spec.cores,
+            pool=spec.pool,
+            cache=load_cache(os.environ),
+        )
+        return RunnerEngine(
+            spec.runner,
+            open_home(spec.home_url),
+            self._offer,
+            clock=self._clock,
+            settings=settings,
+            log=self._log,
+        )
 
     def _offer(self, facts: list[Fact]) -> None:
         """Hand facts to whoever leads. Raises what Ray raises: the engine tries again."""
@@ -182,13 +192,16 @@ def _labels_here() -> Mapping[str, str]:
     return labels  # type: ignore[no-any-return]
 
 
-def _notices_here(clock: Clock) -> NoticeWatch | None:
+def _notices_here(clock: Clock) -> "NoticeWatch | None":
     """Watch for what the cloud says of this machine, if it may be taken back.
 
     A notice becomes a drain of the node: every control actor of the cluster sees that.
     """
     if _labels_here().get(MARKET_LABEL) != SPOT:
         return None
+    from rayorch.runner.notices import NoticeWatch, found_notices  # noqa: PLC0415
+    from rayorch.settings import load_metadata  # noqa: PLC0415
+
     node = ray.get_runtime_context().get_node_id()
     metadata = load_metadata(os.environ)
     watch = NoticeWatch(

@@ -5,9 +5,6 @@ with their sizes and versions are part of the plan; `input_files` lists them.
 """
 
 import platform
-from collections.abc import Iterable
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from connectors.url import redact_url
@@ -15,7 +12,7 @@ from rayorch.code_hash import code_hash
 from rayorch.home import RunPlan
 from rayorch.program import Program, codes_of
 from rayorch.spec import PipelineSpec
-from rayorch.version import our_version
+from rayorch.version import our_version, versions
 
 LIBRARIES: Final = (
     "ray",
@@ -56,12 +53,6 @@ def reproduce_record(spec: PipelineSpec, program: Program, pipeline_version: str
     }
 
 
-def versions(names: Iterable[str]) -> dict[str, str]:
-    """Return the versions of those that are installed, without importing them."""
-    found = {name: _installed(name) for name in names}
-    return {name: number for name, number in found.items() if number is not None}
-
-
 def input_files(plan: RunPlan) -> list[dict[str, Any]]:
     """Return every input file as the planner found it: url, size and version."""
     return [
@@ -69,11 +60,3 @@ def input_files(plan: RunPlan) -> list[dict[str, Any]]:
         for index, stage in enumerate(plan.stages)
         for url, size_bytes, number in stage.discovery.files
     ]
-
-
-@cache  # A process keeps what it has imported, and each takes milliseconds to read.
-def _installed(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

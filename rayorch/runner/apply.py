@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.acero as ac
 
 from connectors.data_errors import MissingColumnError
 from rayorch.core.values import ErrorInfo
@@ -182,6 +181,9 @@ def _refuse_missing(table: pa.Table, columns: Sequence[str], name: str) -> None:
 
 
 def _projected(table: pa.Table, expressions: list[object], names: list[str]) -> pa.Table:
+    # It imports pandas where there is one: a third of a second, before a runner's first batch.
+    import pyarrow.acero as ac  # noqa: PLC0415
+
     plan = ac.Declaration.from_sequence(
         [
             ac.Declaration("table_source", ac.TableSourceNodeOptions(table)),

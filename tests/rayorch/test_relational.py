@@ -1,8 +1,5 @@
 """What the relational operators ask of an exchange."""
 
-import subprocess
-import sys
-
 import pytest
 
 from rayorch.relational import (
@@ -54,15 +51,3 @@ def test_an_operator_says_how_each_side_is_divided(
     code: OperatorCode, keyings: list[Keying]
 ) -> None:
     assert [keying_of(code, side) for side in range(sides_of(code))] == keyings
-
-
-def test_the_description_of_operators_needs_no_engine() -> None:
-    """Every runner and the planner import it."""
-    heavy = ["duckdb", "polars", "pandas", "pyarrow.dataset", "pydantic", "ray"]
-    check = f"import sys, rayorch.relational; print([n for n in {heavy} if n in sys.modules])"
-
-    result = subprocess.run(
-        [sys.executable, "-c", check], capture_output=True, text=True, check=True
-    )
-
-    assert result.stdout.strip() == "[]"

@@ -39,8 +39,7 @@ from rayorch.core.values import AttemptOutput, SinkResult, StageShape
 from rayorch.home import Home
 from rayorch.host.executor import HostPort, RunnerCommand
 from rayorch.host.host import ControlHost, Observer
-from rayorch.host.leader import Leader
-from rayorch.host.local import this_process
+from rayorch.host.leader import Leader, this_process
 from rayorch.ids import RunId, RunnerId, TaskId
 from rayorch.journal.log import Journal
 from rayorch.program import Program, SinkEdge, StageProgram, StageResources, dump_program

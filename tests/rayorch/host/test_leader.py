@@ -10,8 +10,16 @@ from rayorch.clock import ManualClock
 from rayorch.core.run import RunState
 from rayorch.errors import HomeBusyError
 from rayorch.home import Home
-from rayorch.host.leader import FRESH_S, KEY, Leader, check_free, read_leader, sign, unsign
-from rayorch.host.local import this_process
+from rayorch.host.leader import (
+    FRESH_S,
+    KEY,
+    Leader,
+    check_free,
+    read_leader,
+    sign,
+    this_process,
+    unsign,
+)
 from rayorch.host.requests import leave_request
 from tests.rayorch.host.make import RUN, Rig, leading
 

@@ -5,7 +5,8 @@ import threading
 
 from rayorch.core.facts import Event, RunSwept, Ticked
 from rayorch.core.machine import Machine
-from rayorch.host.local import News, this_process
+from rayorch.host.leader import this_process
+from rayorch.host.local import News
 from rayorch.ids import EventId
 from tests.rayorch.host.make import RUN
 

@@ -1,6 +1,5 @@
 import json
 import platform
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from connectors.splits import Discovery
 from rayorch.api import Pipeline
 from rayorch.compiling import compile_program, pipeline_version
 from rayorch.home import RunPlan, StagePlan
-from rayorch.observe.reproduce import input_files, reproduce_record, versions
+from rayorch.observe.reproduce import input_files, reproduce_record
 from rayorch.params import param_scope
 
 
@@ -61,24 +60,6 @@ def test_a_password_in_a_url_is_not_in_the_record() -> None:
     record = _record(url="s3://key:hunter2@bucket/orders/*.parquet")
 
     assert "hunter2" not in json.dumps(record)
-
-
-def test_versions_are_of_what_is_installed() -> None:
-    assert versions(["pyarrow", "no-such-library"]) == {"pyarrow": pa.__version__}
-
-
-def test_no_library_is_imported_to_learn_its_version() -> None:
-    code = (
-        "import sys; from rayorch.observe.reproduce import LIBRARIES, versions;"
-        "assert versions(LIBRARIES)['ray'];"
-        "print([n for n in ('ray', 'duckdb', 'polars', 'pandas', 'deltalake') if n in sys.modules])"
-    )
-
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
-
-    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("size_bytes", [0, 17])
