@@ -55,38 +55,43 @@ def attempt_finished(book: Book, fact: AttemptFinished, event: Event) -> Iterabl
     """Commit the first report of a task; count and drop the others."""
     run = book.run(fact)
     if run.swept:
-        return  # Its tasks are gone.
+        return ()  # Its tasks are gone.
     task = book.task(run, fact)
     after = step(task, fact, run.retry, event.at_s)
     book.forget(fact.runner, fact)
     if after is task:
-        run.totals.duplicates += 1
-        # Its own commit reported again is free; of other tasks only the journal may be asked.
-        own = (task.attempt, task.epoch) == (fact.attempt, fact.epoch)
-        if task.state is not COMMITTED or not own:
-            ledger.charge(book, run, fact, event.at_s, useful=False)
-        yield from settle(book, run, event.id, event.at_s)
-        return
+        return _said_again(book, run, task, fact, event)
     flow, seen_s = book.flows[run.id], fact.output.seconds.total_s
+    # A list, and no generator: a replay does this a million times, and hardly ever adds to it.
+    commands: list[Command] = []
     if task.id in flow.second:
-        yield from straggling.let_go(book, run, task.id, fact.runner, event.id)
+        commands += straggling.let_go(book, run, task.id, fact.runner, event.id)
     if task.runner is not None and task.runner != fact.runner:
-        yield from _recall(book, run, task, task.runner, event)
-    run.committed += 1
-    # One that began and ended within one report says so once.
-    run.first_start_s = run.first_start_s or event.at_s - seen_s
-    run.failed -= task.state is FAILED
+        commands += _recall(book, run, task, task.runner, event)
     book.put(run, after)
-    settling.add_output(run, fact)
+    settling.add_output(run, task, fact, event.at_s - seen_s)
     ledger.charge(book, run, fact, event.at_s, useful=True)
     placing.note_seconds(run, flow, fact, seen_s)
     if fact.output.cut:
         straggling.take_rest(book, run, fact)
     straggling.note_pace(flow, task.stage, fact.runner, seen_s, SMOOTHING)
     if not task.revived:
-        yield from _new_schemas(run, fact, event)
+        commands += _new_schemas(run, fact, event)
     if staging.is_complete(run, flow, task.stage) or run.state is not RUNNING:
-        yield from settle(book, run, event.id, event.at_s)
+        commands += settle(book, run, event.id, event.at_s)
+    return commands
+
+
+def _said_again(
+    book: Book, run: Run, task: Task, fact: AttemptFinished, event: Event
+) -> Iterable[Command]:
+    """Count a report that changes nothing about its task."""
+    run.totals.duplicates += 1
+    # Its own commit reported again is free; of other tasks only the journal may be asked.
+    own = (task.attempt, task.epoch) == (fact.attempt, fact.epoch)
+    if task.state is not COMMITTED or not own:
+        ledger.charge(book, run, fact, event.at_s, useful=False)
+    return settle(book, run, event.id, event.at_s)
 
 
 def _new_schemas(run: Run, fact: AttemptFinished, event: Event) -> list[Command]:
@@ -145,21 +150,19 @@ def attempt_started(book: Book, fact: AttemptStarted, event: Event) -> Iterable[
         task = book.task(run, fact)
         stage = task.stage
         book.put(run, step(task, fact, run.retry, event.at_s))
-        run.first_start_s = run.first_start_s or event.at_s
+        if not run.first_start_s:
+            run.first_start_s = event.at_s
     slot = book.runners.get(fact.runner)
     if slot is None:
-        return
-    if slot.holds((fact.run, fact.task), fact.attempt, fact.epoch):
-        book.begin(slot, fact, run.stages[stage].timeout_s)
-        if slot.leaving:
-            yield from nodes.cut_short(book, slot, event.id)
-    else:
-        # A lease that reached it after it was given away, or old news. It is to let go of it; one
-        # that hangs in it is ended (`settling.overdue`), for what is queued behind it waits. What
-        # it was at before may have ended without a word of that yet.
-        book.begin_strange(slot)
-        lease = Lease(fact.run, fact.task, fact.attempt, fact.epoch, stage)
-        yield RevokeLeases(event.id, slot.id, (lease,), halt=True)
+        return ()
+    if book.begin(slot, fact, run.stages[stage].timeout_s):
+        return nodes.cut_short(book, slot, event.id) if slot.leaving else ()
+    # A lease that reached it after it was given away, or old news. It is to let go of it; one
+    # that hangs in it is ended (`settling.overdue`), for what is queued behind it waits. What
+    # it was at before may have ended without a word of that yet.
+    book.begin_strange(slot)
+    lease = Lease(fact.run, fact.task, fact.attempt, fact.epoch, stage)
+    return (RevokeLeases(event.id, slot.id, (lease,), halt=True),)
 
 
 def attempt_progressed(book: Book, _fact: AttemptProgressed, _event: Event) -> Iterable[Command]:

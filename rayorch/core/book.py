@@ -227,13 +227,14 @@ class Book:
             self.let_go(slot, key)
         slot.revoking.discard(key)
 
-    def begin(self, slot: RunnerSlot, fact: AboutAttempt, timeout_s: float) -> None:
-        """Note that a runner began a lease, and when it will be too late for its end."""
+    def begin(self, slot: RunnerSlot, fact: AboutAttempt, timeout_s: float) -> bool:
+        """Note that a runner began a lease, if it holds it, and when it will be too late to end."""
         lease = slot.begin((fact.run, fact.task), fact.attempt, fact.epoch, self.now_s)
         if lease is not None and timeout_s:
             self.timed += 1
             due_s = self.now_s + timeout_s
             heapq.heappush(self.deadlines, (due_s, self.timed, slot.id, lease))
+        return lease is not None
 
     def fed(self, slot: RunnerSlot, *, is_full: bool) -> None:
         """Note that a runner was looked at: a full one is not, before it has ended something."""
@@ -365,6 +366,8 @@ def flow_of(run: Run) -> Flow:
     for task in run.tasks:
         state = task.state
         counts[task.stage][state] += 1
+        if state is COMMITTED:
+            continue
         if state is READY:
             _queue(run, flow, task, alone=task.strikes > 0)
         elif state is WAITING:

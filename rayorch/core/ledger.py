@@ -27,7 +27,7 @@ IDLE: Final = -1
 
 def charge(book: Book, run: Run, fact: AttemptFinished, at_s: float, *, useful: bool) -> None:
     """Charge an attempt that staged its output; it is not `useful` when another came first."""
-    before = _charged(run, fact)
+    before = _charged(run, fact) if run.charged else None
     if before is not None and before.ended:
         return  # The same report again.
     output = fact.output
@@ -39,7 +39,8 @@ def charge(book: Book, run: Run, fact: AttemptFinished, at_s: float, *, useful: 
         _add_core_s(spent, price, -before.core_s, useful=False, lost=True)
     core_s = output.seconds.total_s * run.stages[stage].cores
     spent.attempts += 1
-    _add_moved(book, run, fact, spent, price, at_s)
+    if _has_moved(output):
+        _add_moved(book, run, fact, spent, price, at_s)
     _add_core_s(spent, price, core_s, useful=useful)
     if before is not None or not useful:
         _note(run, fact.task, Charged(fact.epoch, fact.attempt, core_s, ended=True))
@@ -150,28 +151,28 @@ def _add_moved(
 ) -> None:
     """Charge what an attempt read and asked for, and count it to the link that it came over."""
     output = fact.output
-    if not _has_moved(output):
-        return
     source = _source(book, run, fact.task, price)
     usd_gb = price.egress_from(source)
     egress_usd = output.moved_bytes / GB * usd_gb
     request_usd = output.gets * price.get_usd + output.puts * price.put_usd
-    saved_usd = output.cached_bytes / GB * usd_gb
     spent.moved_bytes += output.moved_bytes
-    spent.cached_bytes += output.cached_bytes
     spent.gets += output.gets
     spent.puts += output.puts
-    spent.egress_usd += egress_usd
-    spent.request_usd += request_usd
-    spent.saved_usd += saved_usd + output.cached_gets * price.get_usd
     if egress_usd or request_usd:
+        spent.egress_usd += egress_usd
+        spent.request_usd += request_usd
         day = day_of(at_s)
         run.asked_usd[day] = run.asked_usd.get(day, 0.0) + egress_usd + request_usd
-    if output.moved_bytes or output.cached_bytes:
+    if output.moved_bytes:
         link = _link(run, source, price)
         link.moved_bytes += output.moved_bytes
-        link.cached_bytes += output.cached_bytes
         link.egress_usd += egress_usd
+    if output.cached_bytes or output.cached_gets:
+        saved_usd = output.cached_bytes / GB * usd_gb
+        spent.cached_bytes += output.cached_bytes
+        spent.saved_usd += saved_usd + output.cached_gets * price.get_usd
+        link = _link(run, source, price)
+        link.cached_bytes += output.cached_bytes
         link.saved_usd += saved_usd
 
 
@@ -181,8 +182,10 @@ def _has_moved(output: AttemptOutput) -> bool:
 
 def _source(book: Book, run: Run, task: TaskId, price: PoolPrice) -> str:
     """Return where a task's input lies, as far as its placement says."""
+    if run.placement is None:
+        return price.source
     number = book.flows[run.id].routes.class_of(task)
-    if run.placement is not None and 0 <= number < len(run.placement.classes):
+    if 0 <= number < len(run.placement.classes):
         return run.placement.classes[number].source or price.source
     return price.source
 
@@ -224,9 +227,11 @@ def _add_core_s(
     spent: Spent, price: PoolPrice, core_s: float, *, useful: bool, lost: bool = False
 ) -> None:
     spent.core_s += core_s
-    spent.is_priced = spent.is_priced and price.usd_core_h is not None
     usd = core_s / CORE_HOUR_S * (price.usd_core_h or 0.0)
-    spent.compute_usd += usd
+    if price.usd_core_h is not None:
+        spent.compute_usd += usd
+    elif spent.is_priced:
+        spent.is_priced = False
     if not useful:
         spent.wasted_core_s += core_s
         spent.wasted_usd += usd

@@ -20,7 +20,7 @@ from rayorch.core.facts import AttemptFailed, AttemptFinished, AttemptLost, Even
 from rayorch.core.flow import Flow
 from rayorch.core.leasing import RunnerSlot
 from rayorch.core.run import ENDED, RUNNING, Run, RunState
-from rayorch.core.task import Task
+from rayorch.core.task import FAILED, Task
 from rayorch.core.values import ErrorInfo
 from rayorch.ids import EventId
 
@@ -152,22 +152,28 @@ def _timed_out(run: Run, slot: RunnerSlot, timeout_s: float) -> AttemptFailed:
     )
 
 
-def add_output(run: Run, fact: AttemptFinished) -> None:
-    """Add what a task committed to the run's sums."""
+def add_output(run: Run, before: Task, fact: AttemptFinished, began_s: float) -> None:
+    """Add a task that was committed, and what it did, to the run's sums."""
+    run.committed += 1
+    if before.state is FAILED:
+        run.failed -= 1
+    if not run.first_start_s:
+        run.first_start_s = began_s  # One that began and ended within one report says so once.
     output, totals = fact.output, run.totals
     if output.parts:
         run.parts[fact.task] = output.parts
-    if run.tasks[fact.task].revived:
+    if before.revived:
         return  # Made again for its exchange files: its rows count once, its first files stay.
     if output.results:
         run.outputs[fact.task] = output.results
+    seconds = output.seconds
     totals.rows_in += output.rows_in
     totals.bytes_in += output.bytes_in
-    totals.read_s += output.seconds.read_s
-    totals.compute_s += output.seconds.compute_s
-    totals.write_s += output.seconds.write_s
-    totals.wait_s += output.seconds.wait_s
-    totals.cpu_s += output.seconds.cpu_s
+    totals.read_s += seconds.read_s
+    totals.compute_s += seconds.compute_s
+    totals.write_s += seconds.write_s
+    totals.wait_s += seconds.wait_s
+    totals.cpu_s += seconds.cpu_s
     totals.memory_bytes_max = max(totals.memory_bytes_max, output.memory_bytes)
     for result in output.results:
         totals.rows_out += result.rows

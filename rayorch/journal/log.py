@@ -88,12 +88,12 @@ class Journal:
         The first call begins with the newest whole snapshot, through `restore`.
         Raises: JournalDamagedError, JournalNewerError.
         """
-        if self._next == 1:
-            self._look_ahead()
-            if restore is not None:
-                self._restore(restore)
-        # What is replayed stays.
+        # What is read stays.
         with few_collections():
+            if self._next == 1:
+                self._look_ahead()
+                if restore is not None:
+                    self._restore(restore)
             return self._replay_segments(apply)
 
     def _replay_segments(self, apply: Callable[[Event], None]) -> int:
