@@ -170,14 +170,14 @@ class Play:
         """Return what a driver that we did not kill has complained of."""
         if self._driver is None or self._driver.poll() is None:
             return ""
-        _, err = self._driver.communicate()
+        out, err = self._driver.communicate()
         code, self._driver = self._driver.returncode, None
         if code and self._server is not None and PASSES in err:
             # What it says to do is done: the store that it reached for had crashed.
             self._note("driver asked again")
             self._start("resume", self._run, "--takeover")
             return ""
-        return f"the driver ended with {code}: {err[-1500:]}" if code else ""
+        return f"the driver ended with {code}: {err[-1000:]}{out[-1000:]}" if code else ""
 
     # --- waiting -------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -183,6 +184,19 @@ def test_what_was_acknowledged_survives_a_killed_server(s3: S3Server, fresh_name
     assert [store.get(info.key) for info in store.list("log/")] == [b"%d" % n for n in range(20)]
     with pytest.raises(ObjectMissingError):
         store.get("log/020")
+
+
+def test_a_request_outlasts_a_server_that_starts_again(s3: S3Server, fresh_name: str) -> None:
+    """It was seen to fail with five tries, which are over in a second."""
+    store = open_store(f"{s3.url}/{fresh_name}")
+    store.put("k", b"x")
+
+    s3.crash()
+    with ThreadPoolExecutor(1) as elsewhere:
+        reading = elsewhere.submit(store.get, "k")
+        s3.restart()
+
+        assert reading.result() == b"x"
 
 
 UPLOADING = """
