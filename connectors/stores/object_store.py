@@ -57,8 +57,8 @@ if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta
 
 _CONNECT_TIMEOUT_S: Final = 5.0
-# With the pauses between them, six to fifteen seconds: they outlast a throttled moment and a server's
-# restart, and a wrong address is still told of before somebody wonders.
+# With the pauses between them, six to fifteen seconds: they outlast a throttled moment and the
+# restart of a server, and a wrong address is still told of before somebody wonders.
 _RETRIES: Final = 10
 _LIST_PAGE_OBJECTS: Final = 1000
 # The most that S3 removes in one request.
