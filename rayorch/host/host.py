@@ -123,6 +123,7 @@ class ControlHost:
         self._chores_due_s = 0.0
         self._splits: dict[RunId, KnownSplits] = {}
         self._next_id = 1
+        self._decided: list[Fact] = []  # by the machine at a tick, and not stored yet
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.stopped_by: BaseException | None = None
@@ -216,6 +217,8 @@ class ControlHost:
         try:
             while not self._stopping.is_set():
                 self._turn()
+            if self._decided:
+                self._turn()  # What was decided last is kept, too.
         # Whatever it is, everybody who asks is told of it.
         except BaseException as error:
             self._halt(error)
@@ -234,8 +237,9 @@ class ControlHost:
     # --- one turn ----------------------------------------------------------------------------
 
     def _turn(self) -> None:
-        batches = self._inbox.take(TICK_S)
-        facts = [fact for some, _ in batches for fact in some]
+        decided, self._decided = self._decided, []
+        batches = self._inbox.take(0.0 if decided else TICK_S)
+        facts = [*decided, *(fact for some, _ in batches for fact in some)]
         try:
             facts.extend(self._requested())
             self._apply(facts)
@@ -299,8 +303,8 @@ class ControlHost:
             if durable:
                 self._append(durable)
             news = self._handled(events)
-        if news := self._handled(self._stamped([Ticked()])):
-            self._apply(news)
+        # In a segment of its own it would keep others waiting: it goes into the next turn's.
+        self._decided += self._handled(self._stamped([Ticked()]))
 
     def _append(self, durable: Sequence[Event]) -> None:
         commits = any(isinstance(event.fact, AttemptFinished) for event in durable)

@@ -10,8 +10,10 @@ from connectors.errors import StoreReadOnlyError, StoreUnavailableError
 from connectors.store import open_store
 from rayorch.clock import ManualClock
 from rayorch.core.cheap import Cheap
+from rayorch.core.commands import Command, Record
 from rayorch.core.facts import (
     AttemptFinished,
+    Event,
     LeaseReturned,
     Led,
     PlacementReady,
@@ -22,6 +24,7 @@ from rayorch.core.facts import (
     RunStopRequested,
     RunSubmitted,
     SinkPublished,
+    Ticked,
 )
 from rayorch.core.machine import Machine
 from rayorch.core.node_facts import NodesMetered
@@ -118,6 +121,57 @@ def test_what_arrives_while_a_segment_is_stored_shares_the_next_one() -> None:
     # The lead's own event, the first one, and nine together.
     assert rig.watch.flushes == [1, 1, 9]
     assert len(list(rig.store.list(LOG))) == 4
+
+
+def test_what_a_tick_decides_keeps_nobody_waiting_for_another_segment() -> None:
+    """A report waits for the segment that is being stored, and then for its own, and no more."""
+    rig = Rig()
+    machine_handle = Machine.handle
+    storing, go_on = threading.Event(), threading.Event()
+    decisions = [RunStopRequested(RunId("decided"))]
+
+    def hold(_key: str) -> None:
+        storing.set()
+        assert go_on.wait(10.0)
+
+    def handle(machine: Machine, event: Event) -> tuple[Command, ...]:
+        """Decide something at the first tick after the segment that is held."""
+        commands = machine_handle(machine, event)
+        if isinstance(event.fact, Ticked) and storing.is_set() and decisions:
+            return (*commands, Record(event.id, decisions.pop()))
+        return commands
+
+    with pytest.MonkeyPatch.context() as patch, leading(rig):
+        patch.setattr(Machine, "handle", handle)
+        rig.watched.before_create = hold
+        first = rig.host.offer([RunStopRequested(RunId("first"))])
+        assert storing.wait(10.0)
+        second = rig.host.offer([RunStopRequested(RunId("second"))])
+        go_on.set()
+        first.wait(10.0)
+        second.wait(10.0)
+
+    stopped = [
+        event.fact.run for event in rig.journaled() if isinstance(event.fact, RunStopRequested)
+    ]
+    assert stopped == ["first", "decided", "second"]
+    # The lead's own event, the first one, and the other two in one segment.
+    assert rig.watch.flushes == [1, 1, 2]
+
+
+def test_what_was_decided_last_is_stored_before_a_host_stops() -> None:
+    rig = Rig()
+    rig.host.start()
+    rig.host.stop()
+    before = len(rig.journaled())
+
+    rig.again()
+    rig.host._decided.append(RunStopRequested(RunId("decided")))
+    rig.host._stopping.set()  # Before its first turn.
+    with leading(rig):
+        pass
+
+    assert [type(event.fact) for event in rig.journaled()[before:]] == [Led, RunStopRequested]
 
 
 def test_ids_and_times_are_given_once_and_a_replay_reads_them_back() -> None:
