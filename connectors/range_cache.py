@@ -3,6 +3,7 @@
 An entry is one file, named by the hash of what it holds (store, key, version, first byte, length):
 
     <folder>/<2 hex>/<30 hex>     a header line of checksum and length, then the bytes
+    <folder>/name                 what the cache is called, wherever its folder is
 
 It is written beside and renamed, so that nobody sees half of one; what a power cut tore fails its
 checksum and is fetched again. The version is part of the name: an object that was written anew has
@@ -15,6 +16,7 @@ and is counted.
 import fcntl
 import hashlib
 import os
+import secrets
 import tempfile
 import threading
 import zlib
@@ -25,6 +27,7 @@ from typing import Final
 
 _TEMP: Final = ".~ro-"
 _LOCK: Final = "lock"
+_NAME: Final = "name"
 _LOOK_SHARE: Final = 64
 """A process looks how large the folder is whenever it wrote this part of the limit."""
 _ENTRY_SHARE: Final = 8
@@ -94,6 +97,27 @@ class RangeCache:
     def counts(self) -> CacheCounts:
         """What was done so far, by this process."""
         return self._counts
+
+    def name(self) -> str:
+        """Return what this cache is called, by all that use its folder: it names itself, once.
+
+        "" where the disk refuses: then nothing will be kept either.
+        """
+        path = f"{self._folder}/{_NAME}"
+        try:
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(prefix=_TEMP, dir=self._folder)
+            try:
+                with os.fdopen(descriptor, "w") as file:
+                    file.write(secrets.token_hex(8))
+                with suppress(FileExistsError):
+                    os.link(temporary, path)
+            finally:
+                os.unlink(temporary)
+            with open(path) as file:
+                return file.read()
+        except OSError:
+            return ""
 
     def get(self, wanted: RangeKey) -> bytes | None:
         """Return a range, or None where it is not kept, or not kept whole."""

@@ -15,6 +15,11 @@ RunnerId = NewType("RunnerId", str)
 NodeId = NewType("NodeId", str)
 """One incarnation of a machine of the cluster."""
 
+CacheId = NewType("CacheId", str)
+"""The name that a machine's cache of remote files gave itself when it was first used."""
+
+NO_CACHE: Final = CacheId("")
+
 Epoch = NewType("Epoch", int)
 """The incarnation of the control actor: the number of its fence segment in the journal."""
 

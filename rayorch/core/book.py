@@ -14,6 +14,7 @@ from rayorch.core.facts import Event
 from rayorch.core.flow import Flow
 from rayorch.core.leasing import Key, Kind, RunnerSlot
 from rayorch.core.meters import Meters
+from rayorch.core.near import unpack_keys
 from rayorch.core.policy import Policy
 from rayorch.core.queues import Routes
 from rayorch.core.run import ACTIVE, RUN_KINDS, RUN_TRANSITIONS, Run, RunState
@@ -354,14 +355,32 @@ def _queue(run: Run, flow: Flow, task: Task, *, alone: bool) -> None:
     if task.stage in run.unplanned:
         flow.aside.setdefault(task.stage, []).append(task.id)
         return
-    lane = flow.lane_of[task.stage]
-    queue = lane.suspects if alone else lane.ready
-    queue.add(task.id, flow.routes.class_of(task.id))
+    lane, number = flow.lane_of[task.stage], flow.routes.class_of(task.id)
+    if alone:
+        lane.suspects.add(task.id, number)
+    elif flow.keys:
+        key = flow.key_of(task.stage, task.id - run.first_tasks[task.stage])
+        lane.ready.add(task.id, number, key)
+    else:
+        lane.ready.add(task.id, number)
+
+
+def requeue(run: Run, flow: Flow) -> None:
+    """Queue again what is ready, by other classes."""
+    for lane in flow.lanes:
+        ready, suspects = list(lane.ready), list(lane.suspects)
+        lane.ready.clear()
+        lane.suspects.clear()
+        for task_id in ready:
+            _queue(run, flow, run.tasks[task_id], alone=False)
+        for task_id in suspects:
+            _queue(run, flow, run.tasks[task_id], alone=True)
 
 
 def flow_of(run: Run) -> Flow:
     """Return the volatile side of a run that nobody works on: what is open is ready or waits."""
     flow = Flow(run.stages, run.placement)
+    flow.keys = {stage: unpack_keys(keys) for stage, keys in run.keys.items()}
     counts = flow.counts
     for task in run.tasks:
         state = task.state

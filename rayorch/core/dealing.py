@@ -16,7 +16,7 @@ from rayorch.core.run import RUNNING, Run
 from rayorch.core.sharing import Party, Ranked, entitled, urgency
 from rayorch.core.sizes import Size
 from rayorch.core.task import READY, Task
-from rayorch.ids import RunId, TenantId
+from rayorch.ids import CacheId, RunId, TenantId
 
 STRANDED_S: Final = 60.0
 """How long a class waits for a pool of its plan that has no machine, before others may serve it."""
@@ -25,6 +25,9 @@ STARTING_S: Final = 600.0
 cost a thousand times as much. A deadline in danger leads to another plan long before."""
 LOOK_S: Final = 1.0
 """Between two looks for such classes."""
+FOLLOW_S: Final = 1e-5
+"""After a look at new caches, for each key and point of their ring: while thousands of machines
+come, there are other things to do."""
 STEAL_S: Final = 0.25
 """After a look that found nothing to take back: the next one would find the same."""
 
@@ -43,7 +46,10 @@ class Dealer:
             for run_id in [each for each in party.runs if not self._has_work(each)]:
                 del party.runs[run_id]
             for run_id in party.runs:
-                _note_stranded(book, book.flows[run_id], self._at_s)
+                flow = book.flows[run_id]
+                _note_stranded(book, flow, self._at_s)
+                if flow.keys:
+                    _follow_caches(book, flow, self._at_s)
 
     # --- giving ----------------------------------------------------------------------------------
 
@@ -187,18 +193,18 @@ class Dealer:
         assert found_slot is slot
         assert found_run is run
         if not slot.queue and suspects.first(classes) is not None:
-            tasks = islice(_next(run, flow, suspects, classes), 1)
+            tasks = islice(_next(run, flow, suspects, classes, slot.cache), 1)
             leases = [book.lease(run, slot, each, self._at_s) for each in tasks]
             slot.alone = bool(leases)
             return leases, 1
-        first = ready.first(classes)
+        first = ready.first(classes, slot.cache)
         room = slot.room(flow.seconds.get(run.tasks[first].stage)) if first is not None else 0
         if not room:
             return [], 0
         assert first is not None
         wanted = _whole_groups(run, run.tasks[first], room)
         count = self._spread(flow, slot, classes, wanted, ready.count(classes))
-        tasks = islice(_next(run, flow, ready, classes), count)
+        tasks = islice(_next(run, flow, ready, classes, slot.cache), count)
         return [book.lease(run, slot, each, self._at_s) for each in tasks], room
 
     def _spread(
@@ -336,6 +342,20 @@ def _note_stranded(book: Book, flow: Flow, at_s: float) -> None:
         flow.peers.clear()
 
 
+def _follow_caches(book: Book, flow: Flow, at_s: float) -> None:
+    """Let what is ready belong to the caches that there are now."""
+    if at_s < flow.near_due_s:
+        return
+    looked_at = 0
+    for lane in flow.lanes:
+        for number, near in lane.ready.near.items():
+            ring = book.cluster.caches.ring(flow.routes.pools_of(number))
+            if near.ring is not ring:
+                near.follow(ring)
+                looked_at += near.keys + len(ring)
+    flow.near_due_s = at_s + FOLLOW_S * looked_at
+
+
 def _cheapest(book: Book, need: Size) -> frozenset[str]:
     """Return the living pools with runners that serve, and of these the cheapest where all say."""
     fitting = {
@@ -348,9 +368,14 @@ def _cheapest(book: Book, need: Size) -> frozenset[str]:
     return frozenset(pool for pool, usd in prices.items() if usd == min(known))
 
 
-def _next(run: Run, flow: Flow, queue: ReadyQueue, classes: tuple[int, ...]) -> Iterator[Task]:
-    """Take tasks from a queue, one after the other, as long as somebody wants them."""
-    while (task_id := queue.pop(classes)) is not None:
+def _next(
+    run: Run, flow: Flow, queue: ReadyQueue, classes: tuple[int, ...], cache: CacheId
+) -> Iterator[Task]:
+    """Take tasks from a queue, one after the other, as long as somebody wants them.
+
+    cache: that of the runner that is to have them.
+    """
+    while (task_id := queue.pop(classes, cache)) is not None:
         task = run.tasks[task_id]
         # One that was committed or cancelled since is queued for nothing.
         if task.state is not READY:

@@ -28,6 +28,7 @@ from rayorch.core.node_facts import (
     NodeLost,
     NodesMetered,
     NodeWithdrawn,
+    PoolIdled,
     RunnerRefused,
 )
 from rayorch.core.placed import ClassPlacement, Forecast, PoolPrice, RunnersWanted
@@ -41,7 +42,18 @@ from rayorch.core.values import (
     WrittenBy,
 )
 from rayorch.core.wire import Wire
-from rayorch.ids import DEFAULT_TENANT, Epoch, EventId, NodeId, RunId, RunnerId, TaskId, TenantId
+from rayorch.ids import (
+    DEFAULT_TENANT,
+    NO_CACHE,
+    CacheId,
+    Epoch,
+    EventId,
+    NodeId,
+    RunId,
+    RunnerId,
+    TaskId,
+    TenantId,
+)
 
 # --- about runs -----------------------------------------------------------------------------
 
@@ -66,6 +78,7 @@ class PlanReady(Wire, frozen=True):
     """The planner cut the sources into splits: tasks per stage, in stage order.
 
     `waits`: stages that read sources and have no tasks before these others have been measured.
+    `keys`: of stages whose input a cache may keep, those of their tasks (`near.pack_keys`).
     """
 
     run: RunId
@@ -73,6 +86,7 @@ class PlanReady(Wire, frozen=True):
     size_bytes: int = 0
     files: int = 0
     waits: dict[int, tuple[int, ...]] = msgspec.field(default_factory=dict)
+    keys: dict[int, bytes] = msgspec.field(default_factory=dict)
 
 
 class StagePlanned(Wire, frozen=True):
@@ -90,6 +104,7 @@ class StagePlanned(Wire, frozen=True):
     notes: tuple[str, ...] = ()
     together: int = 1
     parted: bool = False  # some of its tasks can be cut while they run
+    keys: bytes = b""  # as in `PlanReady`
 
 
 class SecondTry(Wire, frozen=True):
@@ -135,14 +150,6 @@ class PlacementKept(Wire, frozen=True):
     """The plan was looked at again, and there was no reason to change it."""
 
     run: RunId
-
-
-class PoolIdled(Wire, frozen=True):
-    """What runners waited for a run, in journals of before nodes were metered. Made no more."""
-
-    run: RunId
-    pool: str
-    core_s: float
 
 
 class PlanFailed(Wire, frozen=True):
@@ -304,6 +311,7 @@ class RunnerJoined(Wire, frozen=True):
     held: tuple[Held, ...] = ()
     node: NodeId = NodeId("")  # nobody knows
     gpus: float = 0.0
+    cache: CacheId = NO_CACHE  # that it reads remote files through
 
 
 class RunnerLost(Wire, frozen=True):

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from rayorch.core.facts import PlacementReady
+from rayorch.core.near import NO_KEY, Keys
 from rayorch.core.placed import NodesWanted, RunnersWanted
 from rayorch.core.queues import ReadyQueue, Routes
 from rayorch.core.sizes import Size
@@ -57,9 +58,11 @@ class Flow:
         "held_due_s",
         "is_due",
         "is_held",
+        "keys",
         "lane_of",
         "lanes",
         "limited",
+        "near_due_s",
         "on",
         "paces",
         "peers",
@@ -102,6 +105,10 @@ class Flow:
         own = {n: Lane(n, self.sizes[n], ReadyQueue(), ReadyQueue()) for n in sorted(self.limited)}
         self.lane_of = tuple(own.get(n, common[size]) for n, size in enumerate(self.sizes))
         self.lanes = (*common.values(), *own.values())
+        # stage -> the key of what each of its tasks reads, where a cache may keep it; and when
+        # the caches that there are may be looked at again.
+        self.keys: dict[int, Keys] = {}
+        self.near_due_s = 0.0
         self.waiting: list[tuple[float, TaskId]] = []  # heap of (until_s, task)
         # Of tasks that an earlier attempt committed, or came back to: the last one that was leased.
         self.given: dict[TaskId, int] = {}
@@ -138,6 +145,12 @@ class Flow:
         self.asked: tuple[NodesWanted, ...] = ()  # of the autoscaler
         self.seen: dict[int, tuple[int, float]] = {}  # class -> attempts, measured / expected
         self.unserved: dict[int, float] = {}  # class -> since when no runner of its pools lives
+
+    def key_of(self, stage: int, number: int) -> int:
+        """Return the key of what a stage's task of this number reads."""
+        keys = self.keys.get(stage, ())
+        # The rest of a task that was cut is behind all others of its stage, and has none.
+        return keys[number] if number < len(keys) else NO_KEY
 
     @property
     def open_count(self) -> int:

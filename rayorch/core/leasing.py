@@ -33,6 +33,7 @@ class RunnerSlot:
 
     __slots__ = (
         "alone",
+        "cache",
         "cores",
         "dying",
         "filled",
@@ -56,6 +57,7 @@ class RunnerSlot:
         self.id = joined.runner
         self.pool = joined.pool
         self.node = joined.node
+        self.cache = joined.cache
         self.cores = joined.cores
         self.memory_bytes = joined.memory_bytes
         self.size = Size(joined.cores, joined.memory_bytes, joined.gpus)

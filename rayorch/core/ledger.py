@@ -13,7 +13,8 @@ from typing import Final
 
 from rayorch.core.accounts import NANO, day_of, whole
 from rayorch.core.book import Book
-from rayorch.core.facts import AttemptFailed, AttemptFinished, AttemptLost, PoolIdled
+from rayorch.core.facts import AttemptFailed, AttemptFinished, AttemptLost
+from rayorch.core.node_facts import PoolIdled
 from rayorch.core.placed import Charged, LinkSpent, PoolPrice, Spent
 from rayorch.core.run import ACTIVE, Run
 from rayorch.core.values import AttemptOutput

@@ -65,7 +65,7 @@ def plan_ready(book: Book, fact: PlanReady, event: Event) -> Iterable[Command]:
     ]
     firsts = accumulate(fact.task_counts, initial=0)
     run.first_tasks = {s: TaskId(f) for s, f in enumerate(firsts) if s < len(run.stages)}
-    run.waits = dict(fact.waits)
+    run.waits, run.keys = dict(fact.waits), dict(fact.keys)
     run.unplanned = [stage for stage in range(len(run.stages)) if run.before(stage)]
     book.refill(run)
     if run.state in UNPLANNED:

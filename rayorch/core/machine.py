@@ -41,7 +41,6 @@ from rayorch.core.facts import (
     PlacementReady,
     PlanFailed,
     PlanReady,
-    PoolIdled,
     PublishFailed,
     RunCancelRequested,
     RunFailed,
@@ -72,6 +71,7 @@ from rayorch.core.node_facts import (
     NodeLost,
     NodesMetered,
     NodeWithdrawn,
+    PoolIdled,
     RunnerRefused,
 )
 from rayorch.core.run import Run, RunState, Snapshot

@@ -42,6 +42,14 @@ class NodesMetered(Wire, frozen=True):
     windows: tuple[NodeWindow, ...]
 
 
+class PoolIdled(Wire, frozen=True):
+    """What runners waited for a run, in journals of before nodes were metered. Made no more."""
+
+    run: RunId
+    pool: str
+    core_s: float
+
+
 class RunnerRefused(Wire, frozen=True):
     """A runner is not used: it runs other code than whoever leads, or cannot begin.
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from rayorch.core import accounts, ledger
-from rayorch.core.book import Book, done_of
+from rayorch.core.book import Book, done_of, requeue
 from rayorch.core.commands import Command, SolvePlacement
 from rayorch.core.facts import (
     AttemptFinished,
@@ -17,9 +17,9 @@ from rayorch.core.facts import (
     PlacementFailed,
     PlacementKept,
     PlacementReady,
-    PoolIdled,
 )
 from rayorch.core.flow import Flow
+from rayorch.core.node_facts import PoolIdled
 from rayorch.core.placed import ClassSeen, Observed
 from rayorch.core.queues import Routes
 from rayorch.core.run import ENDED, Run, RunState
@@ -154,12 +154,7 @@ def pool_shrank(book: Book, pool: str, at_s: float) -> None:
 def _reroute(run: Run, flow: Flow) -> None:
     """Queue again what is ready, under the classes of the new plan."""
     flow.routes = Routes(run.placement)
-    for lane in flow.lanes:
-        for queue in (lane.ready, lane.suspects):
-            tasks = list(queue)
-            queue.clear()
-            for task in tasks:
-                queue.add(task, flow.routes.class_of(task))
+    requeue(run, flow)
     flow.done = done_of(run, flow.routes)
     flow.barren.clear()
     flow.peers.clear()

@@ -1,6 +1,7 @@
 """What is ready to be leased, by class of task, and which pools a class may go to.
 
-Without a placement all tasks are of one class that goes anywhere, and the queue is a plain one.
+Without a placement all tasks are of one class that goes anywhere, and the queue is a plain one, but
+for tasks whose input a cache may keep (`near`).
 """
 
 from collections import deque
@@ -9,8 +10,9 @@ from itertools import chain
 from typing import Final
 
 from rayorch.core.facts import PlacementReady
+from rayorch.core.near import NO_KEY, NearQueue
 from rayorch.core.placed import unpack_classes
-from rayorch.ids import TaskId
+from rayorch.ids import NO_CACHE, CacheId, TaskId
 
 ANYWHERE: Final = -1
 """The class of tasks that no placement covers."""
@@ -59,12 +61,16 @@ class Routes:
 
 
 class ReadyQueue:
-    """Tasks in the order in which they became ready, a queue for each class."""
+    """Tasks in the order in which they became ready, a queue for each class.
 
-    __slots__ = ("_by_class", "size")
+    Those with a key (`near`) are in queues of their own, behind the others of their class.
+    """
+
+    __slots__ = ("_by_class", "near", "size")
 
     def __init__(self) -> None:
         self._by_class: dict[int, deque[TaskId]] = {}
+        self.near: dict[int, NearQueue] = {}
         self.size = 0  # how many tasks are queued
 
     def __len__(self) -> int:
@@ -73,10 +79,17 @@ class ReadyQueue:
 
     def __iter__(self) -> Iterator[TaskId]:
         """Go through all tasks, class by class."""
-        return chain.from_iterable(self._by_class.values())
+        return chain.from_iterable((*self._by_class.values(), *self.near.values()))
 
-    def add(self, task: TaskId, number: int) -> None:
-        """Queue a task under its class."""
+    def add(self, task: TaskId, number: int, key: int = NO_KEY) -> None:
+        """Queue a task under its class, and by the key of what it reads, if it has one."""
+        if key != NO_KEY:
+            near = self.near.get(number)
+            if near is None:
+                near = self.near[number] = NearQueue()
+            near.add(task, key)
+            self.size += 1
+            return
         queue = self._by_class.get(number)
         if queue is None:
             queue = self._by_class[number] = deque()
@@ -86,31 +99,44 @@ class ReadyQueue:
     def clear(self) -> None:
         """Let go of all tasks."""
         self._by_class.clear()
+        self.near.clear()
         self.size = 0
 
     def classes(self) -> list[int]:
         """Return the classes that have tasks."""
-        return [number for number, queue in self._by_class.items() if queue]
+        some = [number for number, queue in self._by_class.items() if queue]
+        return some + [number for number, near in self.near.items() if near]
 
     def count(self, classes: Collection[int]) -> int:
         """Return how many tasks of these classes are queued."""
-        return sum(len(self._by_class.get(number, ())) for number in classes)
+        count = sum(len(self._by_class.get(number, ())) for number in classes)
+        if self.near:
+            count += sum(len(self.near.get(number, ())) for number in classes)
+        return count
 
-    def first(self, classes: Collection[int]) -> TaskId | None:
-        """Return the task of these classes that is next, the first class first."""
+    def first(self, classes: Collection[int], cache: CacheId = NO_CACHE) -> TaskId | None:
+        """Return the task of these classes that is next, the first class first.
+
+        cache: that of the runner that is to have it.
+        """
         if not self.size:
             return None
         for number in classes:
             queue = self._by_class.get(number)
             if queue:
                 return queue[0]
+            if self.near and (near := self.near.get(number)):
+                return near.first(cache)
         return None
 
-    def pop(self, classes: Collection[int]) -> TaskId | None:
+    def pop(self, classes: Collection[int], cache: CacheId = NO_CACHE) -> TaskId | None:
         """Take the task of these classes that is next."""
         for number in classes:
             queue = self._by_class.get(number)
             if queue:
                 self.size -= 1
                 return queue.popleft()
+            if self.near and (near := self.near.get(number)):
+                self.size -= 1
+                return near.pop(cache)
         return None

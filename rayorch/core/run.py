@@ -28,7 +28,6 @@ from rayorch.core.facts import (
     PlacementReady,
     PlanFailed,
     PlanReady,
-    PoolIdled,
     PublishFailed,
     RunCancelRequested,
     RunFailed,
@@ -40,7 +39,7 @@ from rayorch.core.facts import (
     StagePlanned,
 )
 from rayorch.core.limit_facts import RunAdmitted, RunBlocked, RunHeld
-from rayorch.core.node_facts import NodeWithdrawn
+from rayorch.core.node_facts import NodeWithdrawn, PoolIdled
 from rayorch.core.placed import Charged, LinkSpent, Paid, Spent
 from rayorch.core.policy import Policy
 from rayorch.core.task import Task
@@ -232,6 +231,7 @@ class Run(msgspec.Struct, forbid_unknown_fields=True):
     parts: dict[int, tuple[ExchangeResult, ...]] = {}  # task -> exchange files that it committed
     splits: dict[TaskId, bytes] = {}  # of tasks that were cut, and of those that have the rest
     notes: dict[int, tuple[str, ...]] = {}  # stage -> how it was cut, and why
+    keys: dict[int, bytes] = {}  # stage -> of what its tasks read (`near.pack_keys`)
     together: dict[int, int] = {}  # stage -> neighbours that share what they read, if they do
     parted: list[int] = []  # stages that read an exchange, and whose tasks can be cut
     ledger: dict[int, dict[str, Spent]] = {}  # stage -> pool -> what it took

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 from rayorch.core.leasing import RunnerSlot
+from rayorch.core.near import Caches
 from rayorch.ids import RunId, RunnerId, TenantId
 
 AGE_S: Final = 10.0
@@ -34,13 +35,14 @@ Item = TypeVar("Item")
 class Cluster:
     """What all runners have together. Units: cores, bytes."""
 
-    __slots__ = ("cores", "living", "memory_bytes", "pools_changed", "slots")
+    __slots__ = ("caches", "cores", "living", "memory_bytes", "pools_changed", "slots")
 
     def __init__(self) -> None:
         self.slots = 0
         self.cores = 0.0
         self.memory_bytes = 0
         self.living: dict[str, int] = {}  # pool -> runners that take work
+        self.caches = Caches()
         self.pools_changed = 0  # how often a pool got its first runner, or lost its last
 
     def count(self, slot: RunnerSlot, sign: int) -> None:
@@ -48,6 +50,7 @@ class Cluster:
         self.slots += sign
         self.cores += sign * slot.cores
         self.memory_bytes += sign * slot.memory_bytes
+        self.caches.count(slot.pool, slot.cache, sign)
         before = self.living.get(slot.pool, 0)
         left = before + sign
         self.pools_changed += not (before and left)

@@ -16,6 +16,7 @@ from rayorch.core.book import Book
 from rayorch.core.commands import CollectExchange, Command, PlanStage, Record
 from rayorch.core.facts import AttemptFailed, Event, RunFailed, StagePlanned
 from rayorch.core.flow import Flow
+from rayorch.core.near import unpack_keys
 from rayorch.core.run import ENDED, Run, RunState
 from rayorch.core.task import COMMITTED, READY, OutputLost, Task, step
 from rayorch.core.values import ErrorInfo
@@ -126,6 +127,9 @@ def _close(run: Run, flow: Flow, stage: int) -> None:
 
 
 def _make_tasks(run: Run, flow: Flow, fact: StagePlanned) -> None:
+    if fact.keys:
+        run.keys[fact.stage] = fact.keys
+        flow.keys[fact.stage] = unpack_keys(fact.keys)
     counts = list(run.task_counts)
     counts[fact.stage] = fact.tasks
     run.task_counts = tuple(counts)

@@ -9,12 +9,13 @@ from msgspec.structs import replace
 
 from connectors.splits import Split
 from rayorch.core.commands import PlanStage
-from rayorch.core.facts import StagePlanned
+from rayorch.core.facts import PlanReady, StagePlanned
 from rayorch.core.run import Run
 from rayorch.core.values import ExchangeResult, WrittenBy
 from rayorch.failpoints import failpoint
 from rayorch.home import Home, KnownSplits, RunPlan, decode_split, encode_split
-from rayorch.ids import TaskId
+from rayorch.ids import RunId, TaskId
+from rayorch.plan.locating import keys_of
 from rayorch.program import Program
 
 Written = Sequence[tuple[WrittenBy, ExchangeResult]]
@@ -29,6 +30,19 @@ def plan_with_waits(program: Program, plan: RunPlan, slots: int) -> RunPlan:
 
     memory_bytes = min(each.resources.memory_bytes for each in program.stages)
     return with_waits(program, plan, PlanLimits(slots=slots, memory_bytes=memory_bytes))
+
+
+def plan_ready(run: RunId, plan: RunPlan) -> PlanReady:
+    """Return how a run is divided, as far as that is known before any of it is measured."""
+    keys = {number: keys_of(stage) for number, stage in enumerate(plan.stages) if stage.splits}
+    return PlanReady(
+        run=run,
+        task_counts=plan.task_counts,
+        size_bytes=plan.size_bytes,
+        files=plan.files,
+        waits=plan.waits,
+        keys={number: packed for number, packed in keys.items() if packed},
+    )
 
 
 def planned_stage(  # noqa: PLR0913 - what is divided, and by what.
@@ -97,7 +111,8 @@ def _planned_waiting(
     tasks = 0 if made.direct is not None else len(plan.stages[stage].later)
     size_bytes = made.raw_bytes if tasks else 0
     failpoint("host.after_plan_stage")
-    return StagePlanned(run, stage, command.revision, tasks, size_bytes, made.notes)
+    keys = keys_of(plan.stages[stage]) if tasks else b""
+    return StagePlanned(run, stage, command.revision, tasks, size_bytes, made.notes, keys=keys)
 
 
 def split_of(run: Run, task: TaskId, known: KnownSplits) -> bytes:

@@ -31,7 +31,6 @@ from rayorch.core.facts import (
     Fact,
     PlacementReady,
     PlanFailed,
-    PlanReady,
     PublishFailed,
     RunFailed,
     RunSwept,
@@ -44,7 +43,7 @@ from rayorch.core.values import ExchangeResult, WrittenBy
 from rayorch.errors import OutputsDisagreeError, PoolsError, RayorchError
 from rayorch.failpoints import failpoint
 from rayorch.home import Home
-from rayorch.host.dividing import Written, plan_with_waits, planned_stage
+from rayorch.host.dividing import Written, plan_ready, plan_with_waits, planned_stage
 from rayorch.host.executor import Room
 from rayorch.host.failing import error_info
 from rayorch.ids import RunId
@@ -190,13 +189,7 @@ class Effects:
         failpoint("host.after_plan")
         # The placement first: the first runners that are asked for are of its pools.
         yield from placed
-        yield PlanReady(
-            run=run,
-            task_counts=kept.task_counts,
-            size_bytes=kept.size_bytes,
-            files=kept.files,
-            waits=kept.waits,
-        )
+        yield plan_ready(run, kept)
 
     def _is_without_choice(self, run: RunId) -> bool:
         return self._home.get_asked(run) is None and len(self._room.pools) <= 1

@@ -34,6 +34,7 @@ from rayorch.host.ray_cluster import (
 )
 from rayorch.plan.emulating import NODE_LABEL, EmulatedSpec, Emulation
 from rayorch.plan.labels import HEAD_POOL, POOL_LABEL
+from rayorch.settings import load_cache
 
 FEWER_FIX: Final = (
     "each node is several processes: fewer of them (`--emulate-nodes POOL=N`), or let the machine\n"
@@ -103,7 +104,7 @@ class EmulatedNode:
     def start(self) -> None:
         """Start its first process, which starts the others."""
         self._starts += 1
-        self._process = _spawned(self._command, self.log)
+        self._process = _spawned(self._command, self.log, _own_cache(self.spec.name))
 
     def check_starts(self) -> None:
         """Start it once more where Ray gave up. Raises: ClusterError, when it did so too often.
@@ -294,7 +295,15 @@ def _labels_and_ports(labels: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _spawned(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+def _own_cache(name: str) -> dict[str, str]:
+    """Return where a node has its disk, if nodes are to keep what they read: none has another's."""
+    cache = load_cache(os.environ)
+    return {} if cache is None else {"RAYORCH_CACHE_DIR": f"{cache.folder}/{name}"}
+
+
+def _spawned(
+    command: Sequence[str], log: Path, environ: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
     """Start a process that ends when this one does, however that is."""
     with log.open("wb") as file:
         return subprocess.Popen(  # noqa: S603 - our own interpreter.
@@ -303,7 +312,7 @@ def _spawned(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "RAY_raylet_start_wait_time_s": str(TRY_S_MAX)},
+            env={**os.environ, **environ, "RAY_raylet_start_wait_time_s": str(TRY_S_MAX)},
             # Ctrl-C in this terminal is not meant for it: it ends when we end it.
             start_new_session=True,
         )

@@ -167,7 +167,7 @@ class InProcessExecutor:
             report=REPORT,
         )
         self._sizes[runner] = (pool, size)
-        self._engines[runner] = RunnerEngine(
+        engine = self._engines[runner] = RunnerEngine(
             runner,
             self._home,
             lambda facts: self._offer(runner, facts),
@@ -176,7 +176,7 @@ class InProcessExecutor:
             log=self._log,
         )
         said = (runner, pool, size.cores, size.memory_bytes, (), NodeId(pool), size.gpus)
-        self._host.offer([RunnerJoined(*said)])
+        self._host.offer([RunnerJoined(*said, engine.cache)])
 
     def _offer(self, runner: RunnerId, facts: Sequence[Fact]) -> None:
         if not facts or self._host is None:

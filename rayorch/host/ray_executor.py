@@ -300,7 +300,7 @@ class RayExecutor:
         spec = hello.spec
         known.pool, known.node = spec.pool, NodeId(hello.node)
         said = (runner, spec.pool, spec.cores, spec.memory_bytes, hello.held, known.node)
-        self._host.offer([RunnerJoined(*said, spec.gpus)])
+        self._host.offer([RunnerJoined(*said, spec.gpus, hello.cache)])
 
     def _refuse(self, runner: RunnerId, hello: Hello, reason: str) -> None:
         """End a runner that runs other code than ours, and start none of ours where it was."""

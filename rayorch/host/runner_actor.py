@@ -26,7 +26,7 @@ from rayorch.errors import FencedError
 from rayorch.home import open_home
 from rayorch.host.code import code_here
 from rayorch.host.draining import drain
-from rayorch.ids import RunnerId
+from rayorch.ids import NO_CACHE, CacheId, RunnerId
 from rayorch.plan.labels import MARKET_LABEL, SPOT, pool_of_labels
 from rayorch.runner.capture import LogLine
 from rayorch.runner.process import tune_process
@@ -73,6 +73,7 @@ class Hello(msgspec.Struct, frozen=True):
     pid: int
     node: str
     code: dict[str, str] = {}  # what it runs; one that does not say is of another time
+    cache: CacheId = NO_CACHE
 
 
 class RunnerActor:
@@ -96,7 +97,8 @@ class RunnerActor:
         """Return what this runner is and holds."""
         self._heard_s = self._clock.monotonic_s()
         node = ray.get_runtime_context().get_node_id()
-        return Hello(self._spec, self._engine.inventory(), os.getpid(), node, dict(code_here()))
+        held, code = self._engine.inventory(), dict(code_here())
+        return Hello(self._spec, held, os.getpid(), node, code, self._engine.cache)
 
     def enqueue(self, leases: bytes) -> None:
         """Queue leases; returns at once."""

@@ -16,7 +16,6 @@ from rayorch.core.facts import (
     PlacementReady,
     PlanFailed,
     PlanReady,
-    PoolIdled,
     PublishFailed,
     RunCancelRequested,
     RunFailed,
@@ -31,7 +30,14 @@ from rayorch.core.facts import (
     StagePlanned,
 )
 from rayorch.core.limit_facts import RunAdmitted, RunBlocked, RunHeld
-from rayorch.core.node_facts import NodeDraining, NodeJoined, NodeLost, NodeWithdrawn, RunnerRefused
+from rayorch.core.node_facts import (
+    NodeDraining,
+    NodeJoined,
+    NodeLost,
+    NodeWithdrawn,
+    PoolIdled,
+    RunnerRefused,
+)
 from rayorch.core.run import Run, RunState
 from rayorch.core.story import held_text
 from rayorch.core.values import ErrorInfo, StepSeconds

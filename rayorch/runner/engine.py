@@ -24,7 +24,7 @@ from rayorch.core.commands import Lease
 from rayorch.core.facts import AttemptFailed, AttemptFinished, Fact
 from rayorch.core.values import AttemptOutput, Held
 from rayorch.home import Home, decode_split, encode_split
-from rayorch.ids import Epoch, RunnerId
+from rayorch.ids import NO_CACHE, CacheId, Epoch, RunnerId
 from rayorch.runner.attempt import Attempt, Spent, engine_failure
 from rayorch.runner.batches import batch_bytes_of
 from rayorch.runner.capture import AttemptCapture, LogLine, begin_capture, end_capture
@@ -72,6 +72,7 @@ class RunnerEngine:
         self._let_go: set[LeaseKey] = set()  # started, and of no use any more
         cache = settings.cache
         self._cache = None if cache is None else RangeCache(cache.folder, cache.bytes_max)
+        self.cache = NO_CACHE if self._cache is None else CacheId(self._cache.name())
         self._programs = Programs(home, settings.memory_bytes, self._cache)
         self._desk = Desk(BATCHES_AHEAD * batch_bytes_of(settings.memory_bytes))
         self._reporter = Reporter(runner, offer, log, clock, settings.report)

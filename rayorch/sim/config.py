@@ -114,6 +114,7 @@ class SimConfig:
     small: float = 0.4  # of the seeds have few tasks, and end while things go wrong
     elastic: float = 0.3  # of the seeds have a pool of which machines come and go as they are asked
     quotas: float = 0.5  # of the seeds have tenants that may not have everything
+    cached: float = 0.5  # of the seeds have machines that keep what they read of remote files
     solved: float = 0.1  # of the seeds are placed by the solver that is given, if one is
     told_nodes: bool = True  # somebody says which machines come and go, and what they cost
     sinks: int = 2

@@ -37,6 +37,7 @@ from rayorch.core.facts import (
     is_durable,
 )
 from rayorch.core.machine import Machine
+from rayorch.core.near import KEY_BITS, pack_keys
 from rayorch.core.placed import ClassPlacement, PoolPrice, RunnersWanted, pack_classes
 from rayorch.core.run import ACTIVE
 from rayorch.core.values import ErrorInfo
@@ -254,7 +255,8 @@ class SimControl:
             # The stages that read are cut when what they read is measured.
             readers = 1 + self._world.traits.merged
             counts = (*counts[:-readers], *([0] * readers))
-        planned = PlanReady(run=command.run, task_counts=counts)
+        keys = {stage: keys for stage, count in enumerate(counts) if (keys := self._keys(count))}
+        planned = PlanReady(run=command.run, task_counts=counts, keys=keys)
         if self._world.coin(0.3):
             return (planned,)  # As in a home without a choice of pools.
         run = self.machine.runs[command.run]
@@ -266,10 +268,17 @@ class SimControl:
     def _plan_stage(self, command: PlanStage) -> tuple[Fact, ...]:
         run, stage = command.run, command.stage
         tasks = self._world.task_counts[run][stage]
+        keys = self._keys(tasks)
         planned = StagePlanned(
-            run, stage, command.revision, tasks, notes=("simulated",), parted=True
+            run, stage, command.revision, tasks, notes=("simulated",), parted=True, keys=keys
         )
         return (planned,)
+
+    def _keys(self, tasks: int) -> bytes:
+        """Return what tasks read, where machines keep it: two each read the same."""
+        if not self._world.traits.cached:
+            return b""
+        return pack_keys([task // 2 * 7919 % (1 << KEY_BITS) for task in range(tasks)])
 
     def _solve(self, command: SolvePlacement) -> tuple[Fact, ...]:
         if self._placer is not None:

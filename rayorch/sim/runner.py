@@ -11,7 +11,7 @@ from rayorch.core.facts import (
 )
 from rayorch.core.values import AttemptOutput, ErrorInfo, Held, SinkResult, StepSeconds
 from rayorch.errors import InvariantError
-from rayorch.ids import Epoch, NodeId, RunId, RunnerId, TaskId
+from rayorch.ids import NO_CACHE, CacheId, Epoch, NodeId, RunId, RunnerId, TaskId
 from rayorch.sim.config import Fate, SimPool
 from rayorch.sim.exchange import Sources
 from rayorch.sim.oracle import Token, token_of
@@ -61,6 +61,7 @@ class SimRunner:
             ),
             node=self.node,
             gpus=self.pool.gpus,
+            cache=CacheId(self.node) if self._world.traits.cached else NO_CACHE,
         )
 
     def enqueue(self, leases: tuple[Lease, ...]) -> None:

@@ -26,6 +26,7 @@ class Traits:
     merged: bool
     elastic: bool
     solved: bool
+    cached: bool
     tenants: int
     policy: Policy  # what a person applies in the beginning
 
@@ -40,15 +41,17 @@ def drawn(seed: int, config: SimConfig) -> Traits:
     tenants = dice.choice((1, config.tenants)) if has_quotas else config.tenants
     is_small = dice.random() < config.small
     units = config.database_units
+    policies = tuple(_tenant(number, dice) for number in range(tenants if has_quotas else 0))
     return Traits(
         stages=max(config.stages, MERGED_STAGES) if merged else config.stages,
         tasks_max=min(config.tasks_max, SMALL_TASKS) if is_small else config.tasks_max,
         merged=merged,
         elastic=elastic,
         solved=solved,
+        cached=dice.random() < config.cached,  # drawn last: what was drawn before is as it was
         tenants=tenants,
         policy=Policy(
-            tenants=tuple(_tenant(number, dice) for number in range(tenants if has_quotas else 0)),
+            tenants=policies,
             limits=(Limit(DATABASE, units),) if units else (),
         ),
     )

@@ -24,9 +24,10 @@ import rayorch as ro
 from connectors.store import Store
 from connectors.stores.memory import MemoryStore
 from rayorch.clock import ManualClock, SystemClock
-from rayorch.core.facts import Event, Fact, PoolIdled, RunCancelRequested
+from rayorch.core.facts import Event, Fact, RunCancelRequested
 from rayorch.core.invariants import durable_view
 from rayorch.core.machine import Machine
+from rayorch.core.node_facts import PoolIdled
 from rayorch.errors import RunFailedError
 from rayorch.ids import EventId, RunId, new_nonce
 from rayorch.journal.log import Journal

@@ -18,7 +18,6 @@ from rayorch.core.facts import (
     PlacementReady,
     PlanFailed,
     PlanReady,
-    PoolIdled,
     PublishFailed,
     RunCancelRequested,
     RunFailed,
@@ -47,6 +46,7 @@ from rayorch.core.node_facts import (
     NodeLost,
     NodesMetered,
     NodeWithdrawn,
+    PoolIdled,
     RunnerRefused,
 )
 from rayorch.core.placed import ClassPlacement, NodeWindow, pack_classes

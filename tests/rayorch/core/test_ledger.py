@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from rayorch.core.facts import PoolIdled
 from rayorch.core.ledger import IDLE, pools_spent, spent_usd
+from rayorch.core.node_facts import PoolIdled
 from rayorch.core.placed import PoolPrice, Spent
 from tests.rayorch import make
 from tests.rayorch.driver import Driver

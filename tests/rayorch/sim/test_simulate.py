@@ -10,8 +10,9 @@ import pytest
 
 from rayorch.capacity.placer import RealPlacer
 from rayorch.core import settling, staging
-from rayorch.core.facts import FACT_KINDS, AttemptProgressed, PoolIdled
+from rayorch.core.facts import FACT_KINDS, AttemptProgressed
 from rayorch.core.flow import Flow
+from rayorch.core.node_facts import PoolIdled
 from rayorch.core.run import Run
 from rayorch.sim.config import CALM, MERGED, WORLDS, SimConfig, SimFaults, SimPool, sized
 from rayorch.sim.simulate import Outcome, simulate
