@@ -166,3 +166,27 @@ def test_several_processes_share_a_folder(tmp_path: Path) -> None:
 
     assert wrong == [0, 0, 0]
     assert size_of(tmp_path) <= MIB + 3 * MIB // 64
+
+
+def test_a_cache_has_one_name_whoever_uses_its_folder(tmp_path: Path) -> None:
+    first, second = RangeCache(str(tmp_path / "a"), MIB), RangeCache(str(tmp_path / "a"), MIB)
+
+    assert first.name() == second.name() == first.name()
+    assert first.name() != RangeCache(str(tmp_path / "b"), MIB).name()
+    assert len(first.name()) == 16
+
+
+def test_a_cache_that_cannot_keep_anything_has_no_name(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert RangeCache(str(tmp_path / "file" / "cache"), MIB).name() == ""
+
+
+def test_processes_that_name_a_cache_at_once_agree(tmp_path: Path) -> None:
+    with multiprocessing.get_context("fork").Pool(8) as pool:
+        names = pool.map(_name_of, [str(tmp_path / "new")] * 32)
+    assert len(set(names)) == 1
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["name"]
+
+
+def _name_of(folder: str) -> str:
+    return RangeCache(folder, MIB).name()

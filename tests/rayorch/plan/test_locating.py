@@ -1,13 +1,17 @@
-"""Where input lies, by the longest URL; tasks are told apart by it, and egress is charged by it."""
+"""Where input lies, and what it is known by: tasks are told apart by it, and egress is charged."""
+
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from connectors.splits import Discovery, FilePart, Split
+from rayorch.core.near import unpack_keys
 from rayorch.core.placed import ClassPlacement, PoolPrice, pack_classes
 from rayorch.errors import PoolsError
-from rayorch.home import StagePlan, encode_split
-from rayorch.plan.locating import sources_of
+from rayorch.home import RunPlan, StagePlan, encode_split
+from rayorch.host.dividing import plan_ready
+from rayorch.plan.locating import keys_of, sources_of
 from rayorch.plan.placing import prices_of
 from rayorch.plan.pool_files import parse_pools
 from rayorch.plan.pools import PoolsSpec
@@ -135,3 +139,55 @@ def test_links_are_counted_from_place_to_place() -> None:
     assert links["eu-west-1"].saved_usd == pytest.approx(0.05)
     assert {link.to for link in driver.run.links} == {"us-west-2"}
     driver.assert_replays()
+
+
+# --- what a task's input is known by ---------------------------------------------------------
+
+
+def keys(*parts: FilePart, roots: tuple[str, ...] = ("s3://lake",)) -> list[int]:
+    """The keys of tasks that read one part each."""
+    discovery = Discovery(format="parquet", schema_ipc=b"", roots=roots)
+    splits = tuple(encode_split(Split(parts=(part,))) for part in parts)
+    return list(unpack_keys(keys_of(StagePlan(discovery, splits))))
+
+
+def part(key: str = "a", **fields: Any) -> FilePart:
+    return FilePart(key=key, size_bytes=100, **fields)
+
+
+def test_the_same_input_has_the_same_key_in_every_run() -> None:
+    assert keys(part(), part("b")) == keys(part(), part("b"))
+    assert keys(part("b")) == keys(part(), part("b"))[1:]
+
+
+def test_each_file_and_each_place_in_it_has_a_key_of_its_own() -> None:
+    found = keys(
+        part(),
+        part("b"),
+        part(row_groups=(3, 4)),
+        part(start=1 << 20),
+        part(root=1),
+        roots=("s3://lake", "s3://other"),
+    )
+    assert len(set(found)) == 5
+
+
+def test_a_file_that_was_written_anew_keeps_its_key() -> None:
+    """What is read of it then is kept where the next run looks for it."""
+    assert keys(part(version="v1")) == keys(part(version="v2"))
+
+
+def test_what_is_read_as_it_is_has_no_keys() -> None:
+    assert keys(part(), roots=("file:///data",)) == []
+    assert keys(part(), roots=("memory://data",)) == []
+    assert keys(roots=()) == []
+
+
+def test_stages_without_keys_are_not_told_of() -> None:
+    here = StagePlan(Discovery(format="parquet", schema_ipc=b"", roots=("file:///d",)), (b"",))
+    there = stage(("s3://lake",), ((0, 10),), ((0, 20),))
+
+    told = plan_ready(make.RUN, RunPlan((here, there)))
+
+    assert told.task_counts == (1, 2)
+    assert told.keys == {1: keys_of(there)}
