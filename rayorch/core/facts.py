@@ -55,8 +55,6 @@ from rayorch.ids import (
     TenantId,
 )
 
-# --- about runs -----------------------------------------------------------------------------
-
 
 class RunSubmitted(Wire, frozen=True):
     """A client asks for a run; spec and program lie under the home already."""
@@ -77,8 +75,7 @@ class RunSubmitted(Wire, frozen=True):
 class PlanReady(Wire, frozen=True):
     """The planner cut the sources into splits: tasks per stage, in stage order.
 
-    `waits`: stages that read sources and have no tasks before these others have been measured.
-    `keys`: of stages whose input a cache may keep, those of their tasks (`near.pack_keys`).
+    `waits`: stages of files without tasks before these others are measured; `keys`: see `near`.
     """
 
     run: RunId
