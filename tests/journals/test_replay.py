@@ -29,9 +29,12 @@ def kept(version: str) -> dict[str, Any]:
 
 
 def known(state: Any, expected: Any) -> Any:
-    """The part of a state that a version knew of: what was added since has its default."""
+    """The part of a state that a version knew of: what was added since has its default.
+
+    What is zero may be left out.
+    """
     if isinstance(expected, dict) and isinstance(state, dict):
-        return {key: known(state[key], expected[key]) for key in expected}
+        return {key: known(state.get(key, type(said)()), said) for key, said in expected.items()}
     return state
 
 

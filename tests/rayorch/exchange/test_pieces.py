@@ -30,6 +30,7 @@ from rayorch.relational import (
     SortKey,
 )
 from tests.rayorch.exchange.rows import bag, planned, read_back, written
+from tests.thinned import thinned
 
 BY_KEY = AggregateCode(by=("k",), measures=())
 
@@ -55,6 +56,7 @@ def task(*takes: Take, rows: int = 1000, size_bytes: int = 10_000) -> ReduceSpli
     return ReduceSplit(index=0, sides=(takes,), rows=(rows,), raw_bytes=(size_bytes,), requests=1)
 
 
+HOWS: tuple[JoinHow, ...] = ("inner", "left", "right", "full", "semi", "anti")
 CODES: list[OperatorCode] = [
     BY_KEY,
     DedupeCode(by=("k",)),
@@ -79,8 +81,9 @@ def test_each_row_of_a_task_is_in_one_piece_and_each_key(code: OperatorCode, sto
         assert all(not a & b for a, b in itertools.combinations(keys, 2))
 
 
-@pytest.mark.parametrize("how", ["inner", "left", "right", "full", "semi", "anti"])
-@pytest.mark.parametrize("is_broadcast", [False, True])
+@pytest.mark.parametrize(
+    ("how", "is_broadcast"), thinned(itertools.product(HOWS, [False, True]), 3, values=2)
+)
 def test_rows_of_both_sides_meet_in_one_piece(
     how: JoinHow, is_broadcast: bool, store: Store
 ) -> None:
