@@ -9,6 +9,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple, Self
@@ -140,6 +141,22 @@ def members(roots: Iterable[int]) -> Iterator[psutil.Process]:
             yield psutil.Process(key.pid)
         except psutil.NoSuchProcess:
             continue
+
+
+def end_descendants() -> None:
+    """Kill every process that descends from this one: what they do is of no use any more.
+
+    All are stopped first, or one could start another between our look and its end.
+    """
+    stopped: set[psutil.Process] = set()
+    while new := set(psutil.Process().children(recursive=True)) - stopped:
+        for process in new:
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+        stopped |= new
+    for process in stopped:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def memory_bytes(roots: Iterable[int]) -> int:

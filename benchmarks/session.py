@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, Required, TypedDict, TypeVar
+from typing import Final, TypeVar
 
 import duckdb
 import msgspec
@@ -20,8 +20,11 @@ from benchmarks.cluster import OwnRay, PeerRay, RayCluster
 from benchmarks.driver import COUNTED, Driver, SideFailedError, ended_error
 from benchmarks.jobs import Job
 from benchmarks.machine import version_of
+from benchmarks.peers import PEERS_USUAL, Rays, Side
+from benchmarks.places import Place, place_of
 from benchmarks.processes import load
 from benchmarks.verify import Fingerprint, disorder_of, of_files, written_files
+from connectors.errors import StoreError
 from rayorch.bench.attempts import attempts_of
 from rayorch.bench.figures import Check, summary
 from rayorch.bench.results import FailureLine, FigureLine, Measured, Results, RunLine
@@ -46,55 +49,6 @@ TUNED: Final = {"RAY_num_workers_soft_limit": "16"}
 UNSEEN: Final = {"DO_NOT_TRACK": "true", "DAFT_ANALYTICS_ENABLED": "0"}
 """Daft would tell its makers of each import and run, which takes time and asks nobody."""
 
-Rays = Literal["own", "peers", "tuned", "none"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
-    """Who does a job, and how."""
-
-    label: str
-    module: str
-    kind: str
-    ray: Rays = "none"
-    file_format: str = "parquet"
-    library: str = ""
-    """Without it the side is left out."""
-
-
-def own(kind: str, *, label: str = "rayorch", file_format: str = "parquet") -> Side:
-    """Return rayorch as a side."""
-    return Side(label=label, module="own", kind=kind, ray="own", file_format=file_format)
-
-
-def peer_sides(kind: str, names: Sequence[str]) -> list[Side]:
-    """Return the peers that are asked for."""
-    return [Side(label=name, kind=kind, **KNOWN[name]) for name in names]
-
-
-class Known(TypedDict, total=False):
-    """How a peer is started."""
-
-    module: Required[str]
-    ray: Rays
-    library: str
-
-
-KNOWN: Final[dict[str, Known]] = {
-    "ray-data": {"module": "ray_data", "ray": "peers"},
-    "ray-data-tuned": {"module": "ray_data", "ray": "tuned"},
-    "daft-ray": {"module": "daft_any", "ray": "peers", "library": "daft"},
-    "daft": {"module": "daft_any", "library": "daft"},
-    "dask": {"module": "dask_one", "library": "dask"},
-    "pool": {"module": "pool"},
-    "polars": {"module": "polars_one", "library": "polars"},
-    "duckdb": {"module": "duckdb_one", "library": "duckdb"},
-}
-ONE_PROCESS: Final = ("polars", "duckdb")
-"""What one machine can do without checkpoints: the limit, rather than a peer."""
-PEERS: Final = tuple(KNOWN)
-PEERS_USUAL: Final = tuple(name for name in KNOWN if name != "ray-data-tuned")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -105,6 +59,8 @@ class Options:
     slots: int = 2
     scale: float = 1.0
     quick: bool = False
+    data: str = ""
+    """The URL under which inputs and outputs are; without it they are on the disk."""
 
     def described(self, workloads: Sequence[str]) -> dict[str, str]:
         """Return what was asked for, as it is kept beside the results."""
@@ -115,6 +71,8 @@ class Options:
             "slots": str(self.slots),
             "scale": f"{self.scale:g}",
             "quick": str(self.quick).lower(),
+            # Which bucket it was is nobody's business, and another one makes the same figures.
+            **({"data": self.data.partition("://")[0]} if self.data else {}),
         }
 
     @property
@@ -153,6 +111,7 @@ class Session:
     results: Results
     cache: Path = field(default_factory=data.cache_folder)
     folder: Path = field(init=False)
+    place: Place = field(init=False)
     _stack: ExitStack = field(default_factory=ExitStack)
     _rays: dict[Rays, RayCluster] = field(default_factory=dict)
     _outputs: int = 0
@@ -166,10 +125,28 @@ class Session:
         folder = tempfile.mkdtemp(prefix="session-", dir=self.cache)
         self.folder = Path(folder)
         self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        try:
+            self.place = place_of(self.options.data, self.cache, self.folder)
+        except BaseException:
+            self._stack.close()
+            raise
+        self._stack.callback(self._leave)
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
+
+    def _leave(self) -> None:
+        try:
+            self.place.remove(self.place.root)
+        except StoreError as error:
+            # What was measured is none the worse for it.
+            self.say(f"what this session wrote is still there: {self.place.root}: {error}")
+
+    @property
+    def home(self) -> str:
+        """Where our runs are kept."""
+        return f"{self.place.root}/home"
 
     @property
     def cores(self) -> int:
@@ -236,23 +213,32 @@ class Session:
         self._outputs += 1
         return Job(
             side.kind,
-            str(work.source),
-            str(self.folder / f"out-{self._outputs}"),
-            str(work.warm),
-            str(self.folder / f"warm-{self._outputs}"),
+            self.source(work.source),
+            f"{self.place.root}/out-{self._outputs}",
+            self.source(work.warm),
+            f"{self.place.root}/warm-{self._outputs}",
             side.file_format,
             work.tasks,
             self.options.slots,
             work.rows,
-            "" if work.other is None else str(work.other),
-            "" if work.warm_other is None else str(work.warm_other),
+            self.source(work.other),
+            self.source(work.warm_other),
         )
+
+    def source(self, folder: Path | None) -> str:
+        """Return where the sides find an input; nothing, where there is none."""
+        return "" if folder is None else self.place.source(folder)
+
+    def drop(self, job: Job) -> None:
+        """Delete what a side wrote."""
+        for output in (job.target, job.warm_target):
+            self.place.remove(output)
 
     def driver(self, side: Side, job: Job) -> Driver:
         """Start a side's process."""
         cluster = self.ray(side.ray)
         environment = {
-            "RAYORCH_HOME": str(self.folder / "home"),
+            "RAYORCH_HOME": self.home,
             "POLARS_MAX_THREADS": str(self.options.slots),
             **UNSEEN,
         }
@@ -265,7 +251,7 @@ class Session:
         run = measured.told.get("run")
         if run is None:
             return measured
-        home = connection(str(self.folder / "home"), "ray").home
+        home = connection(self.home, "ray").home
         found = attempts_of(home, SystemClock(), RunId(str(run)))
         if not found.is_whole:
             return measured
@@ -304,8 +290,8 @@ class Work:
     """A workload as all its sides see it."""
 
     name: str
-    source: Path = Path()
-    warm: Path = Path()
+    source: Path | None = None
+    warm: Path | None = None
     tasks: int = 0
     rows: int = 0
     expected: Fingerprint | None = None
@@ -367,27 +353,27 @@ def one_run(session: Session, work: Work, side: Side) -> Measured:
         with session.driver(side, job) as driver:
             time.sleep(SETTLE_S)
             measured = driver.timed(session.roots(side), session.options.run_s_max)
-        return checked(session.with_attempts(measured), work, side, job)
+        return checked(session, session.with_attempts(measured), work, side, job)
     finally:
-        for folder in (job.target, job.warm_target):
-            shutil.rmtree(folder, ignore_errors=True)
+        session.drop(job)
 
 
-def checked(measured: Measured, work: Work, side: Side, job: Job) -> Measured:
+def checked(session: Session, measured: Measured, work: Work, side: Side, job: Job) -> Measured:
     """Hold what a side wrote or told against what it should be. Raises: SideFailedError."""
     counted = measured.told.get(COUNTED)
     if work.counted is not None and counted is not None and counted != work.counted:
         raise SideFailedError(f"what it counted is wrong: {counted}, not {work.counted}")
     if work.expected is None:
         return measured
-    try:
-        files = written_files(job.target, side.module, job.format)
-        if not files and not work.expected.rows:  # Nothing was to come of it, and nothing did.
-            return measured
-        found = of_files(files, work.expected)
-        disorder = disorder_of(files, work.order) if work.order else ""
-    except duckdb.Error as error:
-        raise SideFailedError(f"its output cannot be read: {error}") from error
+    with session.place.local(job.target) as target:
+        try:
+            files = written_files(target, side.module, job.format)
+            if not files and not work.expected.rows:  # Nothing was to come of it, nothing did.
+                return measured
+            found = of_files(files, work.expected)
+            disorder = disorder_of(files, work.order) if work.order else ""
+        except duckdb.Error as error:
+            raise SideFailedError(f"its output cannot be read: {error}") from error
     if disorder:
         raise SideFailedError(f"its output is in another order: {disorder}")
     if found != work.expected:

@@ -7,15 +7,19 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 from benchmarks.cluster import private_state
 from benchmarks.driver import SideFailedError
 from benchmarks.machine import this_machine
-from benchmarks.session import PEERS, PEERS_USUAL, Options, Session
+from benchmarks.peers import PEERS, PEERS_USUAL
+from benchmarks.processes import end_descendants
+from benchmarks.session import Options, Session
 from benchmarks.workloads.table import WORKLOADS
 from rayorch.bench.results import FailureLine, Results
 from rayorch.bench.tables import OURS
@@ -40,6 +44,7 @@ class Asked:
     runs: int | None = None
     scale: float | None = None
     quick: bool = False
+    data: str = ""
 
     @property
     def workloads(self) -> Sequence[str]:
@@ -54,6 +59,7 @@ class Asked:
             peers=tuple(self.peers),
             scale=self.scale or (QUICK_SCALE if self.quick else 1.0),
             quick=self.quick,
+            data=self.data,
         )
 
 
@@ -65,21 +71,50 @@ def known_names() -> tuple[Sequence[str], Sequence[str]]:
 def measure(asked: Asked, file: Path | None) -> Results:
     """Measure what is asked for; each line is appended to the file as it comes.
 
-    Raises: SuiteError: there is no room for the inputs.
+    Ctrl-C ends it: what was measured until then is returned.
+    Raises: SuiteError: there is no room for the inputs; StoreError.
     """
-    # As Ctrl-C: the Rays that we started must not outlive us.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    options = asked.options
     results = Results(file)
-    with tempfile.TemporaryDirectory(prefix="rayorch-bench-state-") as state:
+    with _interruptible(), tempfile.TemporaryDirectory(prefix="rayorch-bench-state-") as state:
         private_state(Path(state))
-        with Session(options, results) as session:
-            results.add(this_machine(options.described(asked.workloads)))
-            for name, workload in WORKLOADS.items():
-                if name in asked.workloads:
-                    session.say(f"workload {name}")
-                    guarded(session, name, workload)
+        try:
+            _measured(asked, results)
+        except KeyboardInterrupt:
+            results.is_interrupted = True
     return results
+
+
+def _measured(asked: Asked, results: Results) -> None:
+    options = asked.options
+    with Session(options, results) as session:
+        results.add(this_machine(options.described(asked.workloads)))
+        for name, workload in WORKLOADS.items():
+            if name in asked.workloads:
+                session.say(f"workload {name}")
+                guarded(session, name, workload)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end all that we started before anything waits for it to end."""
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        del frame
+        # The second time, nothing is put in order any more.
+        signal.signal(number, signal.SIG_DFL)
+        end_descendants()
+        if number == signal.SIGTERM:
+            sys.exit(128 + number)
+        raise KeyboardInterrupt
+
+    for number in usual:
+        signal.signal(number, interrupted)
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
 
 
 def guarded(session: Session, name: str, workload: Callable[[Session], None]) -> None:

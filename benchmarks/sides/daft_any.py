@@ -7,6 +7,7 @@ from collections.abc import Callable
 import daft
 import ray
 from daft import col
+from daft.io import IOConfig, S3Config
 
 from benchmarks.driver import after_warming, serve
 from benchmarks.jobs import QTY_BELOW, Job, spin
@@ -106,6 +107,10 @@ def prepare(job: Job) -> Callable[[], Told]:
         daft.set_runner_ray()
     else:
         daft.set_runner_native()
+    if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
+        # Of all that the environment says of S3, this alone it does not read by itself.
+        found = S3Config.from_env().replace(endpoint_url=endpoint)
+        daft.set_planning_config(default_io_config=IOConfig(s3=found))
     return after_warming(job, worked)
 
 

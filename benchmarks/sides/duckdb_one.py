@@ -1,14 +1,15 @@
 """DuckDB in one process: no checkpoints, no other processes."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import duckdb
+import fsspec
 
 from benchmarks.driver import after_warming, serve
 from benchmarks.jobs import SCAN_SQL, TINY_SQL, Job
 from benchmarks.keyed.jobs import KEYED
+from benchmarks.places import is_local, make_folder
 from rayorch.bench.results import Told
 
 PLAIN: Final = {"scan": SCAN_SQL, "tiny": TINY_SQL}
@@ -19,12 +20,15 @@ def worked(job: Job, source: str, other: str, target: str) -> None:
     keyed = KEYED.get(job.kind)
     sql = keyed.sql if keyed is not None else PLAIN[job.kind]
     with duckdb.connect(config={"threads": str(job.slots)}) as connection:
+        if not is_local(source):
+            # Its own client is an extension, which is downloaded from elsewhere when first used.
+            connection.register_filesystem(fsspec.filesystem(source.partition(":")[0]))
         if keyed is None or not keyed.order:
             connection.execute("set preserve_insertion_order = false")
         connection.from_parquet(f"{source}/*.parquet").create_view("input")
         if other:
             connection.from_parquet(f"{other}/*.parquet").create_view("other")
-        Path(target).mkdir()
+        make_folder(target)
         options = "format parquet, compression snappy"
         connection.execute(f"copy ({sql}) to '{target}/all.parquet' ({options})")
 

@@ -1,7 +1,6 @@
 """Polars in one process: no checkpoints, no other processes."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import polars as pl
 
@@ -9,6 +8,7 @@ from benchmarks.driver import after_warming, serve
 from benchmarks.jobs import QTY_BELOW, Job
 from benchmarks.keyed.jobs import KEYED, SUMMARY_UNTIL
 from benchmarks.keyed.shaped import BUCKETS, WIDE_NAMES
+from benchmarks.places import make_folder
 from rayorch.bench.results import Told
 
 
@@ -102,7 +102,7 @@ def tpch(kind: str, lines: pl.LazyFrame, orders: pl.LazyFrame) -> pl.LazyFrame:
 
 def worked(kind: str, source: str, other: str, target: str) -> None:
     """Do a job."""
-    Path(target).mkdir()
+    make_folder(target)
     lazy(kind, source, other).sink_parquet(f"{target}/all.parquet", compression="snappy")
 
 

@@ -2,7 +2,6 @@
 
 import multiprocessing
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
@@ -11,20 +10,21 @@ import pyarrow.parquet as pq
 
 from benchmarks.driver import after_warming, serve
 from benchmarks.jobs import QTY_BELOW, Job, scan_map, spin, tiny_map
+from benchmarks.places import make_folder, parquet_files
 from rayorch.bench.results import Told
 
 FILES_A_CALL: Final = 16
 """Of the tiny ones: fewer calls than files, or the calls would be what is measured."""
 
 
-def scan_file(paths: tuple[Path, Path]) -> None:
+def scan_file(paths: tuple[str, str]) -> None:
     """Read a file, keep some rows, compute, write."""
     source, target = paths
     table = pq.read_table(source)
     pq.write_table(scan_map(table.filter(pc.less(table["qty"], QTY_BELOW))), target)
 
 
-def tiny_file(paths: tuple[Path, Path]) -> None:
+def tiny_file(paths: tuple[str, str]) -> None:
     """Read a file, compute, write."""
     source, target = paths
     pq.write_table(tiny_map(pq.ParquetFile(source).read()), target)
@@ -36,11 +36,10 @@ def one_thread_each() -> None:
     pa.set_io_thread_count(1)
 
 
-def pairs(source: str, target: str) -> list[tuple[Path, Path]]:
+def pairs(source: str, target: str) -> list[tuple[str, str]]:
     """Return each file with the one that is made of it, in a folder that is new."""
-    folder = Path(target)
-    folder.mkdir(parents=True)
-    return [(path, folder / path.name) for path in sorted(Path(source).glob("*.parquet"))]
+    make_folder(target)
+    return [(path, f"{target}/{path.rpartition('/')[2]}") for path in parquet_files(source)]
 
 
 def prepare(job: Job) -> Callable[[], Told]:

@@ -12,6 +12,7 @@ from ray.data.expressions import col, lit
 from benchmarks.driver import after_warming, serve
 from benchmarks.jobs import QTY_BELOW, Job, scan_map, spin, tiny_map
 from benchmarks.keyed.jobs import KEYED, SUMMARY_UNTIL
+from benchmarks.places import parquet_files
 from rayorch.bench.results import Told
 
 JOIN_PARTS: Final = 16
@@ -26,7 +27,7 @@ def scanned(source: str, target: str) -> None:
 
 def tiny(source: str, target: str) -> None:
     """Do the tiny files, a block a file."""
-    files = len([name for name in os.listdir(source) if name.endswith(".parquet")])
+    files = len(parquet_files(source))
     points: Any = ray.data.read_parquet(source, override_num_blocks=files)
     points.map_batches(tiny_map, batch_format="pyarrow", batch_size=None).write_parquet(target)
 

@@ -5,7 +5,8 @@ from typing import Final
 
 from benchmarks.data import SCAN, TINY, WARM, WARM_TINY, made, scaled
 from benchmarks.jobs import SCAN_SQL, TINY_SQL
-from benchmarks.session import Session, Work, alternate, own, peer_sides
+from benchmarks.peers import own, peer_sides
+from benchmarks.session import Session, Work, alternate
 from benchmarks.verify import expected
 from rayorch.bench.figures import Check, ratio
 from rayorch.bench.results import Results, cpus, told, walls

@@ -5,7 +5,8 @@ from typing import Final
 
 import msgspec
 
-from benchmarks.session import Session, Target, Work, alternate, own, printed
+from benchmarks.peers import own
+from benchmarks.session import Session, Target, Work, alternate, printed
 from rayorch.bench.figures import ratio
 
 SIZES: Final = (10, 100, 1_000, 10_000, 100_000, 1_000_000)

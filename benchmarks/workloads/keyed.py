@@ -8,7 +8,8 @@ from typing import Final
 from benchmarks.data import NESTED, STRINGS, WIDE, Shape, made, scaled, tpch_folder
 from benchmarks.keyed.data import DEVICE, FACT, FACT_15, FACT_20, FACT_HALF, ITEM, STATE
 from benchmarks.keyed.jobs import KEYED
-from benchmarks.session import ONE_PROCESS, Session, Target, Work, alternate, own, peer_sides
+from benchmarks.peers import ONE_PROCESS, own, peer_sides
+from benchmarks.session import Session, Target, Work, alternate
 from benchmarks.verify import expected
 from rayorch.bench.figures import Check, ratio, summary
 from rayorch.bench.results import Results, told, walls

@@ -1,6 +1,5 @@
 """What work needs in memory, beside what an idle Ray needs anyway: a scan, and keyed operators."""
 
-import shutil
 import time
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -11,17 +10,9 @@ from benchmarks.jobs import SCAN_SQL
 from benchmarks.keyed.data import FACT, FACT_LARGE
 from benchmarks.keyed.jobs import COLUMNS
 from benchmarks.keyed.own import MEMORY_BYTES
+from benchmarks.peers import Side, own, peer_sides
 from benchmarks.processes import held_bytes, load, memory_bytes
-from benchmarks.session import (
-    Session,
-    Side,
-    Target,
-    Work,
-    checked,
-    installed,
-    own,
-    peer_sides,
-)
+from benchmarks.session import Session, Target, Work, checked, installed
 from benchmarks.verify import expected
 from rayorch.bench.figures import Check
 from rayorch.bench.results import FailureLine, Measured, RunLine
@@ -108,10 +99,9 @@ def _weighed(session: Session, side: Side, work: Work, measure: Measure) -> Meas
     try:
         with session.driver(side, job) as driver:
             measured = driver.weighed(roots, session.options.run_s_max, measure)
-        measured = checked(measured, work, side, job)
+        measured = checked(session, measured, work, side, job)
     finally:
-        for folder in (job.target, job.warm_target):
-            shutil.rmtree(folder, ignore_errors=True)
+        session.drop(job)
     return Measured(
         measured.wall_s,
         0.0,

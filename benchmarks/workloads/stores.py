@@ -7,7 +7,8 @@ from benchmarks.data import SCAN, WARM, made, scaled
 from benchmarks.jobs import SCAN_SQL
 from benchmarks.keyed.data import FACT
 from benchmarks.keyed.jobs import KEYED
-from benchmarks.session import Session, Target, Work, alternate, own
+from benchmarks.peers import own
+from benchmarks.session import Session, Target, Work, alternate
 from benchmarks.verify import expected
 from rayorch.bench.results import told
 

@@ -3,14 +3,14 @@
 Both have the same capacity in all, so that what the first takes longer is what a slow runner costs.
 """
 
-import shutil
 import time
 from collections.abc import Sequence
 from typing import Final
 
 from benchmarks.driver import SideFailedError
+from benchmarks.peers import Side, own
 from benchmarks.processes import load
-from benchmarks.session import RUN_S_MAX, Session, Side, Work, own
+from benchmarks.session import RUN_S_MAX, Session, Work
 from benchmarks.throttle import Throttle, runners_of
 from rayorch.bench.figures import Check, ratio
 from rayorch.bench.results import FailureLine, Measured, RunLine, walls
@@ -54,7 +54,7 @@ def _slowed(session: Session, work: Work, side: Side, shares: Sequence[float]) -
             with Throttle(dict(zip(runners, shares, strict=True))):
                 return driver.timed(roots, RUN_S_MAX)
     finally:
-        shutil.rmtree(job.target, ignore_errors=True)
+        session.drop(job)
 
 
 def _all_runners(root: int, count: int) -> list[int]:

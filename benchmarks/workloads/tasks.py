@@ -4,7 +4,8 @@ import time
 from typing import Final
 
 from benchmarks.jobs import TASKS, pareto_turns, spin, spun
-from benchmarks.session import ONE_PROCESS, Session, Target, Work, alternate, own, peer_sides
+from benchmarks.peers import ONE_PROCESS, own, peer_sides
+from benchmarks.session import Session, Target, Work, alternate
 from rayorch.bench.figures import makespan_bound_s
 from rayorch.bench.results import told
 

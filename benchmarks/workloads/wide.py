@@ -3,7 +3,8 @@
 from typing import Final
 
 from benchmarks.keyed.own import WIDE_ROWS
-from benchmarks.session import Session, Target, Work, alternate, own
+from benchmarks.peers import own
+from benchmarks.session import Session, Target, Work, alternate
 from rayorch.bench.figures import ratio
 from rayorch.bench.results import walls
 

@@ -131,6 +131,8 @@ class Results:
 
     def __init__(self, path: Path | None, lines: Sequence[Line] = ()) -> None:
         self._path = path
+        self.is_interrupted = False
+        """Somebody ended it before all was measured."""
         self.lines: list[Line] = list(lines)
 
     def add(self, line: Line) -> None:

@@ -21,6 +21,7 @@ RUN: Final = LazyCommand(
         ("rayorch bench run -o today.jsonl", "medians of 5; hours"),
         ("rayorch bench run --only scan,group --peers duckdb,daft-ray --runs 3", "a part of it"),
         ("rayorch bench run --quick --html today.html", "and a page with plots"),
+        ("rayorch bench run --only scan,tpch-join --data s3://lake/bench", "on an object store"),
     ),
     params=[
         click.Option(["--only"], metavar="NAME,...", help="These workloads alone."),
@@ -36,6 +37,11 @@ RUN: Final = LazyCommand(
             ["--quick"],
             is_flag=True,
             help="One small run of each side, of the workloads that say most; 20 s a run at most.",
+        ),
+        click.Option(
+            ["--data"],
+            metavar="URL",
+            help="Read and write there, our home too: s3://... Inputs stay; nothing else does.",
         ),
         click.Option(
             ["--output", "-o"], metavar="FILE", help="Append a JSON line for each run to it."

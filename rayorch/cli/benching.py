@@ -12,7 +12,7 @@ from rich.console import Console
 from rayorch.bench.comparing import Comparison, Ratio
 from rayorch.bench.comparing import compare as compared
 from rayorch.bench.errors import SuiteError
-from rayorch.bench.results import Results, read_results
+from rayorch.bench.results import FigureLine, Results, RunLine, read_results
 from rayorch.cli.bench_printing import failed, print_results
 from rayorch.cli.errors import OptionError
 from rayorch.cli.options import Exit, Options
@@ -46,6 +46,7 @@ def run(options: Options) -> int:
         runs=options.runs,
         scale=options.scale,
         quick=options.quick,
+        data=options.data or "",
     )
     results: Results = suite.measure(asked, file)
     if options.as_json:
@@ -56,7 +57,18 @@ def run(options: Options) -> int:
     # After the tables: what took hours is not lost to a page that cannot be made.
     if options.html is not None:
         write_page(bench_page(results), options.html)
+    if results.is_interrupted:
+        click.echo(_interrupted(results, file), err=True)
+        return Exit.INTERRUPTED
     return Exit.FAILED if failed(results, peers) else Exit.OK
+
+
+def _interrupted(results: Results, file: Path | None) -> str:
+    runs = sum(isinstance(line, RunLine | FigureLine) for line in results.lines)
+    if not runs:
+        return "interrupted before anything was measured"
+    kept = "above" if file is None else f"above and in {file}"
+    return f"interrupted: the {runs} runs and figures that were measured before are {kept}"
 
 
 def report(options: Options) -> int:

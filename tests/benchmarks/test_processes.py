@@ -112,3 +112,26 @@ def test_the_sampler_sees_what_a_child_has_burnt() -> None:
     assert [key.pid for key in sampler_family] == [child.pid]
     assert weight > 1 << 20
     assert 0.1 < sampler.cpu_s < 2.0
+
+
+FOREST = """
+import subprocess, sys, psutil
+from benchmarks.processes import end_descendants
+
+LEAF = "import sys; from signal import *; signal(SIGTERM, SIG_IGN); print(); sys.stdin.read()"
+BRANCH = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {LEAF!r}])"
+pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+made = subprocess.Popen([sys.executable, "-c", BRANCH], **pipes)
+made.stdout.readline()
+family = psutil.Process().children(recursive=True)
+end_descendants()
+gone, alive = psutil.wait_procs(family, 20)
+print(len(gone), len(alive))
+"""
+
+
+def test_all_that_descends_from_a_process_is_ended_whatever_it_ignores() -> None:
+    command = [sys.executable, "-c", FOREST]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+
+    assert (done.stdout, done.stderr) == ("2 0\n", "")

@@ -4,19 +4,8 @@ import pytest
 
 from benchmarks.driver import SideFailedError, SideOutOfMemoryError
 from benchmarks.jobs import Job
-from benchmarks.session import (
-    KNOWN,
-    PEERS_USUAL,
-    Options,
-    Session,
-    Side,
-    Target,
-    Work,
-    alternate,
-    checked,
-    peer_sides,
-    printed,
-)
+from benchmarks.peers import KNOWN, PEERS_USUAL, Side, peer_sides
+from benchmarks.session import Options, Session, Target, Work, alternate, checked, printed
 from benchmarks.suite import Asked, guarded
 from benchmarks.workloads.table import WORKLOADS
 from rayorch.bench.results import FailureLine, Measured, Results
@@ -130,9 +119,13 @@ def test_a_target_that_speaks_of_a_size_is_none_at_another(tmp_path: Path) -> No
 
 
 def test_what_a_side_counted_is_held_against_what_it_should_be() -> None:
-    work = Work(name="pareto", counted=7)
+    session, work = Session(Options(), Results(None)), Work(name="pareto", counted=7)
     [side] = peer_sides("pareto", ["pool"])
 
-    assert checked(Measured(1.0, 1.0, {"counted": 7}), work, side, Job("pareto")).wall_s == 1.0
+    def seconds(counted: int) -> float:
+        measured = Measured(1.0, 1.0, {"counted": counted})
+        return checked(session, measured, work, side, Job("pareto")).wall_s
+
+    assert seconds(7) == 1.0
     with pytest.raises(SideFailedError, match="what it counted is wrong: 8, not 7"):
-        checked(Measured(1.0, 1.0, {"counted": 8}), work, side, Job("pareto"))
+        seconds(8)

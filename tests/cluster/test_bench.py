@@ -1,14 +1,19 @@
 """The suite itself: sides that are really started, compared, and kept."""
 
+import logging
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from benchmarks.workloads.table import WORKLOADS
 from rayorch.bench.results import Results, read_results
+from rayorch.cli.options import Exit
+from rayorch.clock import SystemClock
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -27,6 +32,63 @@ def measured(folder: Path, *asked: str) -> Results:
     results = read_results(file)
     assert not results.failures(), results.failures()
     return results
+
+
+clock = SystemClock()
+ENDS_S_MAX = 10.0
+"""What is aimed at is half of it; the rest is for a machine with other work."""
+
+
+@pytest.mark.parametrize(
+    ("asked", "measured_first"),
+    [
+        # In the scheduler's process; in a side of ours, on a Ray of ours; in a peer's processes.
+        ("core,scale", "workload scale"),
+        ("core,submit", "starting Ray (own)"),
+        ("scan", "scan rayorch: "),
+    ],
+)
+def test_ctrl_c_ends_all_that_was_started_and_keeps_what_was_measured(
+    tmp_path: Path, asked: str, measured_first: str
+) -> None:
+    """Nobody presses it for the whole group, as a terminal does: a supervisor knows one pid."""
+    file = tmp_path / "out.jsonl"
+    command = [sys.executable, "-m", "rayorch", "bench", "run", "--quick", "--scale", "0.001"]
+    with subprocess.Popen(
+        [*command, "--only", asked, "--peers", "pool", "-o", str(file)],
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path), "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as suite:
+        assert suite.stderr is not None
+        for line in suite.stderr:
+            if measured_first in line:
+                break
+        family = psutil.Process(suite.pid).children(recursive=True)
+        while not family:
+            family = psutil.Process(suite.pid).children(recursive=True)
+        began_s = clock.monotonic_s()
+
+        suite.send_signal(signal.SIGINT)
+
+        _, said = suite.communicate(timeout=60.0)
+        took_s = clock.monotonic_s() - began_s
+    assert suite.returncode == Exit.INTERRUPTED, said
+    results = read_results(file)
+    count = len([*results.figures(), *results.runs("scan", "rayorch")])
+    assert count >= 1
+    assert said.splitlines()[-1] == (
+        f"interrupted: the {count} runs and figures that were measured before are above and in "
+        f"{file}"
+    )
+    assert "Traceback" not in said
+    _, alive = psutil.wait_procs(family, timeout=ENDS_S_MAX)
+    assert not alive
+    assert took_s < ENDS_S_MAX
+    logging.getLogger(__name__).info("ended after %.1f s", took_s)
+    kept = [path.name for path in (tmp_path / f"rayorch-bench-{os.getuid()}").iterdir()]
+    assert not [name for name in kept if name.startswith("session-")]
 
 
 def test_sides_do_the_same_work_and_leave_runs_stages_and_attempts(tmp_path: Path) -> None:
