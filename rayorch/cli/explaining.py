@@ -21,7 +21,7 @@ from rayorch.core.run import Run
 from rayorch.core.story import story
 from rayorch.home import RunPlan, StagePlan, decode_split
 from rayorch.looking import HomeReader
-from rayorch.observe.figures import bytes_text, count_text, counted
+from rayorch.observe.figures import bytes_text, count_text, counted, needs_text
 from rayorch.observe.outcome import outcome_of
 from rayorch.observe.report import report_data, report_of
 from rayorch.observe.view import RunView, view_of
@@ -67,6 +67,7 @@ def _explain_run(
         return
     click.echo(report_of(view, commands, deadline_s).text())
     print_section("tasks, and why so many", _stage_lines(run, plan))
+    print_section("what each has to itself", _needs_lines(run))
     print_followed(followed, run, view)
     if view.cost is not None:
         print_bill(view.cost, has_deadline=deadline_s is not None)
@@ -92,6 +93,11 @@ def _stage_lines(run: Run, plan: RunPlan | None) -> Lines:
             yield from cut_lines(run, index)
         else:
             yield run.stages[index].name, _why(stage)
+
+
+def _needs_lines(run: Run) -> Lines:
+    for stage in run.stages:
+        yield stage.name, needs_text(stage.cores, stage.memory_bytes, stage.gpus)
 
 
 def _why(stage: StagePlan) -> str:
@@ -126,6 +132,9 @@ def _stage_documents(run: Run, plan: RunPlan | None) -> list[dict[str, Any]]:
             "why": "\n".join(run.notes.get(index, ()))
             if shape.after or stage.waits
             else _why(stage),
+            "cores": shape.cores,
+            "memory_bytes": shape.memory_bytes,
+            "gpus": shape.gpus,
         }
         for index, (shape, stage) in enumerate(
             zip(run.stages, plan.stages if plan else (), strict=False)

@@ -11,7 +11,7 @@ from rayorch.cli.options import Exit, Options
 from rayorch.cli.printing import print_document
 from rayorch.client import usable_cores
 from rayorch.compiling import compile_program, pipeline_version
-from rayorch.observe.figures import bytes_text, count_text, counted
+from rayorch.observe.figures import bytes_text, count_text, counted, needs_text
 from rayorch.plan.planner import MERGES, Plan, PlannedStage, make_plan
 
 COLUMNS_SHOWN_MAX = 12
@@ -97,9 +97,7 @@ def _stage_lines(stage: PlannedStage) -> Iterator[tuple[str, str]]:
     largest = f", the largest {bytes_text(stage.task_bytes_max)}" if stage.task_bytes_max else ""
     count = "as many as what it takes turns out to need"
     yield "tasks", count if stage.tasks is None else f"{count_text(stage.tasks)}{largest}"
-    gpus = f", {counted_gpus(stage.gpus)}" if stage.gpus else ""
-    needs = f"{counted_cores(stage.cores)}, {bytes_text(stage.memory_bytes)} of memory{gpus}"
-    yield "each", needs
+    yield "each", needs_text(stage.cores, stage.memory_bytes, stage.gpus)
     label = "steps"
     for step in stage.steps:
         yield label, step
@@ -112,16 +110,6 @@ def _stage_lines(stage: PlannedStage) -> Iterator[tuple[str, str]]:
     for sink in stage.sinks:
         yield label, sink
         label = ""
-
-
-def counted_gpus(gpus: float) -> str:
-    """Return a number of GPUs: `1 GPU`, `0.5 GPUs`."""
-    return f"{gpus:g} GPU{'' if gpus == 1 else 's'}"
-
-
-def counted_cores(cores: float) -> str:
-    """Return a number of cores: `1 core`, `0.5 cores`."""
-    return f"{cores:g} core{'' if cores == 1 else 's'}"
 
 
 def _columns_text(columns: tuple[str, ...] | None) -> str:

@@ -28,6 +28,16 @@ def bytes_text(size_bytes: float) -> str:
     return f"{_three_digits(size)} {_UNITS[unit]}"
 
 
+def needs_text(cores: float, memory_bytes: float, gpus: float) -> str:
+    """Return what a task has to itself: `1 core, 2.00 GiB of memory, 0.5 GPUs`."""
+    parts = [_several(cores, "core"), f"{bytes_text(memory_bytes)} of memory"]
+    return ", ".join([*parts, _several(gpus, "GPU")] if gpus else parts)
+
+
+def _several(number: float, what: str) -> str:
+    return f"{number:g} {what}{'' if number == 1 else 's'}"
+
+
 def count_text(count: float) -> str:
     """Return a count with its thousands apart: `6,001,215`."""
     return f"{count:,.0f}"

@@ -174,6 +174,9 @@ def test_a_home_that_was_named_is_named_in_the_commands_that_a_report_gives(
     assert lines[-1] == "  logs      rayorch logs nightly-ID --home 'other home'"
 
 
+NEEDS = "1 core, N iB of memory"
+
+
 def test_explain_says_why_so_many_tasks_and_what_happened(shell: Shell, steady: Steady) -> None:
     shell("run", "nightly.py")
 
@@ -182,9 +185,12 @@ def test_explain_says_why_so_many_tasks_and_what_happened(shell: Shell, steady: 
     lines = steady(said.out).splitlines()
     why = "1 task of 3 files, N iB: small files share a task, about 3 in each; N iB to N iB each"
     assert f"  lines     {why}" in lines
+    assert lines[lines.index("what each has to itself") + 1].split() == ["lines", *NEEDS.split()]
     assert any("submitted by data-platform, version V" in line for line in lines)
     document = shell("explain", "last", "--json").document
     assert document["plan"][0]["files"] == 3
+    assert document["plan"][0]["cores"] == 1
+    assert document["plan"][0]["gpus"] == 0
     assert document["story"][0]["what"].startswith("submitted by data-platform")
 
 
