@@ -376,7 +376,18 @@ def _escalated(problem: Problem, tables: Tables, layout: Layout, factor: float) 
             for p, share in more.items()
             if any(room[q] > 0 for q in _open_to(problem, tables, layout.parts[p].cls, room))
         }
-    return replace(layout, fleets=within_depth(problem, tuple(fleets)))
+    return _shared(tables, replace(layout, fleets=within_depth(problem, tuple(fleets))))
+
+
+def _shared(tables: Tables, layout: Layout) -> Layout:
+    """Let what has no nodes of its own share those of others: its pools may have no more."""
+    fleets = list(layout.fleets)
+    for number, part in enumerate(layout.parts):
+        fitting = [k for k, fleet in enumerate(fleets) if tables.fits[part.cls, fleet.pool]]
+        if fitting and not any(number in fleets[k].parts for k in fitting):
+            widest = max(fitting, key=lambda k: fleets[k].count)
+            fleets[widest] = replace(fleets[widest], parts=(*fleets[widest].parts, number))
+    return replace(layout, fleets=tuple(fleets))
 
 
 def _open_to(problem: Problem, tables: Tables, cls: int, room: Sequence[int]) -> list[int]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from itertools import accumulate
 
-from rayorch.core import limiting, metering
+from rayorch.core import limiting, metering, staging
 from rayorch.core.book import Book, flow_of
 from rayorch.core.commands import Command, KillRunner, Record, RevokeLeases
 from rayorch.core.facts import (
@@ -20,6 +20,7 @@ from rayorch.core.facts import (
     RunSwept,
     SecondTry,
     SinkPublished,
+    StagePlanned,
 )
 from rayorch.core.flow import Flow
 from rayorch.core.run import ACTIVE, ENDED, RESUMABLE, UNPLANNED, Run, RunState
@@ -73,6 +74,13 @@ def plan_ready(book: Book, fact: PlanReady, event: Event) -> Iterable[Command]:
         if run.tasks:
             yield from ensure_runners(run, book.flows[run.id], event.id, event.at_s)
         yield from settle(book, run, event.id, event.at_s)
+
+
+def stage_planned(book: Book, fact: StagePlanned, event: Event) -> Iterable[Command]:
+    """Go on with a run once one more of its stages is planned, or is planned again."""
+    yield from staging.open_stage(book, fact, event)
+    # It may have no tasks, or none that is left: then no task's end leads further.
+    yield from settle(book, book.run(fact), event.id, event.at_s)
 
 
 def plan_failed(book: Book, fact: PlanFailed, event: Event) -> Iterable[Command]:

@@ -21,7 +21,6 @@ from rayorch.core import (
     nodes,
     placing,
     settling,
-    staging,
 )
 from rayorch.core.accounts import Accounts
 from rayorch.core.book import Book, flow_of
@@ -88,7 +87,7 @@ HANDLERS: Final[Mapping[type[Fact], Callable[[Book, Any, Event], Iterable[Comman
     PlanReady: lifecycle.plan_ready,
     PlanFailed: lifecycle.plan_failed,
     SecondTry: lifecycle.second_try,
-    StagePlanned: staging.stage_planned,
+    StagePlanned: lifecycle.stage_planned,
     NodeWithdrawn: nodes.node_withdrawn,
     PlacementReady: placing.placement_ready,
     PlacementFailed: placing.placement_failed,

@@ -27,7 +27,7 @@ REVIVALS_MAX: Final = 5
 """How often a task's exchange file may be lost before its run is given up."""
 
 
-def stage_planned(book: Book, fact: StagePlanned, event: Event) -> Iterable[Command]:
+def open_stage(book: Book, fact: StagePlanned, event: Event) -> Iterable[Command]:
     """Make the tasks of a stage, or let those go on that waited for lost input."""
     run, flow = book.run(fact), book.flows[fact.run]
     flow.planning.discard(fact.stage)
@@ -49,8 +49,6 @@ def stage_planned(book: Book, fact: StagePlanned, event: Event) -> Iterable[Comm
         for task_id in flow.aside.pop(fact.stage, ()):
             book.offer(run, run.tasks[task_id])
     if run.state is RunState.RUNNING:
-        if not fact.tasks:
-            yield from advance(run, flow, event.id)  # No task's end will lead further.
         yield from ensure_runners(run, flow, event.id, event.at_s)
         if run.placement is not None and run.placement.is_reviewed and not flow.solving:
             yield placing.solve(book, run, event.id, event.at_s)

@@ -1,4 +1,4 @@
-"""A proxy before an S3 server that answers some requests with 503 SlowDown."""
+"""A proxy before an S3 server that answers some requests with 503 SlowDown, or not at all."""
 
 import socket
 import threading
@@ -20,12 +20,16 @@ _SLOW_DOWN: Final = (
 
 @dataclass
 class ThrottlingProxy:
-    """Refuses the first request of every `refuse_each`-th connection; passes on all else."""
+    """Refuses the first request of every `refuse_each`-th connection; passes on all else.
+
+    The first `drop_first` connections are closed without an answer, as by a server that starts.
+    """
 
     upstream_port: int
     listener: socket.socket
     # 0: none. 1: all of them.
     refuse_each: int = 0
+    drop_first: int = 0
     connections: int = 0
     refused: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -44,6 +48,8 @@ class ThrottlingProxy:
 
     def _connect(self, client: socket.socket) -> None:
         with client, suppress(OSError):
+            if self._drops():
+                return
             if self._refuses():
                 client.recv(_CHUNK_BYTES)
                 client.sendall(_SLOW_DOWN)
@@ -56,6 +62,12 @@ class ThrottlingProxy:
                 upward = threading.Thread(target=_pump, args=(client, server), daemon=True)
                 upward.start()
                 _pump(server, client)
+
+    def _drops(self) -> bool:
+        with self.lock:
+            drops = self.drop_first > 0
+            self.drop_first -= drops
+            return drops
 
     def _refuses(self) -> bool:
         with self.lock:

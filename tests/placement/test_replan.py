@@ -1,6 +1,7 @@
 """Planning again: what is left, what has changed, and the guard that never fails."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -110,6 +111,23 @@ def test_the_guard_takes_nodes_of_several_pools_where_one_has_too_few() -> None:
 
     assert ClassSimulator(left, tables, make.luck(left)).run(safe).miss_share(30.0) == 0.0
     check_layout(left, tables, safe)
+
+
+def test_what_lost_its_pool_shares_the_last_nodes_of_another() -> None:
+    """The other pool has one node, and the plan under way wants it for the class before."""
+    pools = [make.pool("lost", vcpu=4, usd_h=2.0), make.pool("last", vcpu=4, usd_h=2.0)]
+    classes = [make.cls("a", 16, 1), make.cls("b", 3, 1, deps=make.after("a"))]
+    before = make.problem(classes, pools, Deadline(at_s=900.0))
+    layout = make.layout(before, Fleet(1, 1, 0.0, (0,)), Fleet(0, 1, 0.0, (1,)), fallback=(-1, -1))
+    held = Held(pool="last", count=1, up_s=10.0, ready_s=30.0)
+    left = remaining(before, Observed(now_s=60.0, done={}, held=(held,)))
+    assert left is not None
+    after = replace(left, pools=(replace(pools[0], nodes_max=0), replace(pools[1], nodes_max=1)))
+
+    plan = replan(before, layout, after, time_limit_s=0.0)
+
+    assert {part for fleet in plan.layout.fleets for part in fleet.parts} == {0, 1}
+    assert {fleet.pool for fleet in plan.layout.fleets} == {1}
 
 
 def test_a_replan_without_time_still_answers() -> None:

@@ -189,6 +189,34 @@ def test_the_next_leader_plans_what_was_being_planned() -> None:
     assert [each.revision for each in outstanding if isinstance(each, PlanStage)] == [1]
 
 
+def test_a_stage_that_is_planned_again_when_all_of_it_is_committed_ends_the_run() -> None:
+    """Its last reader had read the file before another attempt of it found it lost.
+
+    That one was leased by an earlier leader, and is heard of late.
+    """
+    driver = reading(tasks=1)
+    first = driver.head()
+    driver.lead(make.EPOCH + 1, interrupts=False)
+    driver.feed(make.joined("runner-2"))
+    driver.tick()
+    second = driver.head("runner-2")
+    driver.feed(unreadable(first, *writers(driver, 0)))
+    driver.feed(replace(make.finished(second), runner=RunnerId("runner-2")))
+    assert driver.states() == [S.READY, S.COMMITTED, S.COMMITTED]
+    driver.tick()
+    asked = only(
+        driver.feed(replace(mapped(driver.head("runner-2")), runner=RunnerId("runner-2"))),
+        PlanStage,
+    )
+    assert driver.state is RunState.RUNNING
+
+    commands = driver.feed(StagePlanned(make.RUN, 1, asked.revision, 1))
+
+    assert driver.state is RunState.PUBLISHING
+    assert only(commands, PublishSink).sink == 0
+    driver.assert_replays()
+
+
 def test_an_attempt_that_was_overtaken_keeps_its_number_for_itself() -> None:
     """Files are staged under it: two runners must never write to one name.
 

@@ -115,7 +115,7 @@ def test_a_seed_that_found_a_bug_finds_it_no_more(line: str) -> None:
 
 def test_each_bug_that_a_seed_found_is_in_the_changelog_and_held_by_a_test() -> None:
     changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
-    tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests/rayorch").rglob("test_*.py"))
+    tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
 
     for line in KEPT:
         (seed, _, _), (_, test) = line.split(maxsplit=2), line.split(" | ")
