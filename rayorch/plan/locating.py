@@ -2,15 +2,17 @@
 
 import hashlib
 from collections import Counter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from connectors.url import parse_url
 from rayorch.core.near import KEY_BITS, pack_keys
 from rayorch.home import StagePlan, decode_split
-from rayorch.plan.pools import PoolsSpec
+
+if TYPE_CHECKING:
+    from rayorch.plan.pools import PoolsSpec
 
 
-def sources_of(stage: StagePlan, pools: PoolsSpec) -> list[str]:
+def sources_of(stage: StagePlan, pools: "PoolsSpec") -> list[str]:
     """Return where the input of each of a stage's tasks lies: most of its bytes, where it differs.
 
     What is of no file, such as a range of numbers, is where the data is by default.
