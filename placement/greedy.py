@@ -201,6 +201,17 @@ def within_depth(problem: Problem, fleets: tuple[Fleet, ...]) -> tuple[Fleet, ..
     return tuple(out)
 
 
+def shared(tables: Tables, layout: Layout) -> Layout:
+    """Let what has no nodes of its own share those of others: its pools may have no more."""
+    fleets = list(layout.fleets)
+    for number, part in enumerate(layout.parts):
+        fitting = [k for k, fleet in enumerate(fleets) if tables.fits[part.cls, fleet.pool]]
+        if fitting and not any(number in fleets[k].parts for k in fitting):
+            widest = max(fitting, key=lambda k: fleets[k].count)
+            fleets[widest] = replace(fleets[widest], parts=(*fleets[widest].parts, number))
+    return replace(layout, fleets=tuple(fleets))
+
+
 def hazard_of(pool: Pool) -> float:
     """Reclaims an hour of a pool, or the share of its trace for which it is away."""
     spot = pool.spot

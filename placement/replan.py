@@ -19,7 +19,7 @@ from placement.coarse import carried, factor_for, smaller
 from placement.confirm import choose, forecast_of, on_fresh_luck, widened
 from placement.errors import InvalidPlanError, PlacementError
 from placement.evaluate import Evaluator, Scored
-from placement.greedy import layout_of, parts_in_order, within_depth, work_s
+from placement.greedy import layout_of, parts_in_order, shared, within_depth, work_s
 from placement.improve import anneal
 from placement.layout import Fleet, Layout, check_layout
 from placement.model import Deadline, Problem
@@ -376,18 +376,7 @@ def _escalated(problem: Problem, tables: Tables, layout: Layout, factor: float) 
             for p, share in more.items()
             if any(room[q] > 0 for q in _open_to(problem, tables, layout.parts[p].cls, room))
         }
-    return _shared(tables, replace(layout, fleets=within_depth(problem, tuple(fleets))))
-
-
-def _shared(tables: Tables, layout: Layout) -> Layout:
-    """Let what has no nodes of its own share those of others: its pools may have no more."""
-    fleets = list(layout.fleets)
-    for number, part in enumerate(layout.parts):
-        fitting = [k for k, fleet in enumerate(fleets) if tables.fits[part.cls, fleet.pool]]
-        if fitting and not any(number in fleets[k].parts for k in fitting):
-            widest = max(fitting, key=lambda k: fleets[k].count)
-            fleets[widest] = replace(fleets[widest], parts=(*fleets[widest].parts, number))
-    return replace(layout, fleets=tuple(fleets))
+    return shared(tables, replace(layout, fleets=within_depth(problem, tuple(fleets))))
 
 
 def _open_to(problem: Problem, tables: Tables, cls: int, room: Sequence[int]) -> list[int]:
