@@ -225,8 +225,13 @@ class Play:
                 return []
             if failed := self._driver_failed():
                 return [failed]
+            is_left = run is not None and run.state in RESUMABLE
+            if is_left and self._driver is None and resumable_s > PATIENCE_S:
+                # Whoever asked was killed before the run went on.
+                self._note("driver asked again")
+                self._start("resume", self._run, "--takeover")
             # Between the takeover of a home and the resumption of its run it is interrupted.
-            resumable_s += LOOK_S if run is not None and run.state in RESUMABLE else -resumable_s
+            resumable_s += LOOK_S if is_left else -resumable_s
             if resumable_s > RESUMED_S_MAX or self._clock.monotonic_s() > until_s:
                 return [f"the run does not end: {_stand_of(run)}"]
             self._pause(LOOK_S)
