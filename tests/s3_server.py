@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import pytest
 from pyarrow import fs
 
 ACCESS_KEY: Final = "testkey"
@@ -111,6 +112,15 @@ def running_s3(folder: Path, bucket: str = "test") -> Iterator[S3Server]:
         yield server
     finally:
         server.stop()
+
+
+@contextmanager
+def lent_s3(folder: Path) -> Iterator[S3Server]:
+    """Run a server, with its address and keys in the environment, until the block ends."""
+    with running_s3(folder) as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment().items():
+            patch.setenv(name, value)
+        yield server
 
 
 def start_s3(folder: Path, bucket: str = "test") -> S3Server:

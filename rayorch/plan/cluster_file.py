@@ -59,8 +59,15 @@ def settings_of(given: Mapping[str, Any], file: str) -> RayorchSpec:
 
 
 def prices_beside(file: str, prices: str) -> str:
-    """Return the path of a price book that a cluster file names, as seen from that file."""
-    return str(Path(file).expanduser().parent / prices)
+    """Return the path of a price book that a cluster file names, as seen from that file.
+
+    Raises: PoolsError, when it is not there.
+    """
+    path = Path(file).expanduser().parent / prices
+    if not path.exists():
+        problem = "its price book is not there: bring it along, or name one with --prices"
+        raise PoolsError(problem, file, "metadata.rayorch.prices", prices)
+    return str(path)
 
 
 def machines_of(given: Mapping[str, Any], file: str) -> list[Machine]:

@@ -1,8 +1,10 @@
 """Many seeds on several processes: what was broken, what came to a halt, and the story of one."""
 
+import logging
 import resource
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Final
 
@@ -98,9 +100,21 @@ def _outcomes(first: int, seeds: int, jobs: int, how: How) -> Iterator[Chunk]:
 def _chunk(seeds: range, how: How) -> Chunk:
     config, placer = how
     begun_s = _cpu_s()
-    with few_collections():
+    with few_collections(), _unwarned():
         outcomes = [simulate(seed, config, placer=placer) for seed in seeds]
     return outcomes, _cpu_s() - begun_s
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """Let the journal warn nobody of damage that is done on purpose: the story tells of it."""
+    logger = logging.getLogger("rayorch.journal")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _cpu_s() -> float:

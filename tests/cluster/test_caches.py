@@ -9,7 +9,7 @@ import pytest
 
 from connectors.store import open_store
 from tests.cluster.drill import check_rows, kill_tree, start_cli, write_input
-from tests.s3_server import S3Server, running_s3
+from tests.s3_server import S3Server, lent_s3
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(500)]
 CLUSTER = """
@@ -54,11 +54,9 @@ mapped.write("{out}", format="parquet")
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    with running_s3(tmp_path / "s3") as running:
-        for name, value in running.environment().items():
-            monkeypatch.setenv(name, value)
-        yield running
+def server(tmp_path: Path) -> Iterator[S3Server]:
+    with lent_s3(tmp_path / "s3") as lent:
+        yield lent
 
 
 def run(folder: Path, server: S3Server, name: str) -> dict[str, Any]:

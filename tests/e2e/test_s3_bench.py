@@ -10,17 +10,15 @@ import pytest
 
 from connectors.store import open_store
 from rayorch.bench.results import read_results
-from tests.s3_server import S3Server, running_s3
+from tests.s3_server import S3Server, lent_s3
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(500)]
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    with running_s3(tmp_path / "s3") as running:
-        for name, value in running.environment().items():
-            monkeypatch.setenv(name, value)
-        yield running
+def server(tmp_path: Path) -> Iterator[S3Server]:
+    with lent_s3(tmp_path / "s3") as lent:
+        yield lent
 
 
 def bench(folder: Path, *typed: str) -> subprocess.CompletedProcess[str]:

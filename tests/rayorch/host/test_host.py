@@ -1,33 +1,21 @@
 """The control host: what it does in which order, and what it does when something is refused."""
 
-import threading
-
 import msgspec
 import pytest
 from msgspec.structs import replace
 
 from connectors.errors import StoreReadOnlyError, StoreUnavailableError
-from connectors.store import open_store
 from rayorch.clock import ManualClock
 from rayorch.core.cheap import Cheap
-from rayorch.core.commands import Command, Record
 from rayorch.core.facts import (
     AttemptFinished,
-    Event,
     LeaseReturned,
-    Led,
-    PlacementReady,
-    PlanReady,
-    RunFailed,
     RunnerJoined,
     RunResumed,
     RunStopRequested,
-    RunSubmitted,
     SinkPublished,
-    Ticked,
 )
 from rayorch.core.machine import Machine
-from rayorch.core.node_facts import NodesMetered
 from rayorch.core.run import RunState
 from rayorch.core.values import AttemptOutput, Held
 from rayorch.errors import FencedError, UnknownRunError
@@ -36,8 +24,8 @@ from rayorch.host import host as host_module
 from rayorch.host.host import IDLE_S_MAX
 from rayorch.host.leader import SIGN_S
 from rayorch.host.requests import leave_request
-from rayorch.ids import Epoch, EventId, RunId, TaskId
-from rayorch.journal.log import LOG, SNAP, Journal
+from rayorch.ids import Epoch, RunId, TaskId
+from rayorch.journal.log import SNAP, Journal
 from tests.rayorch.host.make import RUN, RUNNER, VERSION, WAIT_S, Rig, leading
 
 
@@ -52,126 +40,6 @@ def test_a_run_goes_from_its_submission_to_its_sweep() -> None:
         assert [view.run for view in rig.host.runs()] == [RUN]
     assert run.committed == 3
     assert len(rig.watch.of(SinkPublished)) == 1
-
-
-def test_no_command_rests_on_an_event_that_is_not_stored() -> None:
-    """Journal before commands: a lease of a run that a restart forgets would run for nobody."""
-    rig = Rig()
-    seen: list[tuple[int, bool]] = []
-
-    def look(key: str) -> None:
-        if key.startswith(LOG):
-            published = list(open_store(rig.sink_url).list("_manifests/"))
-            seen.append((len(rig.executor.commands), bool(published)))
-
-    with leading(rig):
-        rig.watched.before_create = look
-        rig.submit(tasks=1)
-        rig.watch.wait_state(RunState.SUCCEEDED)
-
-    # Readings of meters come when they are due: nothing waits for them.
-    kinds = [k for e in rig.journaled() if (k := type(e.fact)) is not NodesMetered]
-    assert kinds[:3] == [Led, RunSubmitted, PlacementReady]
-    assert kinds[3:6] == [PlanReady, AttemptFinished, SinkPublished]
-    # As each of these, but the first, was being stored: what had gone out to runners and readers.
-    # The plan asks for runners; one that joined was sent the lease; the commit publishes.
-    assert list(dict.fromkeys(seen))[:3] == [(0, False), (2, False), (2, True)]
-
-
-def test_who_offers_is_answered_only_when_it_is_stored() -> None:
-    rig = Rig()
-    storing, go_on = threading.Event(), threading.Event()
-
-    def hold(_key: str) -> None:
-        storing.set()
-        assert go_on.wait(10.0)
-
-    with leading(rig):
-        fact = rig.submission()
-        rig.watched.before_create = hold
-        ticket = rig.host.offer([fact])
-        assert storing.wait(10.0)
-
-        with pytest.raises(TimeoutError):
-            ticket.wait(0.0)
-        go_on.set()
-        ticket.wait(10.0)
-
-        assert any(isinstance(event.fact, RunSubmitted) for event in rig.journaled())
-
-
-def test_what_arrives_while_a_segment_is_stored_shares_the_next_one() -> None:
-    """Group commit: a slow store makes segments larger, not the queue longer."""
-    rig = Rig()
-    storing, go_on = threading.Event(), threading.Event()
-
-    def hold(_key: str) -> None:
-        storing.set()
-        assert go_on.wait(10.0)
-
-    with leading(rig):
-        rig.watched.before_create = hold
-        first = rig.host.offer([RunStopRequested(RunId("nobody"))])
-        assert storing.wait(10.0)
-        others = [rig.host.offer([RunStopRequested(RunId(f"nobody-{i}"))]) for i in range(9)]
-        go_on.set()
-        for ticket in (first, *others):
-            ticket.wait(10.0)
-
-    # The lead's own event, the first one, and nine together.
-    assert rig.watch.flushes == [1, 1, 9]
-    assert len(list(rig.store.list(LOG))) == 4
-
-
-def test_what_a_tick_decides_keeps_nobody_waiting_for_another_segment() -> None:
-    """A report waits for the segment that is being stored, and then for its own, and no more."""
-    rig = Rig()
-    machine_handle = Machine.handle
-    storing, go_on = threading.Event(), threading.Event()
-    decisions = [RunStopRequested(RunId("decided"))]
-
-    def hold(_key: str) -> None:
-        storing.set()
-        assert go_on.wait(10.0)
-
-    def handle(machine: Machine, event: Event) -> tuple[Command, ...]:
-        """Decide something at the first tick after the segment that is held."""
-        commands = machine_handle(machine, event)
-        if isinstance(event.fact, Ticked) and storing.is_set() and decisions:
-            return (*commands, Record(event.id, decisions.pop()))
-        return commands
-
-    with pytest.MonkeyPatch.context() as patch, leading(rig):
-        patch.setattr(Machine, "handle", handle)
-        rig.watched.before_create = hold
-        first = rig.host.offer([RunStopRequested(RunId("first"))])
-        assert storing.wait(10.0)
-        second = rig.host.offer([RunStopRequested(RunId("second"))])
-        go_on.set()
-        first.wait(10.0)
-        second.wait(10.0)
-
-    stopped = [
-        event.fact.run for event in rig.journaled() if isinstance(event.fact, RunStopRequested)
-    ]
-    assert stopped == ["first", "decided", "second"]
-    # The lead's own event, the first one, and the other two in one segment.
-    assert rig.watch.flushes == [1, 1, 2]
-
-
-def test_what_was_decided_last_is_stored_before_a_host_stops() -> None:
-    rig = Rig()
-    rig.host.start()
-    rig.host.stop()
-    before = len(rig.journaled())
-
-    rig.again()
-    rig.host._decided.append(RunStopRequested(RunId("decided")))
-    rig.host._stopping.set()  # Before its first turn.
-    with leading(rig):
-        pass
-
-    assert [type(event.fact) for event in rig.journaled()[before:]] == [Led, RunStopRequested]
 
 
 def test_ids_and_times_are_given_once_and_a_replay_reads_them_back() -> None:
@@ -496,17 +364,3 @@ def test_a_stopped_host_refuses_and_takes_its_hint_away() -> None:
     with pytest.raises(RuntimeError, match="the control host has stopped"):
         rig.host.offer([RunStopRequested(RUN)]).wait(10.0)
     assert rig.host.stopped_by is None
-
-
-def test_a_decision_of_the_machine_is_journaled_like_any_other_fact() -> None:
-    rig = Rig()
-    rig.executor.ends_at_once = False
-    with leading(rig):
-        rig.submit(tasks=1)
-        rig.watch.wait_for(lambda: rig.executor.leases)
-        lease = msgspec.structs.replace(rig.executor.leases[0], task=TaskId(99))
-        rig.host.offer([rig.executor.finished(lease)]).wait(10.0)
-
-    failed = [event for event in rig.journaled() if isinstance(event.fact, RunFailed)]
-    assert len(failed) == 1
-    assert failed[0].id > EventId(0)

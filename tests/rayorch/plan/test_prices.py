@@ -69,6 +69,19 @@ def test_a_file_may_name_the_book_that_lies_beside_it(tmp_path: Path) -> None:
     assert file.prices == str(tmp_path / "prices.yaml")
 
 
+def test_a_cluster_file_that_went_without_its_price_book_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(FILE + "metadata: {rayorch: {prices: deploy/prices.yaml}}\n")
+
+    with pytest.raises(PoolsError) as caught:
+        read_pool_file(str(path))
+
+    assert str(caught.value).startswith(
+        "its price book is not there: bring it along, or name one with --prices. "
+        f"pools={path}, field=metadata.rayorch.prices, value=deploy/prices.yaml"
+    )
+
+
 def test_a_file_of_pools_takes_a_book_too(tmp_path: Path) -> None:
     book = "- {pool: a, usd_h: 2}\n- {pool: b, market: spot, usd_h: 1, outage_s: 60}"
     text = """
