@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from rayorch.client import Connection
 from rayorch.clock import SystemClock
+from rayorch.core.facts import RunResumed
 from rayorch.core.run import ENDED, RESUMABLE, Run
 from rayorch.fsck.examine import examine
 from rayorch.home import open_home
@@ -67,6 +68,8 @@ class Play:
         folder = cluster.folder / f"{self.where}-{seed}"
         self.work = Work(folder, f"{root}/in", f"{root}/out-{seed}", form)
         self._driver: subprocess.Popen[str] | None = None
+        # The journal from when a resume was asked for, if one was.
+        self._resume: HomeReader | None = None
         self._begun_s = self._clock.monotonic_s()
         self._verdict = Verdict(seed, self.where)
 
@@ -119,6 +122,8 @@ class Play:
                 cluster.freeze(self._machine(fault).family(), fault.for_s)
             case "driver killed":
                 self._end_driver()
+                if self._resume is not None and not self._has_resumed(self._resume):
+                    self._ask_again()
             case "head lost":
                 self._lose_head(fault)
             case "store frozen" if self._server:
@@ -152,13 +157,32 @@ class Play:
         self._cluster.kill_head(with_machines=fault.rudely)
         self._end_driver()
         self._cluster.start()
-        self._start("resume", self._run, "--takeover")
+        self._resume_run()
 
     # --- the driver ----------------------------------------------------------------------------
 
     def _start(self, *arguments: str) -> None:
         found = {"RAYORCH_HOME": self._home_url, "RAY_ADDRESS": self._cluster.address}
         self._driver = start_cli(self.work.folder, *arguments, "--json", **found)
+
+    def _resume_run(self) -> None:
+        self._resume = self._reader()
+        self._resume.look()
+        self._resume.events.clear()
+        self._start("resume", self._run, "--takeover")
+
+    def _has_resumed(self, since: HomeReader) -> bool:
+        since.look()
+        return any(isinstance(event.fact, RunResumed) for event in since.events)
+
+    def _ask_again(self) -> None:
+        """Do as a person does whose command was killed, or told them to try again."""
+        self._note("driver asked again")
+        self._resume_run()
+
+    def _reader(self) -> HomeReader:
+        settings = Settings(home=self._home_url, ray_address=self._cluster.address)
+        return HomeReader(Connection(open_home(self._home_url), self._clock, settings), keep=True)
 
     def _end_driver(self) -> None:
         if self._driver is not None:
@@ -174,8 +198,7 @@ class Play:
         code, self._driver = self._driver.returncode, None
         if code and self._server is not None and PASSES in err:
             # What it says to do is done: the store that it reached for had crashed.
-            self._note("driver asked again")
-            self._start("resume", self._run, "--takeover")
+            self._ask_again()
             return ""
         return f"the driver ended with {code}: {err[-1000:]}{out[-1000:]}" if code else ""
 
@@ -214,9 +237,7 @@ class Play:
 
     def _ended(self) -> list[str]:
         """Wait until the run is over and swept; return why it will not be."""
-        home = open_home(self._home_url)
-        settings = Settings(home=self._home_url, ray_address=self._cluster.address)
-        reader = HomeReader(Connection(home, self._clock, settings))
+        reader = self._reader()
         until_s = self._clock.monotonic_s() + RUN_S_MAX
         resumable_s = 0.0
         while True:
@@ -228,8 +249,7 @@ class Play:
             is_left = run is not None and run.state in RESUMABLE
             if is_left and self._driver is None and resumable_s > PATIENCE_S:
                 # Whoever asked was killed before the run went on.
-                self._note("driver asked again")
-                self._start("resume", self._run, "--takeover")
+                self._ask_again()
             # Between the takeover of a home and the resumption of its run it is interrupted.
             resumable_s += LOOK_S if is_left else -resumable_s
             if resumable_s > RESUMED_S_MAX or self._clock.monotonic_s() > until_s:
