@@ -57,6 +57,8 @@ class StagePlan(msgspec.Struct, frozen=True):
     # its splits, which are tasks of its own or are read where its rows are joined.
     waits: tuple[int, ...] = ()
     later: tuple[bytes, ...] = ()
+    # Its author said how it is cut: of more data there are more splits, and not larger ones.
+    is_said: bool = False
 
     @property
     def works(self) -> tuple[bytes, ...]:

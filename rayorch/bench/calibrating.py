@@ -46,8 +46,8 @@ from rayorch.plan.asking import Asked
 from rayorch.plan.profile import Profile
 from rayorch.version import our_version
 
-FITTED_FILES: Final = 24
-TESTED_FILES: Final = (16, 40, 64)
+FITTED_FILES: Final = 60
+TESTED_FILES: Final = (40, 90, 140)
 """Files of the run that is profiled, and of those that are foretold."""
 RUNNERS: Final = (1, 2)
 FILE_ROWS: Final = 100_000

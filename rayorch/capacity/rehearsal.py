@@ -52,6 +52,8 @@ TICKS: Final = 400
 PATIENCE: Final = 6.0
 PATIENCE_S: Final = 1_800.0
 """Times what a run is expected to take, and what comes on top: longer is for ever."""
+OVERLAP_MAX: Final = 0.9
+"""Of a task's seconds: it takes some of them for itself."""
 _REST: Final = msgspec.msgpack.Encoder()
 
 
@@ -239,9 +241,10 @@ class Rehearsal:
             at = lease.task - (self._first[lease.stage] if first is None else first)
             own_s = float(self._seconds[lease.stage][at])
         self._going[lease.task] = own_s
-        if is_first:
-            own_s += self._profile.stages[lease.stage].first_s
-        return own_s
+        profile = self._profile.stages[lease.stage]
+        # A runner reads ahead: of the tasks that it works through, it takes less than their sum.
+        own_s *= 1.0 - min(profile.overlap, OVERLAP_MAX)
+        return own_s + profile.first_s if is_first else own_s
 
     def speed(self, lease: Lease, pool: str) -> float:
         """Return how quick a pool is at a stage's tasks."""

@@ -131,7 +131,7 @@ def _limits(stage: StageProfile, slots: int) -> PlanLimits:
 
 def _source_tasks(stage: StageProfile, growth: float, before: int, slots: int) -> int:
     """Return how many splits there are; 0 where the measured run was cut in another way."""
-    if not stage.files or not stage.size_bytes:
+    if stage.is_said or not stage.files or not stage.size_bytes:
         return 0
     cost_bytes = stage.size_bytes + stage.files * OPEN_COST_BYTES
     aimed = target_bytes(stage.size_bytes, stage.files, before)

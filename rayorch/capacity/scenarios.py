@@ -12,6 +12,7 @@ from rayorch.capacity.rehearsal import Prepared, Rehearsal
 from rayorch.core.sizes import Size
 from rayorch.plan.estimate import DRIFT_CV
 from rayorch.plan.pools import PoolSpec
+from rayorch.plan.profile import Overheads, drawn
 from rayorch.sim.fleet import TrialPool
 from rayorch.sim.trial import Trial, TrialOutcome
 
@@ -184,15 +185,24 @@ def _slowness(lots: np.ndarray, at: int, unsure: Unsure, pool: str) -> float:
     return float(np.exp(unsure.run * lots[0] + own * lots[at] - (unsure.run**2 + own**2) / 2.0))
 
 
+def _joins_s(overheads: Overheads, runners: int) -> tuple[float, ...]:
+    """Return how long each of so many runners takes to join."""
+    if not runners:
+        return ()
+    return tuple((overheads.start_s * drawn(overheads.starts, runners)).tolist())
+
+
 def _trial_pool(
     prepared: Prepared, pool: PoolSpec, there: Mapping[str, int], slowness: float, loss: Loss | None
 ) -> TrialPool:
     cores = prepared.thin.scaled.cores
+    overheads = prepared.thin.scaled.profile.overheads
     room = 1 if prepared.thin.factor > 1.0 else prepared.thin.per_node[pool.name]
+    runners, standing = min(room, Size(pool.vcpu, 0).holds(Size(cores, 0))), there.get(pool.name, 0)
     return TrialPool(
         name=pool.name,
         nodes_max=pool.max_nodes,
-        runners=min(room, Size(pool.vcpu, 0).holds(Size(cores, 0))),
+        runners=runners,
         runner_cores=cores,
         node_cores=pool.vcpu,
         provision_s=pool.provision_s,
@@ -200,7 +210,7 @@ def _trial_pool(
         reclaims_per_h=0.0 if pool.spot is None else pool.spot.reclaims_per_h,
         outage_s=0.0 if pool.spot is None else pool.spot.outage_s,
         slowness=slowness,
-        there=there.get(pool.name, 0),
-        join_s=prepared.thin.scaled.profile.overheads.start_s,
+        there=standing,
+        joins_s=_joins_s(overheads, runners * standing),
         gone_s=loss.at_s if loss is not None and pool.name in loss.pools else None,
     )

@@ -30,6 +30,7 @@ from rayorch.core.machine import Machine
 from rayorch.core.run import Run, RunState, Snapshot
 from rayorch.core.values import AttemptOutput, StageShape
 from rayorch.home import Home, RunPlan, decode_split
+from rayorch.host.starting import AT_ONCE_S, Starts
 from rayorch.ids import RunId, RunnerId, TaskId, new_nonce
 from rayorch.journal.log import Journal
 from rayorch.plan.estimate import History, Measured, Work, estimate_of, observe
@@ -44,8 +45,6 @@ LOOKED_AT_MAX: Final = 200
 """Tasks of a stage of which it is looked up into how many parts they can be cut."""
 USUAL_MIN: Final = 4
 """Attempts that are not the first on their runner, from which on those are told apart."""
-AT_ONCE_S: Final = 0.5
-"""An attempt that begins so soon after another on its runner had been waiting there."""
 
 
 class Ended(msgspec.Struct, frozen=True, gc=False):
@@ -66,22 +65,24 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class Trace:
-    """One run as it was seen to go. `busy` has, by stage, attempts and seconds around them.
+    """One run as it was seen to go.
 
-    `again_s` has when it went on after a rest, or under another leader.
+    `busy` has, by stage, attempts, and the seconds around and in them; `starts_s` how long runners
+    took until they had work; `again_s` when it went on after a rest, or under another leader.
     """
 
     submitted_s: float = 0.0
     planned_s: float = 0.0
     started_s: float = 0.0
     ended: dict[TaskId, Ended] = field(default_factory=dict)
+    starts_s: dict[RunnerId, float] = field(default_factory=dict)
     begun: dict[RunnerId, float] = field(default_factory=dict)
     rested: dict[RunnerId, float] = field(default_factory=dict)
     runners: dict[RunnerId, str] = field(default_factory=dict)
     committed_s: dict[int, float] = field(default_factory=dict)
     divided_s: list[float] = field(default_factory=list)
     met: set[tuple[RunnerId, int]] = field(default_factory=set)
-    busy: dict[int, tuple[int, float]] = field(default_factory=dict)
+    busy: dict[int, tuple[int, float, float]] = field(default_factory=dict)
     again_s: list[float] = field(default_factory=list)
     final: "AtRest | None" = None
 
@@ -112,10 +113,12 @@ class Traces:
 
     def __init__(self) -> None:
         self._runs: dict[RunId, Trace] = {}
+        self._starts = Starts()
 
     def saw(self, event: Event, machine: Machine) -> None:
         """Note what an event says of how its run goes."""
         fact = event.fact
+        self._starts.saw(event)
         match fact:
             case RunSubmitted():
                 self._runs[fact.run] = Trace(submitted_s=event.at_s)
@@ -132,6 +135,9 @@ class Traces:
                 trace = self._runs[fact.run]
                 trace.started_s = trace.started_s or event.at_s
                 trace.begun[fact.runner] = event.at_s
+                if fact.runner not in trace.starts_s:
+                    took_s = self._starts.took_s(fact, event.at_s, trace.planned_s)
+                    trace.starts_s[fact.runner] = took_s
             case AttemptFinished() if fact.run in self._runs:
                 _note_ended(self._runs[fact.run], machine, fact, event.at_s)
             case _:
@@ -173,9 +179,9 @@ def _note_ended(trace: Trace, machine: Machine, fact: AttemptFinished, at_s: flo
     if begun_s is not None:
         waited = rested_s is not None and begun_s - rested_s < AT_ONCE_S
         since_s = rested_s if waited and rested_s is not None else begun_s
-        count, seconds = trace.busy.get(stage, (0, 0.0))
-        around_s = at_s - since_s - output.seconds.total_s
-        trace.busy[stage] = (count + 1, seconds + around_s)
+        count, around_s, in_s = trace.busy.get(stage, (0, 0.0, 0.0))
+        own_s = output.seconds.total_s
+        trace.busy[stage] = (count + 1, around_s + at_s - since_s - own_s, in_s + own_s)
     # As in the estimates: one that was cut did not read what was planned for it.
     if not output.cut and fact.task not in trace.ended and len(trace.ended) < NOTED_MAX:
         is_first = (fact.runner, stage) not in trace.met
@@ -245,6 +251,8 @@ def profile_of(home: Home, run: RunId, trace: Trace) -> Profile:
         runners[pool] = runners.get(pool, 0) + 1
     succeeded = final.state == RunState.SUCCEEDED.value
     last_s = max(trace.committed_s.values(), default=final.finished_s)
+    # A journal has no starts.
+    starts_s = list(trace.starts_s.values()) or [trace.apart_s(trace.planned_s, trace.started_s)]
     return Profile(
         kind=KIND,
         version=VERSION,
@@ -253,7 +261,8 @@ def profile_of(home: Home, run: RunId, trace: Trace) -> Profile:
         stages=stages,
         overheads=Overheads(
             plan_s=trace.apart_s(trace.submitted_s, trace.planned_s),
-            start_s=trace.apart_s(trace.planned_s, trace.started_s),
+            start_s=round(float(np.mean(starts_s)), 4),
+            starts=shape_of(starts_s),
             divide_s=round(float(np.mean(trace.divided_s)), 4) if trace.divided_s else 0.0,
             publish_s=trace.apart_s(last_s, final.finished_s),
         ),
@@ -300,7 +309,7 @@ def _stage(
     more_s = [each.duration_s - estimate.seconds(each.work, each.pool).mean for each in firsts]
     some = list(ended.values())
     whole = count / max(1, len(some))  # what was not noted was like the rest
-    attempts, around_s = trace.busy.get(number, (0, 0.0))
+    attempts, around_s, in_s = trace.busy.get(number, (0, 0.0, 0.0))
     return StageProfile(
         name=shape.name,
         tasks=count,
@@ -322,8 +331,10 @@ def _stage(
         gets=_mean([each.gets for each in some]),
         puts=_mean([each.puts for each in some]),
         pieces=max(1.0, _mean([len(pieces_of(split)) for split in splits[:LOOKED_AT_MAX]])),
+        is_said=number < len(plan.stages) and plan.stages[number].is_said,
         first_s=max(0.0, _mean(more_s)),
         overhead_s=round(max(0.0, around_s / attempts), 5) if attempts else 0.0,
+        overlap=round(max(0.0, -around_s / in_s), 4) if in_s > 0.0 else 0.0,
     )
 
 

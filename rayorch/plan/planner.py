@@ -99,7 +99,9 @@ def _files_stage(
         tasks=len(splits),
         task_bytes_max=max((split.size_bytes for split in splits), default=0),
     )
-    return StagePlan(discovery, tuple(encode_split(split) for split in splits)), shown
+    is_said = stage.files.split == "file" or stage.files.split_bytes is not None
+    encoded = tuple(encode_split(split) for split in splits)
+    return StagePlan(discovery, encoded, is_said=is_said), shown
 
 
 def _exchange_stage(

@@ -36,9 +36,10 @@ class StageProfile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
 
     Units: bytes of `size_bytes` are those that the planner sizes tasks by (on disk of a source, in
     memory of an exchange), over all tasks; `spread` is of seconds over what the line of `pools`
-    says, and `bias` its mean; `first_s` is what the first task on a runner takes beyond that, and
-    `overhead_s` what passes on a runner between two; `gets`, `puts` and `moved_bytes` are of one
-    task; `pieces` is into how many parts a task can be cut.
+    says, and `bias` its mean; `first_s` is what the first task on a runner takes beyond that;
+    between two passes `overhead_s`, or the next is read already in the share `overlap` of a task's
+    seconds; `gets`, `puts` and `moved_bytes` are of one task; `pieces` is into how many parts a
+    task can be cut; `is_said` where the author said how the source is cut into tasks.
     """
 
     name: str
@@ -61,8 +62,10 @@ class StageProfile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     gets: float = 0.0
     puts: float = 0.0
     pieces: float = 1.0
+    is_said: bool = False
     first_s: float = 0.0
     overhead_s: float = 0.0
+    overlap: float = 0.0
 
     def estimate(self, speeds: Mapping[str, float] | None = None) -> Estimate:
         """Return what the planner learns of the stage from this run alone.
@@ -75,12 +78,14 @@ class StageProfile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
 class Overheads(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Seconds of a run that are no attempt's.
 
-    Units: from the submission to the plan; from it to the first attempt; to divide a stage once
+    Units: from the submission to the plan; from it, or from when its machine was there, until a
+    runner had work (the mean; `starts` is how it is spread over runners); to divide a stage once
     what it reads is there; from the last commit to the end.
     """
 
     plan_s: float = 0.0
     start_s: float = 0.0
+    starts: Shape = EVEN
     divide_s: float = 0.0
     publish_s: float = 0.0
 

@@ -3,6 +3,7 @@
 Each pool is a spot process of its own: it comes and goes as a whole, as placement takes it to.
 """
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +27,8 @@ class TrialPool:
 
     Units: `node_cores` of a machine; `provision_s` until it is billed, `boot_s` from then until its
     runners are there; `slowness` times the seconds of each attempt. `there` are machines that run
-    already and stay; more come up to `nodes_max`. At `gone_s` the pool goes for good.
+    already and stay, and `joins_s` until each of their runners has joined, in turn; more come up to
+    `nodes_max`. At `gone_s` the pool goes for good.
     """
 
     name: str
@@ -41,7 +43,7 @@ class TrialPool:
     outage_s: float = 0.0
     slowness: float = 1.0
     there: int = 0
-    join_s: float = 0.0
+    joins_s: tuple[float, ...] = ()
     gone_s: float | None = None
 
 
@@ -168,8 +170,12 @@ class Fleet:
         if self._is_asked:
             return
         self._is_asked = True
-        for node in list(self._nodes.values()):
-            self._trial.after(node.pool.join_s, partial(self._join, node))
+        for pool in self._pools.values():
+            joins_s = itertools.cycle(pool.joins_s or (0.0,))
+            nodes = [node for node in self._nodes.values() if node.pool is pool and node.is_up]
+            for node in nodes:
+                for number in range(pool.runners):
+                    self._trial.after(next(joins_s), partial(self._join, node, number))
 
     def end(self, runner_id: RunnerId) -> None:
         """End a runner, and with the last one its machine."""
@@ -209,7 +215,8 @@ class Fleet:
     def _provisioned(self, node: _Node) -> None:
         if self._nodes.get(node.id) is node:
             self._up(node)
-            self._trial.after(node.pool.boot_s, partial(self._join, node))
+            for number in range(node.pool.runners):
+                self._trial.after(node.pool.boot_s, partial(self._join, node, number))
 
     def _up(self, node: _Node) -> None:
         node.is_up = True
@@ -223,10 +230,8 @@ class Fleet:
         self.standing.append((self._trial.at_s, pool.name, alive))
         return alive
 
-    def _join(self, node: _Node) -> None:
-        if self._nodes.get(node.id) is not node or node.runners:
-            return
-        for number in range(node.pool.runners):
+    def _join(self, node: _Node, number: int) -> None:
+        if self._nodes.get(node.id) is node:
             runner = TrialRunner(RunnerId(f"{node.id}/{number}"), node.pool, node.id)
             node.runners[runner.id] = self.runners[runner.id] = runner
             self._trial.joined(runner)

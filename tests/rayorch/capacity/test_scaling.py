@@ -38,6 +38,16 @@ def test_who_said_how_to_cut_gets_more_tasks_of_the_same_size() -> None:
     assert scaled_of(measured, 10.0, 1).tasks == 5_000
 
 
+def test_a_cut_that_happens_to_look_like_the_rule_s_is_still_the_author_s() -> None:
+    """Or a run of more data would be foretold fewer and larger tasks than it has."""
+    by_rule = make.stage(tasks=24, task_bytes=2_400_000)
+    said = make.stage(tasks=24, task_bytes=2_400_000, is_said=True)
+    two = {"runners": {"here": 2}}
+
+    assert scaled_of(make.profile(by_rule, **two), 3.0, 2).tasks < 72
+    assert scaled_of(make.profile(said, **two), 3.0, 2).tasks == 72
+
+
 def test_a_stage_behind_an_exchange_keeps_the_slots_busy() -> None:
     totals = make.stage("totals", tasks=8, task_bytes=20 * MB, after=(0,))
     measured = make.profile(make.stage(), totals, runners={"here": 4})

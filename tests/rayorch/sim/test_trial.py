@@ -57,6 +57,20 @@ def test_the_first_task_on_a_runner_takes_longer_and_there_is_time_between_two()
     assert found.whole_s == pytest.approx(20.7 + 4.0 + 5.0, abs=1.0)
 
 
+def test_a_runner_that_reads_ahead_takes_less_than_its_tasks_together() -> None:
+    ahead = make.profile(make.stage(overlap=0.25))
+
+    assert outcome(ahead).whole_s == pytest.approx(0.7 + 0.75 * 20.0, abs=0.7)
+
+
+def test_runners_that_join_late_have_less_of_the_time() -> None:
+    """Three of four are done with 15 tasks in ten seconds; four with 25 more in seven waves."""
+    late = outcome(joins_s=(0.0, 0.0, 0.0, 10.0))
+
+    assert late.whole_s == pytest.approx(0.7 + 10.0 + 7 * 2.0, abs=0.5)
+    assert outcome(joins_s=(10.0,)).whole_s == pytest.approx(outcome().whole_s + 10.0, abs=0.5)
+
+
 def test_a_task_far_behind_is_cut_and_its_rest_goes_to_others() -> None:
     behind = make.stage(spread=make.SKEWED, pieces=16.0)
 
