@@ -69,15 +69,15 @@ class ManualClock:
     """A clock that stands still until it is moved."""
 
     def __init__(self, at_s: float = 1_800_000_000.0) -> None:
-        self._at_s = at_s
+        self.at_s = at_s  # read in place of `now_s` where that is a million times
 
     def now_s(self) -> float:
         """Return the time that was last set."""
-        return self._at_s
+        return self.at_s
 
     def monotonic_s(self) -> float:
         """Return the time that was last set."""
-        return self._at_s
+        return self.at_s
 
     def sleep(self, duration_s: float) -> None:
         """Move the clock instead of waiting."""
@@ -86,4 +86,4 @@ class ManualClock:
     def advance(self, duration_s: float) -> None:
         """Move the clock forward."""
         assert duration_s >= 0.0
-        self._at_s += duration_s
+        self.at_s += duration_s

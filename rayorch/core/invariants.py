@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import msgspec
 
 from rayorch.core.accounts import whole
-from rayorch.core.facts import Event
+from rayorch.core.facts import Event, Ticked
 from rayorch.core.flow import Flow
 from rayorch.core.leasing import QUEUE_MAX, RunnerSlot
 from rayorch.core.machine import Machine
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 CORES_OFF: Final = 1e-6
 """By which sums of cores may be off, and no more."""
-WHOLE_MAX: Final = 300
-"""So many tasks and runners are all looked at by a `Watch` after each event."""
-WATCHED_A_EVENT: Final = 30
+WATCHED_A_EVENT: Final = 10
 WATCHED_OF_MANY: Final = 3
-"""Tasks and leases that a `Watch` looks at for each event, on average, of few and of many."""
+"""Tasks and runners that a `Watch` looks at for each event, on average, of few and of many."""
 MANY: Final = 2_000
+A_LOOK: Final = 20
+"""As many tasks take as long as what else there is to look at."""
 
 _NONE: Final = dict.fromkeys(TaskState, 0)
 _UNPUBLISHED = UNPLANNED | {RunState.RUNNING, RunState.DRAINING}
@@ -86,33 +86,37 @@ class Taken:
 class Watch:
     """Looks at what each event touched, and at everything as often as its size allows.
 
-    A state of up to `WHOLE_MAX` tasks and runners is looked at whole after each event, one of a
+    A state of fifty tasks and runners is looked at whole after every seventh event, one of a
     hundred thousand once in tens of thousands of them: what is wrong stays wrong, so it is found a
     little later, at a bounded cost.
     """
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._credit = 0
+        self._events_left = 0  # until the next look at everything
 
     def saw(self, event: Event) -> None:
         """Look after an event was applied. Raises: InvariantError."""
-        size = self._size()
-        self._credit += WATCHED_A_EVENT if size < MANY else WATCHED_OF_MANY
-        if size <= WHOLE_MAX or self._credit >= size:
-            self._credit = 0
+        self._events_left -= 1
+        if self._events_left <= 0:
             check(self._machine)
+            size = A_LOOK + self._size()
+            self._events_left = size // (WATCHED_A_EVENT if size < MANY else WATCHED_OF_MANY)
             return
         fact = event.fact
-        slot = self._machine.runners.get(getattr(fact, "runner", None) or RunnerId(""))
+        if isinstance(fact, Ticked):
+            return  # It touched nothing in particular.
+        machine = self._machine
+        runner, run_id = getattr(fact, "runner", None), getattr(fact, "run", None)
+        slot = machine.runners.get(runner) if runner is not None else None
         if slot is not None:
-            _check_slot(self._machine, slot)
-        run = self._machine.runs.get(getattr(fact, "run", None) or RunId(""))
+            _check_slot(machine, slot)
+        run = machine.runs.get(run_id) if run_id is not None else None
         if run is not None:
             task = getattr(fact, "task", None)
             if task is not None and 0 <= task < len(run.tasks):
-                _check_task(self._machine, run, run.tasks[task])
-            _check_end(run, self._machine.flows[run.id])
+                _check_task(machine, run, run.tasks[task])
+            _check_end(run, machine.flows[run.id])
 
     def _size(self) -> int:
         runs = self._machine.runs.values()

@@ -124,9 +124,13 @@ class Bills:
 
         One that was taken for lost may come back with what it is at: that is not taken away.
         """
-        before, self._held = self._held, {}
-        for party in machine.book.parties.values():
-            held = self._held[party.id] = (party.slots, party.memory_bytes)
+        before, parties = self._held, machine.book.parties
+        held_now = {party.id: (party.slots, party.memory_bytes) for party in parties.values()}
+        if held_now == before:
+            return
+        self._held = held_now
+        for party in parties.values():
+            held = held_now[party.id]
             if held == before.get(party.id):
                 continue
             policy = machine.book.policy.of(party.id)

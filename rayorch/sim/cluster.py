@@ -132,7 +132,7 @@ class SimCluster:
         runner = self.runners.get(runner_id)
         if runner is None or not runner.alive:
             return
-        late_s = max(0.0, runner.silent_until_s - self._world.agenda.now_s())
+        late_s = max(0.0, runner.silent_until_s - self._world.agenda.at_s)
         self._world.agenda.after(late_s + self._world.latency_s(), lambda: act(runner))
         if not order and self._world.strikes("told_twice"):
             again_s = late_s + self._world.luck.uniform(0.0, 10.0)
@@ -143,7 +143,7 @@ class SimCluster:
     def report(self, runner_id: RunnerId, facts: tuple[Fact, ...]) -> None:
         """Bring a runner's facts to whoever leads, late, and now and then twice."""
         runner = self.runners[runner_id]
-        late_s = max(0.0, runner.silent_until_s - self._world.agenda.now_s())
+        late_s = max(0.0, runner.silent_until_s - self._world.agenda.at_s)
         delay_s = late_s + self._world.latency_s()
         heard = partial(runner.heard, facts)
         # Some are on their way to a leader that is superseded meanwhile. It hears them when it

@@ -15,6 +15,7 @@ from rayorch.core.commands import (
     PlanStage,
     PublishSink,
     Record,
+    SendLeases,
     SolvePlacement,
     SweepRun,
 )
@@ -184,16 +185,18 @@ class SimControl:
         return [Event(EventId(first + i), now_s, fact) for i, fact in enumerate(facts)]
 
     def _handled(self, events: Sequence[Event]) -> list[Fact]:
+        world, machine, watch = self._world, self.machine, self._watch
         commands: list[Command] = []
         for event in events:
-            commands.extend(self.machine.handle(event))
-            if not isinstance(event.fact, Ticked):
-                self._world.tell("event", event.id, event.fact)
-            self._world.events += 1
-            self._watch.saw(event)
-            self._world.saw(self, event)
-            if isinstance(event.fact, AttemptFinished):
-                self._world.oracle.committed(self.machine, event.fact)
+            commands += machine.handle(event)
+            fact = event.fact
+            if not isinstance(fact, Ticked):
+                world.tell("event", event.id, fact)
+            world.events += 1
+            watch.saw(event)
+            world.saw(self, event)
+            if isinstance(fact, AttemptFinished):
+                world.oracle.committed(machine, fact)
         self.clean = True
         return self._execute(commands)
 
@@ -201,30 +204,40 @@ class SimControl:
         recorded: list[Fact] = []
         for command in commands:
             self._may_crash()
-            match command:
-                case Record():
-                    recorded.append(command.fact)
-                case MakePlan():
-                    self._later(1.0, partial(self._plan, command))
-                case PlanStage(run=run, stage=stage, revision=revision):
-                    self._world.exchange.plan(self.machine.runs[run], stage, revision)
-                    self._later(0.5, partial(self._plan_stage, command))
-                case CollectExchange(run=run, stage=stage):
-                    self._world.exchange.collect(self.machine.runs[run], stage)
-                case SolvePlacement():
-                    self._later(1.0, partial(self._solve, command))
-                case PublishSink():
-                    outputs = tuple(sorted(self.machine.runs[command.run].outputs.items()))
-                    self._later(0.5, partial(self._publish, command, outputs))
-                case SweepRun():
-                    outputs = tuple(self.machine.runs[command.run].outputs.items())
-                    self._later(0.5, partial(self._sweep, command, outputs))
-                case CompareSchemas():
-                    self._later(0.5, partial(self._compare, command))
-                case _:
-                    self._world.tell("   asks", command)
-                    self._world.cluster.execute(command)
+            if isinstance(command, Record):
+                recorded.append(command.fact)
+            elif isinstance(command, SendLeases):  # As nearly all are.
+                self._ask(command)
+            else:
+                self._begin(command)
         return recorded
+
+    def _begin(self, command: Command) -> None:
+        """Begin to carry out a command, here or on the cluster."""
+        match command:
+            case MakePlan():
+                self._later(1.0, partial(self._plan, command))
+            case PlanStage(run=run, stage=stage, revision=revision):
+                self._world.exchange.plan(self.machine.runs[run], stage, revision)
+                self._later(0.5, partial(self._plan_stage, command))
+            case CollectExchange(run=run, stage=stage):
+                self._world.exchange.collect(self.machine.runs[run], stage)
+            case SolvePlacement():
+                self._later(1.0, partial(self._solve, command))
+            case PublishSink():
+                outputs = tuple(sorted(self.machine.runs[command.run].outputs.items()))
+                self._later(0.5, partial(self._publish, command, outputs))
+            case SweepRun():
+                outputs = tuple(self.machine.runs[command.run].outputs.items())
+                self._later(0.5, partial(self._sweep, command, outputs))
+            case CompareSchemas():
+                self._later(0.5, partial(self._compare, command))
+            case _:
+                self._ask(command)
+
+    def _ask(self, command: Command) -> None:
+        self._world.tell("   asks", command)
+        self._world.cluster.execute(command)
 
     def _may_crash(self) -> None:
         if self._world.happens("crash_in_turn"):

@@ -28,12 +28,18 @@ def token_of(lease: Lease) -> Token:
     return (lease.run, lease.task, lease.attempt, lease.epoch)
 
 
+def payload_of(token: Token) -> str:
+    """Return what the files of an attempt hold: its name."""
+    run, task, attempt, epoch = token
+    return f"{run}/{task}/{attempt}/{epoch}"
+
+
 class Oracle:
     """Files, tables and the first commit of each task, by the simulated world itself."""
 
     def __init__(self) -> None:
         self.begun: set[Token] = set()
-        self.staged: set[Token] = set()
+        self.staged: dict[Token, str] = {}  # and what their files hold
         self.staged_s: dict[Token, float] = {}  # what it took to make them
         self.commits: dict[tuple[RunId, TaskId], Token] = {}
         self.tables: dict[tuple[RunId, int], tuple[int, frozenset[str]]] = {}
@@ -75,7 +81,7 @@ class Oracle:
 
     def stage(self, token: Token, duration_s: float) -> None:
         """Note that an attempt has written its files."""
-        self.staged.add(token)
+        self.staged[token] = payload_of(token)
         self.staged_s[token] = duration_s
         self.orphans += token[0] in self.swept
 
@@ -113,19 +119,16 @@ class Oracle:
         known = self.tables.setdefault((command.run, command.sink), table)
         if known != table:
             raise InvariantError("a sink is published once", f"{known}, then {table}")
-        files = {"/".join(map(str, token)) for token in self.staged}
-        if not content <= files:
-            raise InvariantError("what is published is there", str(sorted(content - files)))
+        if lost := content - set(self.staged.values()):
+            raise InvariantError("what is published is there", str(sorted(lost)))
 
     def sweep(self, run: RunId, outputs: "Iterable[tuple[int, Any]]") -> int:
         """Delete what no commit names; return how many attempts' files that were."""
         keep = {result.payload for _, some in outputs for result in some}
-        doomed = {
-            token
-            for token in self.staged
-            if token[0] == run and "/".join(map(str, token)) not in keep
-        }
-        self.staged -= doomed
+        staged = self.staged.items()
+        doomed = [token for token, held in staged if token[0] == run and held not in keep]
+        for token in doomed:
+            del self.staged[token]
         self.swept.add(run)
         return len(doomed)
 
@@ -160,14 +163,11 @@ class Oracle:
             tasks = sorted(int(payload.split("/")[1]) for payload in seen)
             if tasks != list(range(run.task_count)):
                 raise InvariantError("each task is visible once", f"{run.id}: {tasks}")
-            committed = {
-                "/".join(map(str, token))
-                for (owner, _), token in self.commits.items()
-                if owner == run.id
-            }
+            commits = self.commits.items()
+            committed = {payload_of(token) for (owner, _), token in commits if owner == run.id}
             if set(seen) != committed:
                 raise InvariantError("what is visible is what was committed first", run.id)
-            if not set(seen) <= {"/".join(map(str, token)) for token in self.staged}:
+            if not committed <= set(self.staged.values()):
                 raise InvariantError("what is visible is there", run.id)
 
 

@@ -14,7 +14,7 @@ from rayorch.errors import InvariantError
 from rayorch.ids import NO_CACHE, CacheId, Epoch, NodeId, RunId, RunnerId, TaskId
 from rayorch.sim.config import Fate, SimPool
 from rayorch.sim.exchange import Sources
-from rayorch.sim.oracle import Token, token_of
+from rayorch.sim.oracle import Token, payload_of, token_of
 from rayorch.sim.ports import WorldPort
 
 About = tuple[RunId, TaskId, int, Epoch, RunnerId]
@@ -44,7 +44,7 @@ class SimRunner:
     @property
     def silent(self) -> bool:
         """Whether it is not heard: it is stopped, or behind a partition and works on."""
-        return self._world.agenda.now_s() < self.silent_until_s
+        return self._world.agenda.at_s < self.silent_until_s
 
     def joined(self) -> RunnerJoined:
         """Say who it is and what it holds."""
@@ -78,8 +78,10 @@ class SimRunner:
         self._next()
 
     def _has(self, lease: Lease) -> bool:
-        held = self.queue if self.running is None else [self.running, *self.queue]
-        return any(token_of(each) == token_of(lease) for each in held)
+        token, running = token_of(lease), self.running
+        if running is not None and token_of(running) == token:
+            return True
+        return any(token_of(each) == token for each in self.queue)
 
     def revoke(self, leases: tuple[Lease, ...], *, halt: bool = False) -> None:
         """Give back what has not started, and with `halt` what has."""
@@ -112,11 +114,12 @@ class SimRunner:
     def _next(self) -> None:
         if self.running is None and self.queue:
             lease = self.running = self.queue.pop(0)
-            self._begun_s = self._world.agenda.now_s()
+            token = token_of(lease)
+            self._begun_s = self._world.agenda.at_s
             self._cut = False
-            if lease.epoch < self.newest and token_of(lease) not in self._shown:
+            if lease.epoch < self.newest and token not in self._shown:
                 raise InvariantError("who was superseded is not obeyed", f"{self.id} {lease}")
-            self._world.begin(token_of(lease), self.id, self.silent_until_s)
+            self._world.begin(token, self.id, self.silent_until_s)
             self._report(AttemptStarted(*self._about(lease)))
             duration_s = self._world.duration_s(self.pool)
             fate = self._world.fate_of(lease)
@@ -134,14 +137,14 @@ class SimRunner:
         """Come to the end of an attempt, unless it died meanwhile; a silent one ends it later."""
         if not self.alive or self.running is not lease:
             return
-        wait_s = self.stopped_until_s - self._world.agenda.now_s()
+        wait_s = self.stopped_until_s - self._world.agenda.at_s
         if wait_s > 0.0:
             self._world.agenda.after(wait_s, lambda: self._end(lease, fate, duration_s))
             return
         if fate == "kills":
             self._world.cluster.crash(self.id)
             return
-        took_s = self._world.agenda.now_s() - self._begun_s
+        took_s = self._world.agenda.at_s - self._begun_s
         self._stop()
         lost = self._world.lost_of(lease, self._sources)
         if lost:
@@ -167,7 +170,7 @@ class SimRunner:
             rows=int(lease.task) + 1,
             size_bytes=8,
             schema_fp=self._world.schema_of(lease),
-            payload="/".join(map(str, token_of(lease))),
+            payload=payload_of(token_of(lease)),
         )
         return AttemptOutput(
             rows_in=1,

@@ -9,6 +9,7 @@ import msgspec
 from connectors.sealed import checksum
 from connectors.store import Store
 from connectors.stores.memory import MemoryStore
+from rayorch.core import invariants
 from rayorch.core.machine import Machine
 from rayorch.core.run import ENDED
 from rayorch.core.task import TaskState
@@ -112,6 +113,7 @@ def _check_end(world: World) -> None:
     """Compare the last leader with the world, and with a replay of its journal."""
     world.store.settle()
     machine = world.leader.machine
+    invariants.check(machine)
     world.oracle.check_end(machine)
     world.oracle.remember(machine)
     replayed = Machine()

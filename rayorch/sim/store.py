@@ -25,6 +25,8 @@ Hazard = Literal[
     "corrupt",  # of reads: a bit is wrong
     "lagging",  # of lists: what was written last is not there yet
 ]
+CALLS: Final = ("write", "read", "look", "list")
+"""The kinds of calls that a hazard can befall."""
 LAG_S: Final = 5.0
 SLOW_S: Final = 3.0
 

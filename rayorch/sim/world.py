@@ -23,7 +23,7 @@ from rayorch.sim.exchange import SimExchange, Sources, Writers
 from rayorch.sim.oracle import TOLD_S, Oracle, Token
 from rayorch.sim.person import DATABASE_STAGE, Person
 from rayorch.sim.ports import ControlPort, PlacerMaker, PlacerPort
-from rayorch.sim.store import STAGING, FlakyStore, Hazard, Mishap, StagingTrouble
+from rayorch.sim.store import CALLS, STAGING, FlakyStore, Hazard, Mishap, StagingTrouble
 from rayorch.sim.traits import drawn
 from rayorch.sim.trouble import Trouble
 
@@ -48,6 +48,7 @@ class World:
         self._tell = tell
         self.config = config
         self.faults: SimFaults = config.faults
+        self._hazards = {call: config.faults.hazards(call) for call in CALLS}
         self.luck = random.Random(seed)  # noqa: S311 - luck that can be had again.
         self.seen: Counter[str] = Counter()  # events by kind, and what went wrong
         self.agenda = Agenda()
@@ -83,15 +84,15 @@ class World:
 
     def happens(self, fault: str) -> bool:
         """Say whether a fault happens now, which `SimFaults` has the chance of by this name."""
-        return self._befalls(fault, getattr(self.faults, fault))
+        return self.faulty and self._befalls(fault, getattr(self.faults, fault))
 
     def strikes(self, fault: str) -> bool:
         """As `happens`, for what the first worlds did not know: without a chance, without luck."""
         chance: float = getattr(self.faults, fault)
-        return chance > 0.0 and self._befalls(fault, chance)
+        return chance > 0.0 and self.faulty and self._befalls(fault, chance)
 
     def _befalls(self, fault: str, chance: float) -> bool:
-        it_does = self.faulty and self.luck.random() < chance
+        it_does = self.luck.random() < chance
         if it_does:
             self.seen[fault] += 1
         return it_does
@@ -135,9 +136,12 @@ class World:
         return self.luck.choice(MISHAPS) if self.happens("store_unsure") else None
 
     def _hazard(self, call: str) -> Hazard | None:
-        chances = self.faults.hazards(call)
-        found = (hazard for hazard, chance in chances if self._befalls(f"store_{hazard}", chance))
-        return next(found, None)
+        if not self.faulty:
+            return None
+        for hazard, chance in self._hazards[call]:
+            if self._befalls(f"store_{hazard}", chance):
+                return hazard
+        return None
 
     def new_clock(self) -> MachineClock:
         """Return the clock of the machine that a control actor starts on."""
@@ -283,10 +287,13 @@ class World:
 
     def done(self) -> bool:
         """Say whether every run has ended and been swept, and every control actor has woken."""
-        runs = [self._person.known(run) for run in self.task_counts]
-        ended = all(run is not None and run.state in ENDED and run.swept for run in runs)
-        awake = all(self.agenda.now_s() > each.frozen_until_s + 1.0 for each in self.frozen)
-        return ended and awake and not self.faulty
+        if self.faulty:
+            return False
+        for run_id in self.task_counts:
+            run = self._person.known(run_id)
+            if run is None or run.state not in ENDED or not run.swept:
+                return False
+        return all(self.agenda.now_s() > each.frozen_until_s + 1.0 for each in self.frozen)
 
     def absence_s(self, low_s: float, high_s: float) -> float:
         """Return how long somebody is away: now and then for hours."""

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from random import Random
 
 import pytest
 from msgspec.structs import replace
@@ -73,6 +74,22 @@ def test_a_cache_that_comes_takes_its_part_and_moves_nothing_else() -> None:
     moved = [key for key in ALL_KEYS if before.cache_of(key) != after.cache_of(key)]
     assert {after.cache_of(key) for key in moved} == {C}
     assert 0.2 < len(moved) / len(ALL_KEYS) < 0.5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_ring_is_the_same_however_its_caches_came_and_went(seed: int) -> None:
+    """It is made of the one before, and a restart makes it of nothing."""
+    luck = Random(seed)
+    every = [CacheId(f"node-{number}") for number in range(60)]
+    ring = Ring()
+
+    for _ in range(8):
+        caches = luck.sample(every, luck.randint(0, len(every)))
+        ring = Ring(caches, like=ring)
+
+        fresh = Ring(sorted(caches))
+        assert len(ring) == len(fresh)
+        assert list(map(ring.cache_of, ALL_KEYS)) == list(map(fresh.cache_of, ALL_KEYS))
 
 
 def test_where_there_is_no_cache_keys_belong_to_nobody() -> None:
