@@ -55,6 +55,7 @@ def submission(
             attempts_max=retry.attempts_max,
             backoff_s=retry.backoff_s,
             backoff_s_max=retry.backoff_s_max,
+            strikes_max=retry.strikes_max,
         ),
         tenant=TenantId(whose.tenant),
         priority=whose.priority,

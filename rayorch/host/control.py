@@ -15,10 +15,11 @@ from typing import Final
 import msgspec
 import ray
 
-from connectors.errors import ConnectorError
+from connectors.errors import ConnectorError, StoreUnavailableError, StoreUnsureError
 from rayorch.clock import SystemClock
 from rayorch.core.facts import Fact
-from rayorch.errors import RayorchError
+from rayorch.errors import JournalStuckError, RayorchError
+from rayorch.failpoints import failpoint
 from rayorch.home import Home, open_home
 from rayorch.host.code import code_here
 from rayorch.host.estimating import EstimateKeeper
@@ -35,6 +36,8 @@ from rayorch.observe.process_log import log_to_stderr
 from rayorch.observe.view import RunView
 
 PREFIX: Final = "rayorch"
+PASSING: Final = (JournalStuckError, StoreUnavailableError, StoreUnsureError)
+"""Of a store that does not answer: it may, later."""
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +99,7 @@ class ControlActor:
             observers=(self._metrics, self._logs, self._estimates),
             leader=msgspec.structs.replace(this_process(spec.name), metrics_url=self._metrics_url),
         )
+        self._host.halted = _end_if_passing
         # After a restart by Ray the cluster is the same: its runners still work for us.
         restarted = ray.get_runtime_context().was_current_actor_reconstructed
         self._refused: RayorchError | ConnectorError | None = None
@@ -106,6 +110,9 @@ class ControlActor:
         except (RayorchError, ConnectorError) as error:
             # Raised from here, it would reach nobody but as a part of Ray's own text.
             logger.exception("cannot lead")
+            if restarted:
+                # Nobody may be there to be told: the client that asked for it went long ago.
+                _end_if_passing(error)
             self._refused = error
 
     async def info(self) -> ControlInfo:
@@ -175,6 +182,19 @@ class ControlActor:
 
         self._host.offer(facts, settle)
         await done
+
+
+def _end_if_passing(error: BaseException) -> None:
+    """End this process where the store is out: Ray starts another, until one of them can lead.
+
+    What a half-done replay or a lead that was lost has left behind goes with it, and runs go on
+    when the store does, though nobody comes to resume them.
+    """
+    if isinstance(error, PASSING):
+        logger.error("ends, to be started again by Ray: the store does not answer")
+        logging.shutdown()
+        failpoint("control.unanswered")
+        os._exit(1)
 
 
 def _served(home: Home, name: str) -> bool:

@@ -55,10 +55,12 @@ class RetryPolicy(UserModel):
     """How often a task is tried, and how long to wait between tries.
 
     An exception of the user's function fails the task at once, unless its class (or a base class
-    of it) is named in `transient_errors`.
+    of it) is named in `transient_errors`. A task that `strikes_max` runners died of is
+    quarantined: say more where processes are killed that did nothing wrong.
     """
 
     attempts_max: int = Field(default=4, ge=1, le=ATTEMPTS_MAX)
+    strikes_max: int = Field(default=3, ge=1, le=ATTEMPTS_MAX)
     backoff_s: Seconds = Field(default=1.0, ge=0.0)
     backoff_s_max: Seconds = Field(default=60.0, ge=0.0)
     transient_errors: Annotated[tuple[str, ...], BeforeValidator(_error_names)] = ()

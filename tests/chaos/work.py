@@ -35,7 +35,8 @@ import pyarrow.compute as pc
 import rayorch as ro
 
 NOTES, GATES = Path("{notes}"), Path("{gates}")
-pipeline = ro.Pipeline("chaos", retry=ro.RetryPolicy(backoff_s=0.05))
+# Who kills runners at random is no task that kills its own.
+pipeline = ro.Pipeline("chaos", retry=ro.RetryPolicy(backoff_s=0.05, strikes_max=20))
 rows = pipeline.read("rows", "{rows}", split="file")
 
 

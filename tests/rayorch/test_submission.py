@@ -7,6 +7,7 @@ import pytest
 import rayorch as ro
 from rayorch.compiling import compile_program
 from rayorch.core.cheap import Cheap
+from rayorch.core.values import RetryLimits
 from rayorch.errors import SpecError
 from rayorch.ids import RunId
 from rayorch.spec import Standing
@@ -45,3 +46,13 @@ def test_a_run_that_waits_for_a_price_needs_a_deadline() -> None:
 
     with pytest.raises(SpecError, match="waits for a price has a deadline"):
         submission(RunId("r"), pipeline.spec(), compile_program(pipeline), "v")
+
+
+def test_a_submission_says_how_often_it_is_tried() -> None:
+    retry = ro.RetryPolicy(attempts_max=9, backoff_s=0.5, backoff_s_max=7.0, strikes_max=5)
+    pipeline = ro.Pipeline("nightly", retry=retry)
+    pipeline.read("lines", "/a").write("/out")
+
+    found = submission(RunId("r"), pipeline.spec(), compile_program(pipeline), "v")
+
+    assert found.retry == RetryLimits(9, 0.5, 7.0, 5)

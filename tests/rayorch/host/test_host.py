@@ -192,12 +192,15 @@ def test_a_store_that_cannot_be_written_stops_the_host_and_everybody_is_told() -
 
         fact = rig.submission()
         rig.watched.before_create = refuse
+        heard: list[BaseException] = []
+        rig.host.halted = heard.append
 
         with pytest.raises(StoreReadOnlyError):
             rig.host.offer([fact]).wait(10.0)
         with pytest.raises(StoreReadOnlyError):
             rig.host.offer([fact]).wait(10.0)
         assert isinstance(rig.host.stopped_by, StoreReadOnlyError)
+        assert heard == [rig.host.stopped_by]
 
 
 @pytest.mark.parametrize("what", ["leader.json", SNAP])
