@@ -90,17 +90,21 @@ def test_a_cluster_that_answers_passes_and_what_it_does_not_say_is_told(
 
 
 @pytest.mark.parametrize(
-    "told",
-    [health_checks.OURS, health_checks.WANTED, {"health_check_failure_threshold": 2}],
+    ("told", "dead", "silent"),
+    [
+        (health_checks.OURS, 3, 33),
+        (health_checks.WANTED, 6, 21),
+        ({"health_check_failure_threshold": 2}, 6, 26),
+    ],
     ids=["ours", "wanted", "fewer tries"],
 )
 def test_health_checks_that_find_a_dead_machine_in_time_pass(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch, told: Mapping[str, int]
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, told: Mapping[str, int], dead: int, silent: int
 ) -> None:
     found = checked_with(shell, monkeypatch, told)
 
     assert found[0] == "ok"
-    assert found[1].startswith("a dead machine is given up after ")
+    assert found[1] == f"a dead machine is given up after {dead} s, a silent one after {silent} s"
 
 
 def test_health_checks_of_rays_own_are_a_warning_with_what_they_cost(
