@@ -1,8 +1,9 @@
 """How long a leader needs to know where it stands: a journal of a million tasks, and a snapshot.
 
-    python -m benchmarks.recovery [--tasks 1000000] [--batch 100]
+    python -m benchmarks.recovery [--tasks 1000000] [--batch 100] [--home URL]
 
-Writes the journal of one run on local files, as a host would: each task's commit with the file that
+Writes the journal of one run on local files (or under `--home`, in a new folder, which it empties
+at the end), as a host would: each task's commit with the file that
 it wrote, so many commits a segment. Then replays it, writes a snapshot, and replays that; each as
 `ControlHost.start` does, up to the point where it could lead. Prints one JSON line. CPU seconds are
 given beside the wall's, for a machine that is shared.
@@ -86,9 +87,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--tasks", type=int, default=1_000_000)
     parser.add_argument("--batch", type=int, default=100, help="commits a segment")
+    parser.add_argument("--home", default="", help="folder or bucket for the journal; else files")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rayorch-recovery-") as folder:
-        store = open_store(Path(folder).as_uri())
+        store = open_store(f"{options.home or Path(folder).as_uri()}/recovery-{new_nonce()}")
         append_s = timed(lambda: write_journal(store, options.tasks, options.batch))
         log_bytes = sum(info.size_bytes for info in store.list(LOG))
         found: list[tuple[Machine, Journal]] = []
@@ -100,6 +102,7 @@ def main() -> None:
         snapshot_bytes = len(store.get(keys[0]))
         snapshot_s = timed(lambda: found.append(recovered(store)))
         assert found[1][0].runs[RUN].committed == options.tasks
+        store.delete([info.key for info in store.list()])
     numbers = {
         "benchmark": "recovery",
         "tasks": options.tasks,

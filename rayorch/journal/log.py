@@ -18,11 +18,14 @@ The protocol, and why each step is there:
 Safety rests on exclusive create alone: no clock, no rename, no compare-and-swap.
 """
 
+import itertools
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Final, TypeVar
 
+from connectors.ahead import get_in_order
 from connectors.errors import ObjectMissingError, StoreUnavailableError, StoreUnsureError
 from connectors.sealed import checksum
 from connectors.store import ObjectInfo, Store
@@ -98,28 +101,32 @@ class Journal:
 
     def _replay_segments(self, apply: Callable[[Event], None]) -> int:
         count = 0
-        while True:
-            key = segment_key(self._next)
-            try:
-                data = self._store.get(key)
-            except ObjectMissingError:
-                self._refuse_gap()
-                return count
-            segment = decode_segment(key, self._next, data)
-            if segment.header.prev != self._prev:
-                raise JournalDamagedError(key, "it does not continue the segment before it")
-            self._next += 1
-            self._prev = segment.checksum
-            self.segments_since_snapshot += 1
-            if segment.header.n == self._written.n and self._written.differs(segment.checksum):
-                raise JournalDamagedError(key, f"it is not the one that {self._written_by} names")
-            if segment.header.kind == "fence":
-                self._fenced_by = segment.header.epoch
-            elif segment.header.epoch != self._fenced_by:
-                continue  # Written by a leader that had been fenced: void.
-            for event in segment.events:
-                apply(event)
-            count += len(segment.events)
+        keys = map(segment_key, itertools.count(self._next))
+        with closing(get_in_order(self._store, keys)) as found:
+            for data in found:
+                if data is None:
+                    break
+                count += self._replay_segment(data, apply)
+        self._refuse_gap()
+        return count
+
+    def _replay_segment(self, data: bytes, apply: Callable[[Event], None]) -> int:
+        key = segment_key(self._next)
+        segment = decode_segment(key, self._next, data)
+        if segment.header.prev != self._prev:
+            raise JournalDamagedError(key, "it does not continue the segment before it")
+        self._next += 1
+        self._prev = segment.checksum
+        self.segments_since_snapshot += 1
+        if segment.header.n == self._written.n and self._written.differs(segment.checksum):
+            raise JournalDamagedError(key, f"it is not the one that {self._written_by} names")
+        if segment.header.kind == "fence":
+            self._fenced_by = segment.header.epoch
+        elif segment.header.epoch != self._fenced_by:
+            return 0  # Written by a leader that had been fenced: void.
+        for event in segment.events:
+            apply(event)
+        return len(segment.events)
 
     def _look_ahead(self) -> None:
         """Learn how far the log goes, before anything of it is read."""
