@@ -11,20 +11,19 @@ from typing import TYPE_CHECKING, Protocol
 from rayorch.core.accounts import Accounts
 from rayorch.core.commands import Lease
 from rayorch.core.facts import Event
-from rayorch.core.flow import Flow
 from rayorch.core.leasing import Key, Kind, RunnerSlot
 from rayorch.core.meters import Meters
-from rayorch.core.near import unpack_keys
 from rayorch.core.policy import Policy
-from rayorch.core.queues import Routes
+from rayorch.core.queueing import flow_of, queue
 from rayorch.core.run import ACTIVE, RUN_KINDS, RUN_TRANSITIONS, Run, RunState
 from rayorch.core.sharing import Cluster, Party
 from rayorch.core.sizes import Size
-from rayorch.core.task import COMMITTED, READY, WAITING, Task, TaskLeased, step
+from rayorch.core.task import COMMITTED, Task, TaskLeased, step
 from rayorch.errors import InvalidTransitionError, UnknownRunError
 from rayorch.ids import Epoch, NodeId, RunId, RunnerId, TaskId, TenantId
 
 if TYPE_CHECKING:
+    from rayorch.core.flow import Flow
     from rayorch.core.node_facts import NodeDraining, NodeJoined
 
 
@@ -325,7 +324,7 @@ class Book:
         """Queue a ready task for the next leases; a suspect gets a runner to itself."""
         flow = self.flows[run.id]
         flow.offered(self.now_s)
-        _queue(run, flow, task, alone=bool(task.strikes) or alone)
+        queue(run, flow, task, alone=bool(task.strikes) or alone)
         self.enlist(run)
 
     def refill(self, run: Run) -> None:
@@ -349,52 +348,3 @@ def _leave(kinds: dict[Kind, dict[RunnerId, RunnerSlot]], slot: RunnerSlot) -> N
     some = kinds.get(slot.kind)
     if some is not None and some.pop(slot.id, None) is not None and not some:
         del kinds[slot.kind]
-
-
-def _queue(run: Run, flow: Flow, task: Task, *, alone: bool) -> None:
-    if task.stage in run.unplanned:
-        flow.aside.setdefault(task.stage, []).append(task.id)
-        return
-    lane, number = flow.lane_of[task.stage], flow.routes.class_of(task.id)
-    if alone:
-        lane.suspects.add(task.id, number)
-    elif flow.keys:
-        key = flow.key_of(task.stage, task.id - run.first_tasks[task.stage])
-        lane.ready.add(task.id, number, key)
-    else:
-        lane.ready.add(task.id, number)
-
-
-def requeue(run: Run, flow: Flow) -> None:
-    """Queue again what is ready, by other classes."""
-    for lane in flow.lanes:
-        ready, suspects = list(lane.ready), list(lane.suspects)
-        lane.ready.clear()
-        lane.suspects.clear()
-        for task_id in ready:
-            _queue(run, flow, run.tasks[task_id], alone=False)
-        for task_id in suspects:
-            _queue(run, flow, run.tasks[task_id], alone=True)
-
-
-def flow_of(run: Run) -> Flow:
-    """Return the volatile side of a run that nobody works on: what is open is ready or waits."""
-    flow = Flow(run.stages, run.placement)
-    flow.keys = {stage: unpack_keys(keys) for stage, keys in run.keys.items()}
-    counts = flow.counts
-    for task in run.tasks:
-        state = task.state
-        counts[task.stage][state] += 1
-        if state is COMMITTED:
-            continue
-        if state is READY:
-            _queue(run, flow, task, alone=task.strikes > 0)
-        elif state is WAITING:
-            heapq.heappush(flow.waiting, (task.since_s, task.id))
-    flow.done = done_of(run, flow.routes)
-    return flow
-
-
-def done_of(run: Run, routes: Routes) -> dict[int, int]:
-    """Return how many tasks of each class are committed."""
-    return routes.counted([task.id for task in run.tasks if task.state is COMMITTED])

@@ -106,7 +106,8 @@ class Dealer:
                     return run, run is None  # Once what it claims is its own, it gets the task.
             return None, False
         holder = self._book.parties[slot.holder]
-        if self._is_for_others(ranked, holder, slot):
+        is_only = len(ranked) == 1 and holder.runs  # It is all of `ranked`.
+        if not is_only and self._is_for_others(ranked, holder, slot):
             return None, True  # Let it run dry: the other is to have it.
         return self.choice(holder, slot), False
 
@@ -159,8 +160,8 @@ class Dealer:
             stage, size, ready, suspects = lane
             if not slot.size.serves(size):
                 continue
-            is_ready = ready.first(classes) is not None
-            if not is_ready and suspects.first(classes) is None:
+            is_ready = ready.has(classes)
+            if not is_ready and not suspects.has(classes):
                 continue
             is_barren = False
             if slot.queue and not is_ready:
@@ -192,7 +193,7 @@ class Dealer:
         found_slot, found_run, (_, _, ready, suspects) = self._found
         assert found_slot is slot
         assert found_run is run
-        if not slot.queue and suspects.first(classes) is not None:
+        if not slot.queue and suspects.has(classes):
             tasks = islice(_next(run, flow, suspects, classes, slot.cache), 1)
             leases = [book.lease(run, slot, each, self._at_s) for each in tasks]
             slot.alone = bool(leases)
@@ -288,7 +289,7 @@ class Dealer:
             return False
         classes = flow.routes.classes_for(slot.pool)
         if any(
-            lane.stage < 0 and slot.size.serves(lane.size) and lane.ready.first(classes) is not None
+            lane.stage < 0 and slot.size.serves(lane.size) and lane.ready.has(classes)
             for lane in flow.lanes
         ):
             return False

@@ -34,6 +34,10 @@ MANY: Final = 2_000
 A_LOOK: Final = 20
 """As many tasks take as long as what else there is to look at."""
 
+NOBODY: Final = RunnerId("")
+NOTHING: Final = RunId("")
+"""What events are about that are about no runner, and no run."""
+
 _NONE: Final = dict.fromkeys(TaskState, 0)
 _UNPUBLISHED = UNPLANNED | {RunState.RUNNING, RunState.DRAINING}
 _PUBLISHED = frozenset({RunState.PUBLISHING, RunState.SUCCEEDED})
@@ -106,17 +110,16 @@ class Watch:
         fact = event.fact
         if isinstance(fact, Ticked):
             return  # It touched nothing in particular.
-        machine = self._machine
-        runner, run_id = getattr(fact, "runner", None), getattr(fact, "run", None)
-        slot = machine.runners.get(runner) if runner is not None else None
+        machine, book = self._machine, self._machine.book
+        slot = book.runners.get(getattr(fact, "runner", NOBODY))
         if slot is not None:
             _check_slot(machine, slot)
-        run = machine.runs.get(run_id) if run_id is not None else None
+        run = book.runs.get(getattr(fact, "run", NOTHING))
         if run is not None:
             task = getattr(fact, "task", None)
             if task is not None and 0 <= task < len(run.tasks):
                 _check_task(machine, run, run.tasks[task])
-            _check_end(run, machine.flows[run.id])
+            _check_end(run, book.flows[run.id])
 
     def _size(self) -> int:
         runs = self._machine.runs.values()
@@ -132,10 +135,11 @@ def _check_slot(machine: Machine, slot: RunnerSlot) -> None:
         _broken("a runner's queue is bounded", slot.id, len(slot.queue))
     if slot.alone and len(slot.queue) != 1:
         _broken("a suspect runs alone", slot.id, list(slot.queue))
+    runs, tenants = machine.runs, set()
     for key, lease in slot.queue.items():
-        if key != (lease.run, lease.task) or lease.run not in machine.runs:
+        if key != (lease.run, lease.task) or lease.run not in runs:
             _broken("a lease is queued under its own run and task", slot.id, key, lease)
-    tenants = {machine.runs[run].tenant for run, _ in slot.queue}
+        tenants.add(runs[lease.run].tenant)
     if tenants != ({slot.holder} if slot.holder is not None else set()):
         _broken("a runner serves one tenant at a time", slot.id, slot.holder, tenants)
 

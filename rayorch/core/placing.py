@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from rayorch.core import accounts, ledger
-from rayorch.core.book import Book, done_of, requeue
+from rayorch.core.book import Book
 from rayorch.core.commands import Command, SolvePlacement
 from rayorch.core.facts import (
     AttemptFinished,
@@ -21,6 +21,7 @@ from rayorch.core.facts import (
 from rayorch.core.flow import Flow
 from rayorch.core.node_facts import PoolIdled
 from rayorch.core.placed import ClassSeen, Observed
+from rayorch.core.queueing import done_of, requeue
 from rayorch.core.queues import Routes
 from rayorch.core.run import ENDED, Run, RunState
 from rayorch.core.wanting import ensure_runners, wanted_at

@@ -4,8 +4,8 @@ Without a placement all tasks are of one class that goes anywhere, and the queue
 for tasks whose input a cache may keep (`near`).
 """
 
-from collections import deque
-from collections.abc import Collection, Iterator
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 from typing import Final
 
@@ -34,13 +34,17 @@ class Routes:
 
     def counted(self, tasks: Collection[TaskId]) -> dict[int, int]:
         """Return how many of some tasks each class has, of those that have any."""
-        if not self._class_of:
-            return {ANYWHERE: len(tasks)} if tasks else {}
-        counts: dict[int, int] = {}
-        for task in tasks:
-            number = self.class_of(task)
-            counts[number] = counts.get(number, 0) + 1
-        return counts
+        known = len(self._class_of)
+        covered = [task for task in tasks if task < known] if known else []
+        counts: dict[int, int] = Counter(map(self._class_of.__getitem__, covered))
+        if others := len(tasks) - len(covered):
+            counts[ANYWHERE] = counts.get(ANYWHERE, 0) + others
+        return dict(counts)
+
+    def numbered(self, tasks: Iterable[TaskId]) -> Iterator[tuple[TaskId, int]]:
+        """Go through some tasks, and the class of each."""
+        classes, known = self._class_of, len(self._class_of)
+        return ((task, classes[task] if task < known else ANYWHERE) for task in tasks)
 
     def classes_for(self, pool: str) -> tuple[int, ...]:
         """Return the classes that runners of a pool serve, first to serve first."""
@@ -109,10 +113,23 @@ class ReadyQueue:
 
     def count(self, classes: Collection[int]) -> int:
         """Return how many tasks of these classes are queued."""
-        count = sum(len(self._by_class.get(number, ())) for number in classes)
-        if self.near:
-            count += sum(len(self.near.get(number, ())) for number in classes)
+        count = 0
+        for queues in (self._by_class, self.near):
+            if queues:
+                for number in classes:
+                    count += len(queues.get(number, ()))
         return count
+
+    def has(self, classes: Collection[int]) -> bool:
+        """Say whether a task of these classes is queued."""
+        if not self.size:
+            return False
+        for number in classes:  # Not `any`: it is asked for each lease.
+            if self._by_class.get(number):
+                return True
+            if self.near and self.near.get(number):
+                return True
+        return False
 
     def first(self, classes: Collection[int], cache: CacheId = NO_CACHE) -> TaskId | None:
         """Return the task of these classes that is next, the first class first.

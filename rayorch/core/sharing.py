@@ -114,6 +114,10 @@ class Ranked(Generic[Item]):
             (key(item), number, item) for number, item in enumerate(items)
         )
 
+    def __len__(self) -> int:
+        """Return how many items there are."""
+        return len(self._order)
+
     def __iter__(self) -> Iterator[Item]:
         """Go through the items, smallest first. One at a time may do so."""
         order, key = self._order, self._key

@@ -71,12 +71,12 @@ class Bills:
     def saw(self, machine: Machine, event: Event) -> None:
         """Look at what an event of the leader did. Raises: InvariantError."""
         fact = event.fact
-        if isinstance(fact, NodeLost):
-            self._heard(fact.node)
+        if isinstance(fact, Ticked):
+            self._check_spent(machine, event.at_s)
         elif isinstance(fact, NodesMetered):
             self._check_billed(machine)
-        elif isinstance(fact, Ticked):
-            self._check_spent(machine, event.at_s)
+        elif isinstance(fact, NodeLost):
+            self._heard(fact.node)
         self._check_held(machine, is_back=isinstance(fact, RunnerJoined))
 
     def _heard(self, node: NodeId) -> None:
@@ -105,8 +105,11 @@ class Bills:
 
     def _check_spent(self, machine: Machine, at_s: float) -> None:
         """Who has spent its dollars is soon given nothing."""
+        policy = machine.book.policy
         for run in machine.runs.values():
-            quota_usd = machine.book.policy.of(run.tenant).usd
+            quota_usd = policy.of(run.tenant).usd
+            if quota_usd is None and not self._spent_s:
+                continue
             is_over = (
                 quota_usd is not None
                 and run.state is RunState.RUNNING

@@ -167,11 +167,13 @@ class World:
 
     def saw(self, control: ControlPort, event: Event) -> None:
         """Look at what an event did, if it is the leader's."""
-        self.seen[type(event.fact).__name__] += 1
+        fact = event.fact
+        kind = type(fact).__name__
+        self.seen[kind] = self.seen.get(kind, 0) + 1  # For each event: `+=` is in Python here.
         if control is self.leader:
             self.bills.saw(control.machine, event)
-            if isinstance(event.fact, RunnerJoined):
-                self.oracle.met(control.machine, event.fact, self.agenda.now_s())
+            if isinstance(fact, RunnerJoined):
+                self.oracle.met(control.machine, fact, self.agenda.now_s())
 
     def parts_of(self, lease: Lease) -> tuple[ExchangeResult, ...]:
         """Return the exchange files that an attempt has written."""
@@ -282,8 +284,11 @@ class World:
 
     def overdue(self) -> bool:
         """Say whether everything should have ended long ago."""
+        elapsed_s = self.agenda.elapsed_s
+        if elapsed_s <= self.faults.until_s:
+            return False  # Looked at before each step: the rest takes longer.
         quiet_s = max(self.faults.until_s, self.asleep_until_s)
-        return self.agenda.elapsed_s > quiet_s + self.config.patience_s
+        return elapsed_s > quiet_s + self.config.patience_s
 
     def done(self) -> bool:
         """Say whether every run has ended and been swept, and every control actor has woken."""
