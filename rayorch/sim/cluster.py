@@ -142,17 +142,17 @@ class SimCluster:
 
     def report(self, runner_id: RunnerId, facts: tuple[Fact, ...]) -> None:
         """Bring a runner's facts to whoever leads, late, and now and then twice."""
-        runner = self.runners[runner_id]
-        late_s = max(0.0, runner.silent_until_s - self._world.agenda.at_s)
-        delay_s = late_s + self._world.latency_s()
+        runner, world = self.runners[runner_id], self._world
+        late_s = max(0.0, runner.silent_until_s - world.agenda.at_s)
+        delay_s = late_s + world.latency_s()
         heard = partial(runner.heard, facts)
         # Some are on their way to a leader that is superseded meanwhile. It hears them when it
         # wakes; the next one hears them from the runner, when they meet.
-        to = self._world.leader if self._world.coin(0.3) else None
-        self._world.agenda.after(delay_s, partial(self._offer, facts, heard, to))
-        if self._world.happens("report_doubled"):
-            again_s = self._world.luck.uniform(0.0, 20.0)
-            self._world.agenda.after(again_s, partial(self._offer, facts))
+        to = world.leader if world.coin(0.3) else None
+        world.agenda.after(delay_s, partial(self._offer, facts, heard, to))
+        if world.happens("report_doubled"):
+            again_s = world.luck.uniform(0.0, 20.0)
+            world.agenda.after(again_s, partial(self._offer, facts))
 
     def _offer(
         self, facts: tuple[Fact, ...], heard: Heard | None = None, to: ControlPort | None = None

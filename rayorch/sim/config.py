@@ -6,7 +6,6 @@ from typing import Final, Literal
 
 from rayorch.core.sizes import Size
 from rayorch.core.values import FailureKind
-from rayorch.sim.store import Hazard
 
 GIB: Final = 1 << 30
 FAILING: Final = 0.05
@@ -80,19 +79,6 @@ class SimFaults:
     runner_refused: float = 0.04  # of the runners that start are of no use
     plan_fails: float = 0.08
     schema_differs: float = 0.02  # of the outputs, from the others of their sink
-
-    def hazards(self, call: str) -> tuple[tuple[Hazard, float], ...]:
-        """Return what can befall a kind of call to the store, and how likely that is."""
-        own: dict[str, tuple[Hazard, float]] = {
-            "write": ("full", self.store_full),
-            "read": ("corrupt", self.store_corrupt),
-            "list": ("lagging", self.store_lagging),
-        }
-        always: tuple[tuple[Hazard, float], ...] = (
-            ("throttled", self.store_throttled),
-            ("slow", self.store_slow),
-        )
-        return (*always, own[call]) if call in own else always
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

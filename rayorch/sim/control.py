@@ -381,11 +381,16 @@ class SimControl:
 
 
 def _picks(luck: random.Random, below: int, count: int) -> list[int]:
-    """Return so many numbers below another, as `randrange` would: in a fifth of its time."""
-    found: list[int] = []
-    bits = below.bit_length()
-    while len(found) < count:
-        number = luck.getrandbits(bits)
-        if number < below:
-            found.append(number)
-    return found
+    """Return so many numbers below another, the same as `randrange` gives, a hundred at its cost.
+
+    It takes the first bits of one word of luck after the other, and leaves out what is too large.
+    """
+    assert 0 < below < 1 << 8, below
+    shift = 8 - below.bit_length()
+    first_bits = bytes(byte >> shift for byte in range(1 << 8))
+    too_large = bytes(byte for byte in range(1 << 8) if first_bits[byte] >= below)
+    found = b""
+    while wanted := count - len(found):
+        words = luck.getrandbits(32 * wanted).to_bytes(4 * wanted, "little")
+        found += words[3::4].translate(first_bits, too_large)
+    return list(found)

@@ -109,7 +109,8 @@ class SimRunner:
 
     def heard(self, facts: tuple[Fact, ...]) -> None:
         """Forget reports that are durable."""
-        self.unheard = [fact for fact in self.unheard if not any(fact is each for each in facts)]
+        heard = set(map(id, facts))
+        self.unheard = [fact for fact in self.unheard if id(fact) not in heard]
 
     def _next(self) -> None:
         if self.running is None and self.queue:

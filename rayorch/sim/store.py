@@ -1,6 +1,6 @@
 """Stores on which things go wrong: outcomes that nobody knows, throttling, lies and a full disk."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from connectors.errors import StoreFullError, StoreUnavailableError, StoreUnsureError
@@ -25,8 +25,13 @@ Hazard = Literal[
     "corrupt",  # of reads: a bit is wrong
     "lagging",  # of lists: what was written last is not there yet
 ]
-CALLS: Final = ("write", "read", "look", "list")
-"""The kinds of calls that a hazard can befall."""
+HAZARDS: Final[Mapping[str, tuple[Hazard, ...]]] = {
+    "write": ("throttled", "slow", "full"),
+    "read": ("throttled", "slow", "corrupt"),
+    "list": ("throttled", "slow", "lagging"),
+    "look": ("throttled", "slow"),
+}
+"""What can befall each kind of call; `SimFaults` has the chances."""
 LAG_S: Final = 5.0
 SLOW_S: Final = 3.0
 

@@ -14,7 +14,7 @@ from rayorch.core.run import ENDED, RunState
 from rayorch.core.values import ExchangeResult, WrittenBy
 from rayorch.errors import FencedError, InvariantError, JournalDamagedError, JournalStuckError
 from rayorch.ids import RunId, RunnerId
-from rayorch.sim.agenda import Agenda, MachineClock
+from rayorch.sim.agenda import BEGIN_S, Agenda, MachineClock
 from rayorch.sim.bills import Bills
 from rayorch.sim.cluster import SimCluster
 from rayorch.sim.config import Fate, SimConfig, SimFaults, SimPool
@@ -23,7 +23,7 @@ from rayorch.sim.exchange import SimExchange, Sources, Writers
 from rayorch.sim.oracle import TOLD_S, Oracle, Token
 from rayorch.sim.person import DATABASE_STAGE, Person
 from rayorch.sim.ports import ControlPort, PlacerMaker, PlacerPort
-from rayorch.sim.store import CALLS, STAGING, FlakyStore, Hazard, Mishap, StagingTrouble
+from rayorch.sim.store import HAZARDS, STAGING, FlakyStore, Hazard, Mishap, StagingTrouble
 from rayorch.sim.traits import drawn
 from rayorch.sim.trouble import Trouble
 
@@ -48,7 +48,6 @@ class World:
         self._tell = tell
         self.config = config
         self.faults: SimFaults = config.faults
-        self._hazards = {call: config.faults.hazards(call) for call in CALLS}
         self.luck = random.Random(seed)  # noqa: S311 - luck that can be had again.
         self.seen: Counter[str] = Counter()  # events by kind, and what went wrong
         self.agenda = Agenda()
@@ -80,22 +79,22 @@ class World:
     @property
     def faulty(self) -> bool:
         """Whether things still go wrong."""
-        return not self.over and self.agenda.elapsed_s < self.faults.until_s
+        return not self.over and self.agenda.at_s - BEGIN_S < self.faults.until_s
 
     def happens(self, fault: str) -> bool:
         """Say whether a fault happens now, which `SimFaults` has the chance of by this name."""
-        return self.faulty and self._befalls(fault, getattr(self.faults, fault))
+        # Asked a dozen times for each task, so all in one place.
+        faults = self.faults
+        if self.over or self.agenda.at_s - BEGIN_S >= faults.until_s:
+            return False
+        if self.luck.random() >= getattr(faults, fault):
+            return False
+        self.seen[fault] += 1
+        return True
 
     def strikes(self, fault: str) -> bool:
         """As `happens`, for what the first worlds did not know: without a chance, without luck."""
-        chance: float = getattr(self.faults, fault)
-        return chance > 0.0 and self.faulty and self._befalls(fault, chance)
-
-    def _befalls(self, fault: str, chance: float) -> bool:
-        it_does = self.luck.random() < chance
-        if it_does:
-            self.seen[fault] += 1
-        return it_does
+        return getattr(self.faults, fault) > 0.0 and self.happens(fault)
 
     def coin(self, chance: float) -> bool:
         """Toss a coin that is no fault: an order, a choice that both are right."""
@@ -136,12 +135,7 @@ class World:
         return self.luck.choice(MISHAPS) if self.happens("store_unsure") else None
 
     def _hazard(self, call: str) -> Hazard | None:
-        if not self.faulty:
-            return None
-        for hazard, chance in self._hazards[call]:
-            if self._befalls(f"store_{hazard}", chance):
-                return hazard
-        return None
+        return next((each for each in HAZARDS[call] if self.happens(f"store_{each}")), None)
 
     def new_clock(self) -> MachineClock:
         """Return the clock of the machine that a control actor starts on."""
@@ -284,7 +278,7 @@ class World:
 
     def overdue(self) -> bool:
         """Say whether everything should have ended long ago."""
-        elapsed_s = self.agenda.elapsed_s
+        elapsed_s = self.agenda.at_s - BEGIN_S
         if elapsed_s <= self.faults.until_s:
             return False  # Looked at before each step: the rest takes longer.
         quiet_s = max(self.faults.until_s, self.asleep_until_s)
