@@ -121,6 +121,9 @@ class Ranked(Generic[Item]):
     def __iter__(self) -> Iterator[Item]:
         """Go through the items, smallest first. One at a time may do so."""
         order, key = self._order, self._key
+        if len(order) == 1:
+            yield order[0][2]
+            return
         at = 0
         while at < len(order):
             before, number, item = order[at]

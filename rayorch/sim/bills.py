@@ -19,6 +19,8 @@ from rayorch.ids import NodeId, RunId, TenantId
 
 LATE_S: Final = 1.0
 """From when a tenant's dollars are spent until its runs are looked at, beside `QUOTA_S`."""
+LOOK_S: Final = 0.25
+"""Between two sums of what tenants have spent."""
 
 
 @dataclass(slots=True)
@@ -47,6 +49,7 @@ class Bills:
         self._lives: dict[NodeId, _Life] = {}
         self._ahead_s: float | None = None
         self._spent_s: dict[RunId, float] = {}
+        self._spent_due_s = 0.0
         self._held: dict[TenantId, tuple[int, int]] = {}  # runners, bytes of their memory
 
     def began(self, node: NodeId, pool: str, cores: float) -> None:
@@ -72,7 +75,9 @@ class Bills:
         """Look at what an event of the leader did. Raises: InvariantError."""
         fact = event.fact
         if isinstance(fact, Ticked):
-            self._check_spent(machine, event.at_s)
+            if event.at_s >= self._spent_due_s:
+                self._spent_due_s = event.at_s + LOOK_S
+                self._check_spent(machine, event.at_s)
         elif isinstance(fact, NodesMetered):
             self._check_billed(machine)
         elif isinstance(fact, NodeLost):

@@ -329,7 +329,7 @@ class SimControl:
             )
             for number in range(world.luck.randint(1, 4))
         )
-        class_of = _picks(world.luck, len(classes), tasks)
+        class_of = picks(world.luck, len(classes), tasks)
         return PlacementReady(
             run=run,
             revision=revision,
@@ -380,7 +380,7 @@ class SimControl:
         return (RunSwept(run=command.run, files=self._world.oracle.sweep(command.run, outputs)),)
 
 
-def _picks(luck: random.Random, below: int, count: int) -> list[int]:
+def picks(luck: random.Random, below: int, count: int) -> list[int]:
     """Return so many numbers below another, the same as `randrange` gives, a hundred at its cost.
 
     It takes the first bits of one word of luck after the other, and leaves out what is too large.
