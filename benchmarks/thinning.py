@@ -56,7 +56,7 @@ def simulated(tasks: int, runners: int, seeds: int, *, thinned: bool) -> Runs:
     pools = PoolsSpec.model_validate(
         {"pools": [{"name": "here", "vcpu": NODE_RUNNERS, "memory": "64 GiB", "max_nodes": nodes}]}
     )
-    thin = thin_of(scaled, pools, runners, **({} if thinned else {"tasks": tasks}))
+    thin = thin_of(scaled, pools, {"here": runners}, **({} if thinned else {"tasks": tasks}))
     there = {"here": thin.pools.pools[0].max_nodes}
     plan = fixed(thin, tasks * TASK_S / runners)
     return runs_of(plan, seeds, 0, Unsure(run=0.0, pools={}), there=there)

@@ -192,7 +192,7 @@ def checks(found: Calibrated) -> list[Check]:
 def foretold(profile: Profile, growth: float, runners: int) -> Runs:
     """Return simulated runs of a profile at another size, on the runners of that run."""
     scaled = scaled_of(profile, growth, runners)
-    thin = thin_of(scaled, own_pools(profile), 0.0, tasks=max(1, scaled.tasks))
+    thin = thin_of(scaled, own_pools(profile), {}, tasks=max(1, scaled.tasks))
     plan = fixed(thin, max(1.0, profile.whole_s * growth))
     return runs_of(plan, SEEDS, 0, STILL, there=dict.fromkeys(profile.runners, 1))
 

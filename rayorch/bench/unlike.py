@@ -98,5 +98,5 @@ def foretold_unlike(fitted: Profile, growth: float, pools: PoolsSpec) -> Runs:
     """Return simulated runs on pools whose machines are all there, placed by the solver."""
     there = {pool.name: pool.max_nodes for pool in pools.pools}
     scaled = scaled_of(fitted, growth, sum(there.values()))
-    thin = thin_of(scaled, pools, 0.0, tasks=max(1, scaled.tasks))
+    thin = thin_of(scaled, pools, {}, tasks=max(1, scaled.tasks))
     return runs_of(prepared(thin, FASTEST, there=there), SEEDS, 0, STILL, there=there)

@@ -13,7 +13,6 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from placement import PlacementError
 from rayorch.capacity.asking import (
     Capacity,
     Finish,
@@ -24,10 +23,11 @@ from rayorch.capacity.asking import (
     WhatIf,
 )
 from rayorch.capacity.errors import CapacityError
-from rayorch.capacity.itself import itself_of, simulator_off
+from rayorch.capacity.itself import itself_of, simulator_off, untold_gpus
 from rayorch.capacity.limits import uses_of
-from rayorch.capacity.rehearsal import Prepared, prepared
-from rayorch.capacity.scaling import Scaled, scaled_of
+from rayorch.capacity.planning import made, planned_for, used_by
+from rayorch.capacity.rehearsal import Prepared
+from rayorch.capacity.scaling import Scaled
 from rayorch.capacity.scenarios import (
     Loss,
     Promise,
@@ -38,7 +38,6 @@ from rayorch.capacity.scenarios import (
     told_share,
     unsure_of,
 )
-from rayorch.capacity.thinning import RUNNERS, fitting, thin_of
 from rayorch.observe.figures import seconds_text
 from rayorch.plan.deciding import FrontierPoint, frontier_points
 from rayorch.sim.turns import TASK_CPU_S
@@ -53,8 +52,6 @@ LOSSES_MAX: Final = 4
 SURER: Final = 0.97
 SOONER_MIN: Final = 0.6
 """A plan that was late is asked to end as much sooner, and a little more; not at once by half."""
-RUNNERS_MIN: Final = RUNNERS // 2
-RUNNERS_MAX: Final = RUNNERS * 6
 BOUND: Final = 0.5
 """Of a run: where the control actor is at work for longer, it is what the end waits for."""
 
@@ -101,13 +98,19 @@ def capacity(question: Question) -> Capacity:
         scenarios=question.scenarios,
         seed=question.seed,
         runners_each=planned.thin.factor,
+        runners_by_pool={pool: room.factor for pool, room in planned.thin.rooms.items()},
         tasks_each=max(stage.bundle for stage in planned.thin.stages),
         measured_s=question.profile.whole_s,
         simulated_s=simulated_s,
         measured_core_s=question.profile.core_s,
         simulated_core_s=3600.0 * float(itself.core_hours.mean()),
         calibrated=question.calibrated,
-        unknown=(*question.unknown, *_unmeasured(question), *_untold(question)),
+        unknown=(
+            *question.unknown,
+            *_unmeasured(question),
+            *untold_gpus(question.profile),
+            *_untold(question),
+        ),
         refused=refused,
         nearest=nearest,
         standing=tuple(
@@ -140,13 +143,13 @@ def _kept(question: Question, unsure: float) -> _Kept:
 
     within_s = question.deadline_s
     if within_s is None:
-        plan = _made(question, None)
+        plan = made(question, None)
         return _Kept(plan=plan, ask_s=None, runs=tried(plan, None))
     missed_max = math.floor((1.0 - question.confidence) * question.scenarios + 1e-9)
     promise = Promise(within_s=within_s, missed_max=missed_max)
     ask_s, before = within_s, None
     for _ in range(ROUNDS):
-        plan = _made(question, Deadline(timedelta(seconds=ask_s)), before)
+        plan = made(question, Deadline(timedelta(seconds=ask_s)), before)
         runs = tried(plan, promise)
         if not promise.is_broken(runs.outcomes):
             return _Kept(plan=plan, ask_s=ask_s, runs=runs)
@@ -155,7 +158,7 @@ def _kept(question: Question, unsure: float) -> _Kept:
             break
         ends_s = float(np.where(runs.finished, runs.whole_s, 2.0 * within_s).max())
         ask_s *= max(SOONER_MIN, SURER * within_s / ends_s)
-    plan = _made(question, Weighted(1.0), before)
+    plan = made(question, Weighted(1.0), before)
     runs = tried(plan, None)
     return _Kept(plan=plan, ask_s=None, runs=runs, is_late=promise.is_broken(runs.outcomes))
 
@@ -184,57 +187,6 @@ def _within(question: Question, found: _Kept, unsure: float) -> tuple[Question, 
         unknown=(*question.unknown, f"whether others would be better: {held}"),
     )
     return less, _kept(less, unsure)
-
-
-def _made(
-    question: Question, objective: Objective | None, before: Prepared | None = None
-) -> Prepared:
-    """Return what the solver plans, on a workload that is thinned for what it uses."""
-    runners = _guessed(question) if before is None else _used(before)
-    plan = _prepared(question, runners, objective)
-    for _ in range(ROUNDS):
-        used, factor = _used(plan), plan.thin.factor
-        is_coarse = factor > 1.0 and used / factor < RUNNERS_MIN
-        if not is_coarse and used / factor <= RUNNERS_MAX:
-            break
-        plan = _prepared(question, used, objective)
-    return plan
-
-
-def _prepared(question: Question, runners: float, objective: Objective | None) -> Prepared:
-    scaled = scaled_of(question.profile, question.growth, max(1, round(runners)))
-    thin = thin_of(scaled, question.pools, runners)
-    try:
-        return prepared(thin, objective, there={}, search_s=question.search_s)
-    except PlacementError as error:
-        raise CapacityError(str(error), "name other pools: --pools FILE") from error
-
-
-def _guessed(question: Question) -> float:
-    """Return about how many runners a plan uses: only to begin with."""
-    scaled = scaled_of(question.profile, question.growth, RUNNERS)
-    pools, rooms = fitting(scaled, question.pools)
-    most = sum(pool.max_nodes * rooms[pool.name] for pool in pools.pools)
-    work_s = sum(_work_s(scaled, number) for number in range(len(scaled.stages)))
-    if question.deadline_s is None:
-        return min(most, max(1.0, scaled.tasks / 8.0))
-    return min(float(most), max(1.0, 1.3 * work_s / question.deadline_s))
-
-
-def _work_s(scaled: Scaled, number: int) -> float:
-    stage = scaled.stages[number]
-    overhead_s, gb_s, mrow_s = stage.profile.estimate().line_s
-    each_s = overhead_s + gb_s * stage.task_bytes / 1e9 + mrow_s * stage.task_rows / 1e6
-    return stage.tasks * each_s * stage.profile.bias
-
-
-def _used(plan: Prepared) -> float:
-    """Return how many runners of full size a plan uses at most."""
-    assert plan.ready is not None
-    most: dict[str, int] = {}
-    for each in plan.ready.runners:
-        most[each.pool] = max(most.get(each.pool, 0), each.count)
-    return plan.thin.factor * max(1, sum(most.values()))
 
 
 def _refusal(question: Question, runs: Runs, plan: Prepared) -> tuple[str, str]:
@@ -273,10 +225,11 @@ def _doubled(
     if question.deadline_s is not None:
         objective = Weighted(1.0) if ask_s is None else Deadline(timedelta(seconds=ask_s))
     try:
-        made = _prepared(twice, 2.0 * _used(plan), objective)
+        twofold = {pool: 2.0 * runners for pool, runners in used_by(plan).items()}
+        plan = planned_for(twice, twofold, objective)
     except CapacityError:
         return None, None  # Its largest task fits nowhere, which `uses` tells.
-    return made, runs_of(made, TRIED, question.seed + 2, unsure_of(made, unsure))
+    return plan, runs_of(plan, TRIED, question.seed + 2, unsure_of(plan, unsure))
 
 
 def _losses(question: Question, plan: Prepared, runs: Runs, unsure: float) -> tuple[WhatIf, ...]:
@@ -331,17 +284,30 @@ def _frontier(plan: Prepared) -> tuple[FrontierPoint, ...]:
 
 
 def _needs(question: Question, plan: Prepared, runs: Runs) -> tuple[PoolNeed, ...]:
-    limits = {pool.name: pool.max_nodes for pool in question.pools.pools}
+    pools = {pool.name: pool for pool in question.pools.pools}
     return tuple(
-        PoolNeed(pool, math.ceil(float(np.median(nodes))), int(nodes.max()), limits[pool])
+        PoolNeed(
+            pool,
+            math.ceil(float(np.median(nodes))),
+            int(nodes.max()),
+            pools[pool].max_nodes,
+            pools[pool].gpus,
+        )
         for pool, nodes in runs.nodes.items()
     )
 
 
 def _stages(scaled: Scaled) -> tuple[StageNeed, ...]:
     return tuple(
-        StageNeed(stage.profile.name, stage.tasks, stage.task_bytes, stage.memory_bytes)
-        for stage in scaled.stages
+        StageNeed(
+            stage.profile.name,
+            stage.tasks,
+            stage.task_bytes,
+            stage.memory_bytes,
+            size.cores,
+            size.gpus,
+        )
+        for stage, size in zip(scaled.stages, scaled.sizes, strict=True)
     )
 
 

@@ -47,21 +47,27 @@ class Question:
 
 
 class StageNeed(msgspec.Struct, frozen=True):
-    """A stage at full size."""
+    """A stage at full size. Of a runner for it: `cores` and `gpus`; `memory_bytes` of a task."""
 
     name: str
     tasks: int
     task_bytes: float
     memory_bytes: int
+    cores: float = 1.0
+    gpus: float = 0.0
 
 
 class PoolNeed(msgspec.Struct, frozen=True):
-    """Machines of a pool: what half of the runs have at most, what any had, what may be had."""
+    """Machines of a pool: what half of the runs have at most, what any had, what may be had.
+
+    Each has so many `gpus`.
+    """
 
     pool: str
     nodes: int
     nodes_most: int
     nodes_max: int
+    gpus: float = 0.0
 
 
 class Finish(msgspec.Struct, frozen=True):
@@ -114,7 +120,8 @@ class Capacity(msgspec.Struct, frozen=True):
     `standing` are the machines of the middle one of the simulated runs, as they come and go.
     Dollars are None where a price is not known. `ask_s` is the deadline to give to a run, so that
     `confidence` of them keep `deadline_s`; `headroom` how much later than half of the runs that is,
-    `headroom_99` how much later 99 % of them end.
+    `headroom_99` how much later 99 % of them end. One simulated runner stands for
+    `runners_each` where these are most, `runners_by_pool` elsewhere.
     """
 
     pipeline: str
@@ -150,3 +157,4 @@ class Capacity(msgspec.Struct, frozen=True):
     refused: str = ""
     nearest: str = ""
     standing: tuple[Standing, ...] = ()
+    runners_by_pool: dict[str, float] = {}

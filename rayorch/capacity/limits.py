@@ -8,6 +8,8 @@ from typing import Final
 from rayorch.capacity.asking import Question, Use
 from rayorch.capacity.rehearsal import Prepared
 from rayorch.capacity.scenarios import Runs
+from rayorch.capacity.thinning import Thin
+from rayorch.core.sizes import Size
 from rayorch.sim.turns import TASK_CPU_S
 
 TASK_MEMORY_BYTES: Final = 450
@@ -52,10 +54,25 @@ def _shares(question: Question, plan: Prepared, runs: Runs) -> dict[str, tuple[f
         why = f"at most {question.nodes_max} can be had of all pools"
         found["machines in all"] = (runs.nodes_most / question.nodes_max, why)
     scaled = thin.scaled
-    room = max(pool.memory // thin.per_node[pool.name] for pool in thin.full_pools.pools)
-    found["memory of a task"] = (scaled.memory_bytes / room, "of the part of a machine it has")
+    found["memory of a task"] = (_memory_share(thin), "of the part of a machine it has")
     tasks_s = scaled.tasks / max(runs.quantile_s(0.5), 1e-9)
     found["the control actor"] = (tasks_s * TASK_CPU_S, f"{tasks_s:.3g} tasks a second on a core")
     held = scaled.tasks * TASK_MEMORY_BYTES / CONTROL_MEMORY_BYTES
     found["memory of the control actor"] = (held, f"{scaled.tasks:,} tasks, of 8 GiB")
     return found
+
+
+def _memory_share(thin: Thin) -> float:
+    """Return what a task needs over what it has where it has most, of the scarcest kind."""
+    machines = [
+        (pool.name, Size(pool.vcpu, pool.memory, pool.gpus)) for pool in thin.full_pools.pools
+    ]
+    shares = []
+    for number, size in enumerate(thin.scaled.sizes):
+        own = [
+            machine.memory_bytes // machine.holds(size)
+            for pool, machine in machines
+            if number in thin.rooms[pool].stages and machine.holds(size)
+        ]
+        shares += [size.memory_bytes / max(own)] if own else []
+    return max(shares)

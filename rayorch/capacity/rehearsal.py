@@ -23,6 +23,7 @@ from rayorch.core.facts import (
     RunSubmitted,
     StagePlanned,
 )
+from rayorch.core.sizes import Size
 from rayorch.core.values import AttemptOutput, SinkResult, StageShape, StepSeconds
 from rayorch.ids import RunId
 from rayorch.plan.deciding import SOLVE_S
@@ -101,7 +102,7 @@ def prepared(
         submitted_s=BEGIN_S,
         plan=thin.plan,
         histories=thin.histories,
-        pools=thin.pools,
+        pools=thin.weighted,
         objective=objective,
         prices=prices_of(thin.pools),
         elastic={pool.name: there.get(pool.name, 0) for pool in thin.pools.pools},
@@ -120,9 +121,24 @@ def prepared(
         first=wire(begun, plan, is_final=False),
         searched=searched,
         ready=wire(searched, found),
-        about_s=max(found.forecast.p95_s, 1.0),
+        about_s=max(found.forecast.p95_s, _later_s(thin), 1.0),
         is_hopeless=is_hopeless,
     )
+
+
+def _later_s(thin: Thin) -> float:
+    """Return what stages take at least that the solver does not see, since they read others."""
+    later_s = 0.0
+    for number, size in enumerate(thin.scaled.sizes):
+        stage = thin.stages[number]
+        if stage.stage.profile.after and stage.tasks:
+            most = sum(
+                pool.max_nodes * Size(pool.vcpu, pool.memory, pool.gpus).holds(size)
+                for pool in thin.pools.pools
+                if number in thin.rooms[pool.name].stages
+            )
+            later_s += float(stage.each_s.sum()) / max(1, min(most, stage.tasks))
+    return later_s
 
 
 class Rehearsal:
@@ -150,17 +166,18 @@ class Rehearsal:
 
     def submitted(self) -> RunSubmitted:
         """Return the run."""
-        stages = self._profile.stages
+        stages, sizes = self._profile.stages, self._thin.scaled.sizes
         feeds = {number for stage in stages for number in stage.after}
         shapes = tuple(
             StageShape(
                 name=stage.name,
-                cores=stage.cores,
-                memory_bytes=1,
+                cores=size.cores,
+                memory_bytes=size.memory_bytes,
+                gpus=size.gpus,
                 sinks=() if number in feeds else (0,),
                 after=stage.after,
             )
-            for number, stage in enumerate(stages)
+            for number, (stage, size) in enumerate(zip(stages, sizes, strict=True))
         )
         return RunSubmitted(RUN, self._profile.pipeline, "v0", shapes, ("out",))
 
@@ -247,8 +264,12 @@ class Rehearsal:
         return own_s + profile.first_s if is_first else own_s
 
     def speed(self, lease: Lease, pool: str) -> float:
-        """Return how quick a pool is at a stage's tasks."""
-        return self._speeds.get(pool, 1.0) / self._lines[lease.stage].factors.get(pool, 1.0)
+        """Return how quick a pool is at a stage's tasks.
+
+        Where its runners stand for fewer than the stage's tasks do, as much longer.
+        """
+        quick = self._speeds.get(pool, 1.0) / self._lines[lease.stage].factors.get(pool, 1.0)
+        return quick * self._thin.rooms[pool].factor / self._thin.stages[lease.stage].factor
 
     def overhead_s(self, lease: Lease) -> float:
         """Return the seconds that pass on a runner before the next attempt begins."""

@@ -10,6 +10,7 @@ from typing import Final
 
 from connectors.splitting import OPEN_COST_BYTES, target_bytes
 from rayorch.capacity.errors import CapacityError
+from rayorch.core.sizes import Size
 from rayorch.exchange.sizing import PlanLimits, affordable_count
 from rayorch.plan.asking import SLOTS_MAX
 from rayorch.plan.estimate import Work
@@ -67,14 +68,19 @@ class Scaled:
         return self.profile.source_bytes * self.growth
 
     @property
-    def cores(self) -> float:
-        """What a runner must have: it may get a task of every stage."""
-        return max(1.0, *(stage.profile.cores for stage in self.stages))
+    def sizes(self) -> tuple[Size, ...]:
+        """What a runner of each stage must have.
 
-    @property
-    def memory_bytes(self) -> int:
-        """What a runner must have of memory."""
-        return max(stage.memory_bytes for stage in self.stages if stage.tasks)
+        Stages for which the same was said share their runners: each is as large as the largest of
+        their tasks needs.
+        """
+        profiles = [stage.profile for stage in self.stages]
+        said = [Size(each.cores, each.memory_bytes, each.gpus) for each in profiles]
+        most: dict[Size, int] = {}
+        for stage, size in zip(self.stages, said, strict=True):
+            needs = stage.memory_bytes if stage.tasks else size.memory_bytes
+            most[size] = max(most.get(size, 0), needs)
+        return tuple(size._replace(memory_bytes=most[size]) for size in said)
 
 
 def growth_of(profile: Profile, data_bytes: float | None, growth: float) -> float:

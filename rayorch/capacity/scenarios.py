@@ -59,10 +59,21 @@ class Runs:
         self.outcomes = tuple(outcomes)
         self.finished = np.array([each.finished for each in outcomes])
         self.whole_s = np.array([each.whole_s for each in outcomes])
+        rooms = thin.rooms
         self.usd = np.array(
-            [np.nan if each.usd is None else each.usd * thin.factor for each in outcomes]
+            [
+                np.nan
+                if each.usd is None
+                else sum(usd * rooms[pool].factor for pool, usd in each.usd.items())
+                for each in outcomes
+            ]
         )
-        self.core_hours = np.array([each.core_hours * thin.factor for each in outcomes])
+        self.core_hours = np.array(
+            [
+                sum(hours * rooms[pool].factor for pool, hours in each.core_hours.items())
+                for each in outcomes
+            ]
+        )
         self.nodes = {
             pool.name: np.array(
                 [thin.nodes(pool.name, each.nodes.get(pool.name, 0)) for each in outcomes]
@@ -131,10 +142,12 @@ def surely_kept(kept: int, runs: int, sure: float = SURE) -> float:
 
 def unsure_of(prepared: Prepared, simulator: float) -> Unsure:
     """Return how unsure the speed of each pool is: little where it was measured."""
-    stages = [stage for stage in prepared.thin.stages if stage.tasks]
-    heavy = max(stages, key=lambda stage: float(stage.each_s.sum()))
-    known = heavy.line.scale_cv
-    pools = {pool.name: known.get(pool.name, known[""]) for pool in prepared.thin.pools.pools}
+    thin, pools = prepared.thin, {}
+    for pool, room in thin.rooms.items():
+        stages = [thin.stages[number] for number in sorted(room.stages)]
+        heavy = max(stages, key=lambda stage: float(stage.each_s.sum()))
+        known = heavy.line.scale_cv
+        pools[pool] = known.get(pool, known[""])
     return Unsure(run=float(np.hypot(DRIFT_CV, simulator)), pools=pools)
 
 
@@ -187,30 +200,24 @@ def _slowness(lots: np.ndarray, at: int, unsure: Unsure, pool: str) -> float:
 
 def _joins_s(overheads: Overheads, runners: int) -> tuple[float, ...]:
     """Return how long each of so many runners takes to join."""
-    if not runners:
-        return ()
     return tuple((overheads.start_s * drawn(overheads.starts, runners)).tolist())
 
 
 def _trial_pool(
     prepared: Prepared, pool: PoolSpec, there: Mapping[str, int], slowness: float, loss: Loss | None
 ) -> TrialPool:
-    cores = prepared.thin.scaled.cores
-    overheads = prepared.thin.scaled.profile.overheads
-    room = 1 if prepared.thin.factor > 1.0 else prepared.thin.per_node[pool.name]
-    runners, standing = min(room, Size(pool.vcpu, 0).holds(Size(cores, 0))), there.get(pool.name, 0)
+    room, standing = prepared.thin.rooms[pool.name], there.get(pool.name, 0)
+    runners = room.runners if room.factor <= 1.0 else max(1, room.runners // room.parts)
     return TrialPool(
         name=pool.name,
         nodes_max=pool.max_nodes,
-        runners=runners,
-        runner_cores=cores,
-        node_cores=pool.vcpu,
+        size=Size(pool.vcpu, pool.memory, pool.gpus),
         provision_s=pool.provision_s,
         boot_s=pool.boot_s,
         reclaims_per_h=0.0 if pool.spot is None else pool.spot.reclaims_per_h,
         outage_s=0.0 if pool.spot is None else pool.spot.outage_s,
         slowness=slowness,
         there=standing,
-        joins_s=_joins_s(overheads, runners * standing),
+        joins_s=_joins_s(prepared.thin.scaled.profile.overheads, max(1, runners * standing)),
         gone_s=loss.at_s if loss is not None and pool.name in loss.pools else None,
     )

@@ -7,15 +7,18 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from rayorch.capacity.asking import Capacity, WhatIf
+from rayorch.capacity.asking import Capacity, StageNeed, WhatIf
 from rayorch.capacity.scenarios import SURE, scenarios_for
+from rayorch.core.sizes import Size
 from rayorch.observe.figures import (
+    bytes_text,
     core_hours_text,
     count_text,
     counted,
     seconds_text,
     usd_text,
 )
+from rayorch.plan.needs import size_text
 
 
 class Rows(NamedTuple):
@@ -27,8 +30,23 @@ class Rows(NamedTuple):
 
 def machine_rows(found: Capacity) -> Rows:
     """Return how many machines of each pool there are to be."""
-    rows = [(p.pool, f"{p.nodes:,}", f"{p.nodes_most:,}", f"{p.nodes_max:,}") for p in found.pools]
-    return Rows(("pool", "nodes>", "at most>", "can be had>"), rows)
+    columns = ["pool", "nodes>", "at most>", "can be had>"]
+    rows = [[p.pool, f"{p.nodes:,}", f"{p.nodes_most:,}", f"{p.nodes_max:,}"] for p in found.pools]
+    if any(p.gpus for p in found.pools):
+        columns.append("GPUs each>")
+        rows = [[*row, f"{p.gpus:g}"] for row, p in zip(rows, found.pools, strict=True)]
+    return Rows(columns, rows)
+
+
+def stage_text(stage: StageNeed) -> str:
+    """Return how large a task is, and what it has where that is more than a part of a machine."""
+    size = bytes_text(stage.task_bytes)
+    return f"{size} each, with {needs_of(stage)}" if stage.gpus else f"{size} each"
+
+
+def needs_of(stage: StageNeed) -> str:
+    """Return what a task has to itself."""
+    return size_text(Size(stage.cores, stage.memory_bytes, stage.gpus))
 
 
 def changes(found: Capacity) -> list[WhatIf]:
@@ -118,16 +136,19 @@ def basis(found: Capacity) -> Iterator[tuple[str, str]]:
     yield "simulator", _calibrated(found)
     if found.runners_each > 1.0 or found.tasks_each > 1:
         each = count_text(found.runners_each * found.tasks_each)
-        yield (
-            "thinned",
-            f"one runner stands for {found.runners_each:.3g}, one task for up to {each}",
-        )
+        yield "thinned", f"one runner stands for {_stands_for(found)}, one task for up to {each}"
     luck = f"{counted(found.scenarios, 'scenario')} of seed {found.seed}"
     if found.scenarios < scenarios_for(0.99):
         luck += "; 99 % is the worst of them"
     yield "luck", luck
     for number, each in enumerate(found.unknown):
         yield "" if number else "not known", each
+
+
+def _stands_for(found: Capacity) -> str:
+    if len(set(found.runners_by_pool.values())) <= 1:
+        return f"{found.runners_each:.3g}"
+    return ", ".join(f"{count:.3g} of {pool}" for pool, count in found.runners_by_pool.items())
 
 
 def _calibrated(found: Capacity) -> str:

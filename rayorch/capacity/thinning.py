@@ -6,23 +6,27 @@ With k, as many runners have as many tasks each as before, so that it takes as l
 k-th. What a run waits for in the end is its largest task: that one is kept as it is. With m, a
 runner that would work through hundreds of tasks works through some dozens. How far this is off is
 measured against the workload as it is (`benchmarks/thinning.py`).
+
+Stages that have no pool in common are thinned apart, each for what works on it: of a few machines
+with GPUs beside a thousand without, each stays what it is.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from connectors.splits import Discovery, FilePart, Split
-from rayorch.capacity.errors import CapacityError
+from rayorch.capacity.fitting import Room, fitting
 from rayorch.capacity.scaling import Scaled, ScaledStage
 from rayorch.core.sizes import Size
 from rayorch.home import RunPlan, StagePlan, encode_split
 from rayorch.plan.estimate import Estimate, History, Measured, Work, observe
 from rayorch.plan.planner import Plan, PlannedStage
-from rayorch.plan.pools import PoolSpec, PoolsSpec
+from rayorch.plan.pools import PoolsSpec
+from rayorch.plan.problem import CORE_HOUR
 from rayorch.plan.profile import LEVELS, Floats, Shape, drawn
 
 RUNNERS: Final = 20
@@ -40,15 +44,34 @@ SEED: Final = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Share:
+    """How stages that share their machines are thinned: `factor` runners and tasks are one.
+
+    `kept` of all their `tasks` are enough, and so are `enough` of one stage.
+    """
+
+    factor: float
+    tasks: int
+    kept: int
+    enough: float
+
+
+NOTHING: Final = _Share(factor=1.0, tasks=1, kept=1, enough=1.0)
+"""For a stage without tasks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ThinStage:
     """A stage's tasks, in the order of their ids. Shapes: (tasks,); `each_s` at speed 1.
 
-    `line` is what was measured, on pools of the speeds that are stated. `each_s` has, for the tasks
-    of full size that one stands for, what each takes (tasks, bundle); 0 where there are fewer.
+    `line` is what was measured, on pools of the speeds that are stated. Of `factor` tasks one is
+    left, and `bundle` of these are one. `each_s` has what each of those takes (tasks, bundle); 0
+    where there are fewer.
     """
 
     stage: ScaledStage
     line: Estimate
+    factor: float
     bundle: int
     size_bytes: Floats
     rows: Floats
@@ -63,15 +86,34 @@ class ThinStage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thin:
-    """A workload as it is simulated: `factor` runners are one, on `pools` made so small."""
+    """A workload as it is simulated, on `pools` made so small; `rooms` has how small, by pool."""
 
     scaled: Scaled
-    factor: float
     stages: tuple[ThinStage, ...]
     pools: PoolsSpec
-    per_node: dict[str, int]
+    rooms: dict[str, Room]
     plan: Plan
     histories: tuple[History, ...]
+
+    @property
+    def factor(self) -> float:
+        """How many runners are one, where these are most."""
+        return max(room.factor for room in self.rooms.values())
+
+    @property
+    def weighted(self) -> PoolsSpec:
+        """The pools at prices that can be weighed: of a machine, for as many as it stands for.
+
+        In parts of `factor`, so that they are what they were where all are thinned alike.
+        """
+        made = []
+        for pool in self.pools.pools:
+            weight = self.rooms[pool.name].factor / self.factor
+            usd_h = pool.vcpu * CORE_HOUR if pool.usd_h is None else pool.usd_h
+            made.append(
+                pool if weight == 1.0 else pool.model_copy(update={"usd_h": usd_h * weight})
+            )
+        return self.pools.model_copy(update={"pools": made})
 
     @property
     def is_thinned(self) -> bool:
@@ -80,101 +122,96 @@ class Thin:
 
     def nodes(self, pool: str, count: float) -> int:
         """Return how many machines of full size so many of a thin pool are."""
-        if self.factor <= 1.0:
+        room = self.rooms[pool]
+        if room.factor <= 1.0:
             return math.ceil(count)
         most = next(each.max_nodes for each in self.full_pools.pools if each.name == pool)
-        return min(most, math.ceil(count * self.factor / self.per_node[pool] - 1e-9))
+        return min(most, math.ceil(count * room.factor / room.parts - 1e-9))
 
     full_pools: PoolsSpec
 
 
-def per_node(scaled: Scaled, pool: PoolSpec) -> int:
-    """Return how many runners of a workload fit on a machine; 0: it is too small."""
-    return Size(pool.vcpu, pool.memory).holds(Size(scaled.cores, scaled.memory_bytes))
-
-
-def fitting(scaled: Scaled, pools: PoolsSpec) -> tuple[PoolsSpec, dict[str, int]]:
-    """Return the pools whose machines hold a runner, and how many. Raises: CapacityError."""
-    for stage in scaled.stages:
-        if stage.profile.gpus:
-            problem = f"stage {stage.profile.name!r} needs GPUs, and simulated machines have none"
-            raise CapacityError(problem, "`rayorch plan FILE --pools FILE` foretells one run of it")
-    rooms = {pool.name: per_node(scaled, pool) for pool in pools.pools if not pool.gpus}
-    fit = [pool for pool in pools.pools if rooms.get(pool.name)]
-    if not fit:
-        need = f"{scaled.cores:g} cores and {scaled.memory_bytes / 2**30:.3g} GiB of memory"
-        problem = f"no machine of these pools holds a task: it needs {need}"
-        raise CapacityError(problem, "name pools with larger machines: --pools FILE")
-    kept = pools.model_copy(update={"pools": fit, "data_location": pools.source})
-    return kept, {pool.name: rooms[pool.name] for pool in fit}
-
-
-def thin_of(scaled: Scaled, pools: PoolsSpec, used_runners: float, *, tasks: int = TASKS) -> Thin:
-    """Return a workload as it is simulated, when about so many runners work on it.
+def thin_of(
+    scaled: Scaled, pools: PoolsSpec, used: Mapping[str, float], *, tasks: int = TASKS
+) -> Thin:
+    """Return a workload as it is simulated, when about so many runners of each pool work on it.
 
     Raises: CapacityError: no machine is large enough.
     """
     full, rooms = fitting(scaled, pools)
-    factor = max(1.0, used_runners / RUNNERS, 1.0)
-    if scaled.tasks <= tasks:
-        factor = 1.0
+    at_work = {
+        room.stages: sum(
+            used.get(pool, 0.0) for pool, each in rooms.items() if each.stages == room.stages
+        )
+        for room in rooms.values()
+    }
     speeds = {pool.name: pool.speed for pool in full.pools}
+    shares = {stages: _share(scaled, stages, runners, tasks) for stages, runners in at_work.items()}
+    rooms = {pool: replace(room, factor=shares[room.stages].factor) for pool, room in rooms.items()}
     stages = tuple(
-        _stage(scaled, (stage, stage.profile.estimate(speeds)), factor, used_runners, tasks)
-        for stage in scaled.stages
+        _stage(
+            (stage, stage.profile.estimate(speeds)),
+            next((share for some, share in shares.items() if number in some), NOTHING),
+        )
+        for number, stage in enumerate(scaled.stages)
     )
-    thin = full if factor <= 1.0 else _thin_pools(scaled, full, rooms, factor)
     return Thin(
         scaled=scaled,
-        factor=factor,
         stages=stages,
-        pools=thin,
-        per_node=rooms,
-        plan=_plan(stages),
+        pools=_thin_pools(full, rooms),
+        rooms=rooms,
+        plan=_plan(stages, scaled.sizes),
         histories=tuple(_history(stage, speeds) for stage in stages),
         full_pools=full,
     )
 
 
-def _thin_pools(
-    scaled: Scaled, pools: PoolsSpec, rooms: dict[str, int], factor: float
-) -> PoolsSpec:
-    """Return pools whose machines hold one runner each, a part of those of a machine."""
+def _share(scaled: Scaled, stages: frozenset[int], runners: float, tasks: int) -> _Share:
+    """Return how some stages are thinned, which share their machines with no others."""
+    own = sum(scaled.stages[number].tasks for number in stages)
+    # More runners than tasks would have nothing to do.
+    runners = min(runners, float(own))
+    factor = max(1.0, runners / RUNNERS) if own > tasks else 1.0
+    enough = WAVES * max(1.0, runners / factor)
+    return _Share(factor=factor, tasks=own, kept=tasks, enough=enough)
+
+
+def _thin_pools(pools: PoolsSpec, rooms: Mapping[str, Room]) -> PoolsSpec:
+    """Return pools whose machines are a part of a machine each."""
     made = []
     for pool in pools.pools:
         room = rooms[pool.name]
+        if room.factor <= 1.0:
+            made.append(pool)
+            continue
         changes = {
-            "vcpu": scaled.cores,
-            "memory": pool.memory // room,
-            "usd_h": None if pool.usd_h is None else pool.usd_h / room,
-            "net_gbps": pool.net_gbps / room,
-            "max_nodes": max(1, round(pool.max_nodes * room / factor)),
+            "vcpu": pool.vcpu / room.parts,
+            "gpus": pool.gpus / room.parts,
+            "memory": pool.memory // room.parts,
+            "usd_h": None if pool.usd_h is None else pool.usd_h / room.parts,
+            "net_gbps": pool.net_gbps / room.parts,
+            "max_nodes": max(1, round(pool.max_nodes * room.parts / room.factor)),
         }
         made.append(pool.model_copy(update=changes))
     return pools.model_copy(update={"pools": made})
 
 
-def _stage(
-    scaled: Scaled,
-    known: tuple[ScaledStage, Estimate],
-    factor: float,
-    runners: float,
-    tasks: int,
-) -> ThinStage:
+def _stage(known: tuple[ScaledStage, Estimate], share: _Share) -> ThinStage:
     stage, line = known
     if not stage.tasks:
         empty = np.zeros(0)
         return ThinStage(
             stage=stage,
             line=line,
+            factor=1.0,
             bundle=1,
             size_bytes=empty,
             rows=empty,
             each_s=np.zeros((0, 1)),
             count=empty,
         )
-    count = max(1, round(stage.tasks / factor))
-    enough = max(tasks * stage.tasks / scaled.tasks, WAVES * max(1.0, runners / factor))
+    count = max(1, round(stage.tasks / share.factor))
+    enough = max(share.kept * stage.tasks / share.tasks, share.enough)
     bundle = max(1, int(count // enough))
     # The order of the files has nothing to do with their sizes; the planner knows them, so that
     # they are the same in every scenario.
@@ -187,6 +224,7 @@ def _stage(
     return ThinStage(
         stage=stage,
         line=line,
+        factor=share.factor,
         bundle=bundle,
         size_bytes=_bundled(bytes_, bundle).sum(axis=1),
         rows=_bundled(rows, bundle).sum(axis=1),
@@ -224,10 +262,10 @@ def _put_last(off: Floats, shape: Shape, tasks: int, luck: np.random.Generator) 
     off[at], off[largest] = off[largest], off[at]
 
 
-def _plan(stages: tuple[ThinStage, ...]) -> Plan:
+def _plan(stages: tuple[ThinStage, ...], sizes: tuple[Size, ...]) -> Plan:
     """Return the plan that a planner would have made of the tasks."""
     kept, shown = [], []
-    for stage in stages:
+    for stage, size in zip(stages, sizes, strict=True):
         profile = stage.stage.profile
         # What reads an exchange is cut when that has been measured.
         splits = () if profile.after else tuple(_splits(stage))
@@ -247,9 +285,9 @@ def _plan(stages: tuple[ThinStage, ...]) -> Plan:
                 columns=None,
                 predicate="",
                 sinks=("",) if profile.out_bytes else (),
-                cores=profile.cores,
-                memory_bytes=stage.stage.memory_bytes,
-                gpus=0.0,
+                cores=size.cores,
+                memory_bytes=size.memory_bytes,
+                gpus=size.gpus,
             )
         )
     return Plan(run_plan=RunPlan(tuple(kept)), stages=tuple(shown))

@@ -21,6 +21,7 @@ from rayorch.capacity.tables import (
     headrooms,
     in_time_text,
     machine_rows,
+    stage_text,
     use_rows,
     what_if_rows,
 )
@@ -256,7 +257,7 @@ def _print(found: Capacity) -> None:
 def _head(found: Capacity) -> Iterator[tuple[str, str]]:
     yield "workload", f"{bytes_text(found.data_bytes)}, {found.growth:.3g} x what was measured"
     stages = ", ".join(
-        f"{count_text(stage.tasks)} of {stage.name} ({bytes_text(stage.task_bytes)} each)"
+        f"{count_text(stage.tasks)} of {stage.name} ({stage_text(stage)})"
         for stage in found.stages
         if stage.tasks
     )

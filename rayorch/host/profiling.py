@@ -5,6 +5,7 @@ is looked up and reckoned in the thread that also keeps the estimates. Of a run 
 whose control actor moved, no thread has seen the whole: `retraced` reads its journal again.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -21,6 +22,7 @@ from rayorch.core.facts import (
     Event,
     Led,
     PlanReady,
+    RunnerLost,
     RunResumed,
     RunSubmitted,
     StagePlanned,
@@ -30,6 +32,7 @@ from rayorch.core.machine import Machine
 from rayorch.core.run import Run, RunState, Snapshot
 from rayorch.core.values import AttemptOutput, StageShape
 from rayorch.home import Home, RunPlan, decode_split
+from rayorch.host.at_once import AtOnce
 from rayorch.host.starting import AT_ONCE_S, Starts
 from rayorch.ids import RunId, RunnerId, TaskId, new_nonce
 from rayorch.journal.log import Journal
@@ -79,6 +82,7 @@ class Trace:
     begun: dict[RunnerId, float] = field(default_factory=dict)
     rested: dict[RunnerId, float] = field(default_factory=dict)
     runners: dict[RunnerId, str] = field(default_factory=dict)
+    at_once: AtOnce = field(default_factory=AtOnce)
     committed_s: dict[int, float] = field(default_factory=dict)
     divided_s: list[float] = field(default_factory=list)
     met: set[tuple[RunnerId, int]] = field(default_factory=set)
@@ -115,11 +119,14 @@ class Traces:
         self._runs: dict[RunId, Trace] = {}
         self._starts = Starts()
 
-    def saw(self, event: Event, machine: Machine) -> None:
+    def saw(self, event: Event, machine: Machine) -> None:  # noqa: C901 - one case a fact.
         """Note what an event says of how its run goes."""
         fact = event.fact
         self._starts.saw(event)
         match fact:
+            case RunnerLost():
+                for each in self._runs.values():
+                    each.at_once.lost(fact.runner)
             case RunSubmitted():
                 self._runs[fact.run] = Trace(submitted_s=event.at_s)
             case Led():
@@ -174,6 +181,7 @@ def _note_ended(trace: Trace, machine: Machine, fact: AttemptFinished, at_s: flo
     slot = machine.runners.get(fact.runner)
     pool = slot.pool if slot is not None else fact.pool
     trace.runners[fact.runner] = pool
+    trace.at_once.ended(fact.runner, pool, run.stages[stage], slot)
     begun_s, rested_s = trace.begun.pop(fact.runner, None), trace.rested.get(fact.runner)
     trace.rested[fact.runner] = at_s
     if begun_s is not None:
@@ -246,9 +254,6 @@ def profile_of(home: Home, run: RunId, trace: Trace) -> Profile:
         _stage(home, run, plan, number, trace, by_stage.get(number, {}))
         for number in range(len(final.stages))
     )
-    runners: dict[str, int] = {}
-    for pool in trace.runners.values():
-        runners[pool] = runners.get(pool, 0) + 1
     succeeded = final.state == RunState.SUCCEEDED.value
     last_s = max(trace.committed_s.values(), default=final.finished_s)
     # A journal has no starts.
@@ -267,7 +272,8 @@ def profile_of(home: Home, run: RunId, trace: Trace) -> Profile:
             publish_s=trace.apart_s(last_s, final.finished_s),
         ),
         whole_s=round(final.finished_s - trace.submitted_s, 4) if succeeded else 0.0,
-        runners=runners,
+        runners=dict(Counter(trace.runners.values())),
+        sized=trace.at_once.sized(),
         core_s=round(final.core_s, 3),
         usd=final.usd,
         retries=final.retries,

@@ -25,6 +25,7 @@ from rayorch.core.commands import (
 )
 from rayorch.core.facts import Fact, RunnerJoined, RunnerLost
 from rayorch.core.node_facts import NodeLost, RunnerRefused
+from rayorch.core.places import Placed
 from rayorch.core.sizes import Size
 from rayorch.core.values import FailureKind
 from rayorch.host.actors import GUARD, runner_actor
@@ -39,7 +40,7 @@ from rayorch.host.ray_runners import (
     all_but,
     cores_by_pool,
     kind_of_end,
-    places,
+    room_for,
     selector,
     sizes_by_pool,
     why_stillborn,
@@ -201,24 +202,18 @@ class RayExecutor:
             self._tell([replace(self._refusal, cores_left=0)])
             return
         own = [
-            known
+            Placed(known.size, known.node)
             for known in self._runners.values()
             if command.pool in {"", known.pool} and known.stays(machines)
         ]
-        room = places(command, machines, self._barred, own)
-        # Where nothing says which pool, the autoscaler may know of machines that are larger.
+        room = room_for(command, machines, self._barred, own)
         # Machines were asked for the sum of what all runs want: none is to wait for another's.
         cores = self._capacity.cores_of_others(command.run, command.pool)
-        others = int(cores // max(command.cores, 1.0))
-        wanted = min(max(room.fit, not command.pool), command.count_max + others)
-        fits = sum(known.size.serves(command.size) for known in own)
-        if fits < wanted:
+        missing = room.missing(command, own, int(cores // max(command.cores, 1.0)))
+        if missing.wanted > 0:
             self._ask_others()
-        # Those of another size have their place until the core lets go of them. One is asked for
-        # all the same where there is none: it is the next to get a place, before any smaller one.
-        count = min(wanted - fits, max(room.free + others, not fits))
         labels = selector(command.pool, pools) | all_but(room.kept_off)
-        for _ in range(count):
+        for _ in range(missing.start):
             self._make(command, labels)
 
     def _ask_others(self) -> None:

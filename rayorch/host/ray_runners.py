@@ -1,11 +1,12 @@
 """What the Ray executor knows of a runner, and the machines on which it may start one."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Any, Final
 
 import ray
 
 from rayorch.core.commands import EnsureRunners
+from rayorch.core.places import Placed, Places, places
 from rayorch.core.sizes import Size
 from rayorch.core.values import FailureKind
 from rayorch.host.actors import ORDERS
@@ -79,44 +80,22 @@ def sizes_by_pool(machines: Machines, barred: frozenset[NodeId]) -> dict[str, li
     return sizes
 
 
-class Places(NamedTuple):
-    """Where runners of a size may be: how many fit, how many of them now, and nodes to keep off."""
-
-    fit: int
-    free: int
-    kept_off: frozenset[NodeId]
-
-
-def places(
+def room_for(
     command: EnsureRunners,
     machines: Machines,
     barred: frozenset[NodeId],
-    own: Iterable[KnownRunner],
+    own: Collection[Placed],
 ) -> Places:
-    """Return the room for runners on the machines that stay.
-
-    What needs no GPU keeps off machines that have some, unless no others are large enough.
-    """
-    size, on = command.size, list(own)
-    able = [
-        machine
+    """Return the room for runners on the machines that stay, and nodes to keep off."""
+    usable = {
+        machine.node: machine.size
         for machine in machines.values()
         if command.pool in {"", machine.pool}
         and not machine.is_draining
         and machine.node not in barred
-        and machine.size.holds(size)
-    ]
-    plain = [machine for machine in able if not machine.gpus]
-    kept_off = barred
-    if plain and not size.gpus:
-        kept_off |= {machine.node for machine in able if machine.gpus}
-        able = plain
-    # Nobody knows yet where those will be that have not joined.
-    free = -sum(not known.node for known in on)
-    for machine in able:
-        taken = [known.size for known in on if known.node == machine.node]
-        free += machine.size.without(taken).holds(size)
-    return Places(sum(machine.size.holds(size) for machine in able), free, kept_off)
+    }
+    room = places(command.size, usable, own)
+    return room._replace(kept_off=room.kept_off | barred)
 
 
 def selector(pool: str, pools: Mapping[str, int]) -> dict[str, str]:

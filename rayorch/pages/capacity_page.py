@@ -10,6 +10,7 @@ from rayorch.capacity.tables import (
     headrooms,
     in_time_text,
     machine_rows,
+    needs_of,
     time_text,
     use_rows,
     what_if_rows,
@@ -100,13 +101,13 @@ def _sections(found: Capacity) -> Iterator[Section]:
     yield Section(
         title="Stages at this size",
         table=Table(
-            columns=("stage", "tasks>", "of each>", "memory>"),
+            columns=("stage", "tasks>", "of each>", "each has"),
             rows=[
                 (
                     stage.name,
                     count_text(stage.tasks),
                     bytes_text(stage.task_bytes),
-                    bytes_text(stage.memory_bytes),
+                    needs_of(stage),
                 )
                 for stage in found.stages
             ],

@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from connectors.errors import BadUrlError
 from connectors.url import parse_url
 from placement import Network, Pool, Spot
-from rayorch.core.sizes import Size
+from rayorch.core.sizes import PART_MIN, Size
 from rayorch.errors import PoolsError
 from rayorch.plan.labels import LOCAL, NAME_IT, POOL_LABEL
 from rayorch.spec.fields import Bytes, Name
@@ -276,7 +276,7 @@ def _none_there(pools: PoolsSpec, there: Mapping[str, int], file: str) -> PoolsE
 
 def nodes_of(slots: int, vcpu: float) -> int:
     """Return how many machines have so many one-core slots."""
-    return int(slots // vcpu)
+    return int(slots / vcpu + PART_MIN)
 
 
 def _as_there(pool: PoolSpec, slots: int) -> PoolSpec:

@@ -90,8 +90,20 @@ class Overheads(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
     publish_s: float = 0.0
 
 
+class RunnersSeen(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """So many runners of one size at once, at most."""
+
+    count: int
+    cores: float
+    memory_bytes: int = 0
+    gpus: float = 0.0
+
+
 class Profile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A run, as numbers. `whole_s` from its submission to its end; `runners` the most at once."""
+    """A run, as numbers. `whole_s` from its submission to its end; `runners` the most at once.
+
+    `sized` has those of each size, by pool, where not all were alike, or some had a GPU.
+    """
 
     kind: str
     version: int
@@ -101,6 +113,7 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     overheads: Overheads = Overheads()
     whole_s: float = 0.0
     runners: dict[str, int] = {}
+    sized: dict[str, tuple[RunnersSeen, ...]] = {}
     core_s: float = 0.0
     usd: float | None = None
     retries: int = 0

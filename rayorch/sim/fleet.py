@@ -1,9 +1,12 @@
 """The machines of a trial: they start when they are asked for, and go when they are not needed.
 
 Each pool is a spot process of its own: it comes and goes as a whole, as placement takes it to.
+Runners are of the sizes that the core asks for, where the executor of a real run would start them
+(`rayorch.core.places`); what finds no place waits for one, as with Ray.
 """
 
 import itertools
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,8 +14,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
+from rayorch.core.commands import EnsureRunners, KillRunner
 from rayorch.core.facts import Fact, RunnerLost
 from rayorch.core.node_facts import NodeJoined, NodeLost
+from rayorch.core.nodes import OTHER_SIZE
+from rayorch.core.places import Placed, places
+from rayorch.core.sizes import PART_MIN, Size
 from rayorch.ids import NodeId, RunnerId
 
 if TYPE_CHECKING:
@@ -25,18 +32,15 @@ HOUR_S: Final = 3600.0
 class TrialPool:
     """Machines that are alike, as they are in one trial.
 
-    Units: `node_cores` of a machine; `provision_s` until it is billed, `boot_s` from then until its
+    Units: `size` of a machine; `provision_s` until it is billed, `boot_s` from then until its
     runners are there; `slowness` times the seconds of each attempt. `there` are machines that run
-    already and stay, and `joins_s` until each of their runners has joined, in turn; more come up to
-    `nodes_max`. At `gone_s` the pool goes for good.
+    already and stay, and `joins_s` until each runner that starts on a machine that is there has
+    joined, in turn; more come up to `nodes_max`. At `gone_s` the pool goes for good.
     """
 
     name: str
     nodes_max: int
-    runners: int = 1
-    runner_cores: float = 1.0
-    node_cores: float = 1.0
-    memory_bytes: int = 1 << 40
+    size: Size
     provision_s: float = 0.0
     boot_s: float = 0.0
     reclaims_per_h: float = 0.0
@@ -61,12 +65,14 @@ class TrialRunner:
         "queue",
         "running",
         "seen",
+        "size",
     )
 
-    def __init__(self, runner: RunnerId, pool: TrialPool, node: NodeId) -> None:
+    def __init__(self, runner: RunnerId, pool: TrialPool, node: NodeId, size: Size) -> None:
         self.id = runner
         self.pool = pool
         self.node = node
+        self.size = size
         self.queue: list[Lease] = []
         self.running: Lease | None = None
         self.alive = True
@@ -104,8 +110,24 @@ class TrialPort(Protocol):
 class _Node:
     id: NodeId
     pool: TrialPool
-    runners: dict[RunnerId, TrialRunner]
+    runners: dict[RunnerId, TrialRunner]  # starting, or there
     is_up: bool = False  # billed
+    is_ready: bool = False  # has booted
+    made: int = 0  # runners, of all times
+
+    @property
+    def left(self) -> Size:
+        """What is left of it for more runners."""
+        return self.pool.size.without(runner.size for runner in self.runners.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A runner that has no place yet."""
+
+    pool: str  # "": any
+    size: Size
+    kept_off: frozenset[NodeId]
 
 
 class Fleet:
@@ -126,19 +148,21 @@ class Fleet:
         self.most: Counter[str] = Counter()
         self.lost = 0
         self.standing: list[tuple[float, str, int]] = []
+        self._joins_s = {pool.name: itertools.cycle(pool.joins_s or (0.0,)) for pool in pools}
         self._nodes: dict[NodeId, _Node] = {}
+        self._waiting: list[_Asked] = []
         self._down: set[str] = set()
         self._gone: set[str] = set()
         self._wanted: dict[str, int] = {}
         self._count = 0
         self._is_closed = False
-        self._is_asked = False
 
     def begin(self) -> None:
         """Let the machines be there that are, and begin the life of each pool."""
         for pool in self._pools.values():
             for _ in range(pool.there):
                 node = self._new_node(pool)
+                node.is_ready = True
                 self._up(node)
             self._wanted[pool.name] = pool.there
             if pool.reclaims_per_h:
@@ -146,18 +170,27 @@ class Fleet:
             if pool.gone_s is not None:
                 self._trial.after(pool.gone_s, partial(self._lose_for_good, pool))
 
+    def can_have(self, size: Size) -> bool:
+        """Say whether there are machines, or can be, that hold a runner of a size."""
+        return any(
+            name not in self._gone and pool.size.holds(size) for name, pool in self._pools.items()
+        )
+
     @property
-    def is_gone(self) -> bool:
-        """Whether every pool is gone for good."""
-        return len(self._gone) == len(self._pools)
+    def is_less(self) -> bool:
+        """Whether a pool is gone for good."""
+        return bool(self._gone)
 
     def there(self) -> dict[str, int]:
-        """Return how many slots of one core each pool has now."""
-        slots: Counter[str] = Counter()
+        """Return how many slots of one core each pool has now.
+
+        Where machines are parts of machines, so many that as many are read from it.
+        """
+        cores: dict[str, float] = {}
         for node in self._nodes.values():
-            if node.runners:
-                slots[node.pool.name] += int(node.pool.node_cores)
-        return dict(slots)
+            if node.is_ready:
+                cores[node.pool.name] = cores.get(node.pool.name, 0.0) + node.pool.size.cores
+        return {pool: math.ceil(count - PART_MIN) for pool, count in cores.items()}
 
     def ask(self, wanted: Mapping[str, int]) -> None:
         """Have so many machines of each pool, and of the others those that are there."""
@@ -165,31 +198,39 @@ class Fleet:
             self._wanted[pool.name] = max(pool.there, wanted.get(pool.name, 0))
             self._fill(pool)
 
-    def ensure(self) -> None:
-        """Have the runners of machines that are there; they take a while to join."""
-        if self._is_asked:
-            return
-        self._is_asked = True
-        for pool in self._pools.values():
-            joins_s = itertools.cycle(pool.joins_s or (0.0,))
-            nodes = [node for node in self._nodes.values() if node.pool is pool and node.is_up]
-            for node in nodes:
-                for number in range(pool.runners):
-                    self._trial.after(next(joins_s), partial(self._join, node, number))
+    def ensure(self, command: EnsureRunners) -> None:
+        """Have runners of a size; they take a while to join."""
+        some = [
+            node
+            for node in self._nodes.values()
+            if node.is_up and command.pool in {"", node.pool.name}
+        ]
+        own = [Placed(each.size, node.id) for node in some for each in node.runners.values()]
+        own += [
+            Placed(each.size, NodeId(""))
+            for each in self._waiting
+            if command.pool in {"", each.pool}
+        ]
+        room = places(command.size, {node.id: node.pool.size for node in some}, own)
+        asked = _Asked(command.pool, command.size, room.kept_off)
+        self._waiting += [asked] * room.missing(command, own).start
+        self._settle()
 
-    def end(self, runner_id: RunnerId) -> None:
-        """End a runner, and with the last one its machine."""
-        runner = self.runners.get(runner_id)
+    def end(self, command: KillRunner) -> None:
+        """End a runner, and with the last one its machine, unless others are to have its place."""
+        runner = self.runners.get(command.runner)
         if runner is None:
             return
         node = self._nodes[runner.node]
         self._bury(runner, "it was ended")
-        if not node.runners:
+        self._settle()
+        if not node.runners and command.reason != OTHER_SIZE:
             self._remove(node)
 
     def close(self) -> None:
         """Let all machines go: nothing comes any more."""
         self._is_closed = True
+        self._waiting.clear()
         for node in list(self._nodes.values()):
             self._remove(node)
 
@@ -200,11 +241,19 @@ class Fleet:
         surplus = len(mine) - self._wanted[pool.name]
         for node in [each for each in mine if not each.is_up][: max(0, surplus)]:
             del self._nodes[node.id]  # Not there yet: it is asked for no more.
+        self._shed(pool)
         if pool.name in self._down or self._is_closed:
             return
         for _ in range(min(self._wanted[pool.name], pool.nodes_max) - len(mine)):
             node = self._new_node(pool)
             self._trial.after(pool.provision_s, partial(self._provisioned, node))
+
+    def _shed(self, pool: TrialPool) -> None:
+        """Let machines go that have no runner, and that nobody asks for."""
+        up = [node for node in self._nodes.values() if node.pool is pool and node.is_up]
+        empty = [node for node in up if node.is_ready and not node.runners]
+        for node in empty[: max(0, len(up) - self._wanted[pool.name])]:
+            self._remove(node)
 
     def _new_node(self, pool: TrialPool) -> _Node:
         self._count += 1
@@ -215,14 +264,15 @@ class Fleet:
     def _provisioned(self, node: _Node) -> None:
         if self._nodes.get(node.id) is node:
             self._up(node)
-            for number in range(node.pool.runners):
-                self._trial.after(node.pool.boot_s, partial(self._join, node, number))
+            self._trial.after(node.pool.boot_s, partial(self._booted, node))
 
     def _up(self, node: _Node) -> None:
         node.is_up = True
         pool = node.pool
         self.most[pool.name] = max(self.most[pool.name], self._stand(pool))
-        self._trial.offer(NodeJoined(node.id, pool.name, pool.node_cores))
+        cores, memory_bytes, gpus = pool.size
+        self._trial.offer(NodeJoined(node.id, pool.name, cores, memory_bytes, gpus))
+        self._settle()
 
     def _stand(self, pool: TrialPool) -> int:
         """Note how many machines a pool has now."""
@@ -230,10 +280,46 @@ class Fleet:
         self.standing.append((self._trial.at_s, pool.name, alive))
         return alive
 
-    def _join(self, node: _Node, number: int) -> None:
-        if self._nodes.get(node.id) is node:
-            runner = TrialRunner(RunnerId(f"{node.id}/{number}"), node.pool, node.id)
-            node.runners[runner.id] = self.runners[runner.id] = runner
+    def _booted(self, node: _Node) -> None:
+        """Have those runners join that a machine was given while it started."""
+        if self._nodes.get(node.id) is not node:
+            return
+        node.is_ready = True
+        for runner in node.runners.values():
+            self._join(runner)
+        self._shed(node.pool)
+
+    def _settle(self) -> None:
+        """Give what waits a place, where there is one: first come, first served."""
+        if not self._waiting:
+            return
+        left = {node.id: node.left for node in self._nodes.values() if node.is_up}
+        waiting, self._waiting = self._waiting, []
+        for asked in waiting:
+            fit = (
+                each
+                for each, room in left.items()
+                if asked.pool in {"", self._nodes[each].pool.name}
+                and each not in asked.kept_off
+                and room.holds(asked.size)
+            )
+            node = next(fit, None)
+            if node is None:
+                self._waiting.append(asked)
+            else:
+                self._start(self._nodes[node], asked.size)
+                left[node] = self._nodes[node].left
+
+    def _start(self, node: _Node, size: Size) -> None:
+        runner = TrialRunner(RunnerId(f"{node.id}/{node.made}"), node.pool, node.id, size)
+        node.made += 1
+        node.runners[runner.id] = runner
+        if node.is_ready:
+            self._trial.after(next(self._joins_s[node.pool.name]), partial(self._join, runner))
+
+    def _join(self, runner: TrialRunner) -> None:
+        if runner.alive:
+            self.runners[runner.id] = runner
             self._trial.joined(runner)
 
     # --- going ----------------------------------------------------------------------------------
@@ -276,6 +362,6 @@ class Fleet:
 
     def _bury(self, runner: TrialRunner, reason: str) -> None:
         runner.alive = False
-        del self.runners[runner.id]
-        self._nodes[runner.node].runners.pop(runner.id)
-        self._trial.offer(RunnerLost(runner.id, "preempted", reason))
+        del self._nodes[runner.node].runners[runner.id]
+        if self.runners.pop(runner.id, None) is not None:
+            self._trial.offer(RunnerLost(runner.id, "preempted", reason))

@@ -59,15 +59,15 @@ STEPS_MAX: Final = 5_000_000
 
 
 class TrialOutcome(msgspec.Struct, frozen=True):
-    """What came of a trial. `nodes` has the most that each pool had; `usd` is None if unknown.
+    """What came of a trial, by pool. `nodes` has the most that each had; `usd` is None if unknown.
 
     `standing` has from when on a pool had how many: seconds since the submission, pool, machines.
     """
 
     finished: bool
     whole_s: float
-    usd: float | None
-    core_hours: float
+    usd: dict[str, float] | None
+    core_hours: dict[str, float]
     nodes: dict[str, int]
     committed: int
     events: int
@@ -126,25 +126,33 @@ class Trial:
 
     def _is_over(self) -> bool:
         run = self.machine.runs.get(self._run)
-        if self.fleet.is_gone:
-            return True
-        return run is not None and run.state not in ACTIVE
+        if run is None:
+            return False
+        return run.state not in ACTIVE or (self.fleet.is_less and self._is_hopeless(run))
+
+    def _is_hopeless(self, run: Run) -> bool:
+        """Say whether something is left of a run for which there can be no machines any more."""
+        flow = self.machine.flows[run.id]
+        sizes = {size for size in flow.sizes if flow.left(size)}
+        sizes.update(flow.sizes[stage] for stage in run.unplanned)
+        return not all(self.fleet.can_have(size) for size in sizes)
 
     def _outcome(self) -> TrialOutcome:
         run = self.run
         whole_s = (run.finished_s or self.agenda.now_s()) - run.submitted_s
         self.fleet.close()
         self._handle(self._taken())
-        billed = self.machine.accounts.billed.values()
-        asked = [spent for pools in run.ledger.values() for spent in pools.values()]
-        usd = sum(each.nano_usd for each in billed) / NANO
-        usd += sum(each.egress_usd + each.request_usd for each in asked)
-        is_priced = not any(each.unpriced_core_s for each in billed)
+        billed = self.machine.accounts.billed
+        usd = {pool: each.nano_usd / NANO for pool, each in billed.items()}
+        for pools in run.ledger.values():
+            for pool, spent in pools.items():
+                usd[pool] = usd.get(pool, 0.0) + spent.egress_usd + spent.request_usd
+        is_priced = not any(each.unpriced_core_s for each in billed.values())
         return TrialOutcome(
             finished=run.state is RunState.SUCCEEDED,
             whole_s=whole_s,
             usd=usd if is_priced else None,
-            core_hours=sum(each.core_s for each in billed) / 3600.0,
+            core_hours={pool: each.core_s / 3600.0 for pool, each in billed.items()},
             nodes=dict(self.fleet.most),
             committed=run.committed,
             events=self.events,
@@ -213,11 +221,11 @@ class Trial:
             case CutTask():
                 self._cut(self.fleet.runners.get(command.runner), command.lease)
             case KillRunner():
-                self.fleet.end(command.runner)
+                self.fleet.end(command)
             case AskNodes():
                 self.fleet.ask({each.pool: each.count for each in command.nodes})
             case EnsureRunners():
-                self.fleet.ensure()
+                self.fleet.ensure(command)
             case MakePlan():
                 self._later(self._work.planned(self.agenda.now_s()))
             case PlanStage():
@@ -265,12 +273,11 @@ class Trial:
 
     def joined(self, runner: TrialRunner) -> None:
         """Let the scheduler know of a runner."""
-        pool = runner.pool
-        self.offer(
-            RunnerJoined(
-                runner.id, pool.name, pool.runner_cores, pool.memory_bytes, node=runner.node
-            )
+        cores, memory_bytes, gpus = runner.size
+        joined = RunnerJoined(
+            runner.id, runner.pool.name, cores, memory_bytes, node=runner.node, gpus=gpus
         )
+        self.offer(joined)
 
     def _enqueue(self, runner: TrialRunner | None, command: SendLeases) -> None:
         if runner is None:

@@ -1,5 +1,6 @@
 """Questions about capacity, answered by simulated runs of the real scheduler and solver."""
 
+import re
 from functools import partial
 
 import msgspec
@@ -11,7 +12,8 @@ from rayorch.capacity.asking import Calibrated
 from rayorch.capacity.errors import CapacityError
 from rayorch.capacity.itself import itself_of
 from rayorch.capacity.scenarios import scenarios_for, surely_kept
-from rayorch.capacity.tables import basis, headrooms
+from rayorch.capacity.tables import basis, headrooms, machine_rows, stage_text
+from rayorch.plan.profile import RunnersSeen
 from rayorch.sim import trial
 from rayorch.sim.turns import ControlCpu
 from tests.rayorch.capacity import make
@@ -197,3 +199,59 @@ def test_machines_of_all_pools_together_are_no_more_than_there_can_be() -> None:
     assert "held to " in said
     assert any(use.name == "machines in all" for use in held.uses)
     assert held.finish.p50_s > free.finish.p50_s
+
+
+SCORED = make.stage("scored", 16, 6.0, after=(0,), gpus=0.5)
+SIZED = {"here": (RunnersSeen(4, 1.0), RunnersSeen(2, 1.0, gpus=0.5))}
+
+
+def test_stages_that_need_gpus_are_planned_on_machines_that_have_them() -> None:
+    profile = make.profile(make.stage(), SCORED, runners={"here": 6}, sized=SIZED, whole_s=70.0)
+    pools = make.pools({}, {"name": "gpu", "gpus": 1, "usd_h": 2.0, "vcpu": 8, "max_nodes": 4})
+
+    found = capacity(make.question(profile=profile, pools=pools, scenarios=2))
+
+    assert found.refused == ""
+    nodes = {each.pool: (each.nodes_most, each.gpus) for each in found.pools}
+    # Sixteen tasks at once, two of them on a GPU: more machines than can be had.
+    assert nodes == {"here": (nodes["here"][0], 0.0), "gpu": (4, 1.0)}
+    assert [(stage.name, stage.gpus) for stage in found.stages] == [("lines", 0.0), ("scored", 0.5)]
+    assert machine_rows(found).rows[1] == ["gpu", "4", "4", "4", "1"]
+    assert stage_text(found.stages[1]).endswith("each, with 1 core, 1 GiB and 0.5 GPUs")
+    without = next(each for each in found.losses if each.name == "without gpu from half-way on")
+    assert without.unfinished  # Nothing else can do it.
+    assert not [each for each in found.unknown if "GPU" in each]
+
+
+def test_the_profiled_run_is_simulated_with_the_runners_of_each_size_that_it_had() -> None:
+    """Four without a GPU and then two with one: ten waves of 2 s, and eight of 6 s."""
+    profile = make.profile(make.stage(), SCORED, runners={"here": 6}, sized=SIZED)
+
+    found = itself_of(profile, 0)
+
+    assert float(found.whole_s.mean()) == pytest.approx(20.0 + 8 * 6.0, abs=3.0)
+
+
+def test_a_profile_that_does_not_say_who_had_a_gpu_is_taken_with_a_word_about_it() -> None:
+    """Of before GPUs were counted: all of a pool's runners are taken to have had one."""
+    old = make.profile(make.stage(gpus=1.0))
+
+    found = capacity(make.question(profile=old, pools=make.pools({"gpus": 4}), scenarios=2))
+
+    assert found.simulated_s == pytest.approx(21.2, rel=0.05)
+    [said] = [each for each in found.unknown if "GPU" in each]
+    assert "`rayorch profile`" in said
+
+
+@pytest.mark.slow
+def test_simulated_runners_that_stand_for_unlike_numbers_are_told_by_pool() -> None:
+    many = make.profile(make.stage(tasks=4_000), make.stage("scored", 100, 4.0, gpus=1.0))
+    pools = make.pools({"max_nodes": 200}, {"name": "gpu", "gpus": 4, "max_nodes": 2})
+
+    found = capacity(make.question(profile=many, pools=pools, scenarios=2))
+
+    assert found.runners_by_pool["here"] > found.runners_by_pool["gpu"] == 1.0
+    assert re.search(
+        r"stands for [0-9.]+ of here, 1 of gpu, one task", dict(basis(found))["thinned"]
+    )
+    assert {each.pool for each in found.pools if each.nodes} == {"here", "gpu"}

@@ -1,42 +1,23 @@
 """The room that a cluster's machines have for runners of a size."""
 
 from rayorch.core.commands import EnsureRunners
+from rayorch.core.places import Placed, Places
 from rayorch.core.sizes import Size
 from rayorch.host.nodes import Machine
-from rayorch.host.ray_runners import KnownRunner, Places, places
-from rayorch.host.runner_actor import RunnerSpec
-from rayorch.ids import EventId, NodeId, RunId, RunnerId
+from rayorch.host.ray_runners import room_for
+from rayorch.ids import EventId, NodeId, RunId
 
 GIB = 1 << 30
 NONE: frozenset[NodeId] = frozenset()
-
-
-class Handle:
-    """A Ray handle of which nothing is called."""
-
-    def __getattr__(self, name: str) -> "Handle":
-        return self
-
-    def options(self, **_options: object) -> "Handle":
-        return self
 
 
 def machine(name: str, *, pool: str = "local", gpus: float = 0.0, gib: int = 16) -> Machine:
     return Machine(node=NodeId(name), pool=pool, cores=4.0, memory_bytes=gib * GIB, gpus=gpus)
 
 
-def runner(node: str, size: Size, pool: str = "local") -> KnownRunner:
-    spec = RunnerSpec(RunnerId("r"), "home", "control", pool, *size)
-    known = KnownRunner(Handle(), spec, 0.0, fresh=True)
-    known.node = NodeId(node)
-    return known
-
-
-def room(
-    size: Size, *machines: Machine, pool: str = "", on: tuple[KnownRunner, ...] = ()
-) -> Places:
+def room(size: Size, *machines: Machine, pool: str = "", on: tuple[Placed, ...] = ()) -> Places:
     command = EnsureRunners(EventId(1), RunId("r"), *size[:2], 9, pool, size.gpus)
-    return places(command, {each.node: each for each in machines}, NONE, on)
+    return room_for(command, {each.node: each for each in machines}, NONE, on)
 
 
 def test_memory_and_cores_limit_how_many_runners_there_are_at_once() -> None:
@@ -46,12 +27,12 @@ def test_memory_and_cores_limit_how_many_runners_there_are_at_once() -> None:
 
 
 def test_what_others_have_is_not_free() -> None:
-    on = (runner("a", Size(2.0, 4 * GIB)),)
+    on = (Placed(Size(2.0, 4 * GIB), NodeId("a")),)
 
     assert room(Size(1.0, 6 * GIB), machine("a"), on=on)[:2] == (2, 2)
     assert room(Size(1.0, GIB), machine("a"), on=on)[:2] == (4, 2)
     # Of one that has not joined nobody knows the node.
-    assert room(Size(1.0, GIB), machine("a"), on=(runner("", Size(2.0, GIB)),)).free == 3
+    assert room(Size(1.0, GIB), machine("a"), on=(Placed(Size(2.0, GIB), NodeId("")),)).free == 3
 
 
 def test_what_needs_no_gpu_keeps_off_machines_that_have_some() -> None:

@@ -7,17 +7,22 @@ import pytest
 from rayorch.capacity.rehearsal import Rehearsal, fixed
 from rayorch.capacity.scaling import scaled_of
 from rayorch.capacity.thinning import thin_of
+from rayorch.core.sizes import Size
 from rayorch.sim.fleet import TrialPool
 from rayorch.sim.trial import Trial, TrialOutcome
 from tests.rayorch.capacity import make
 
+FOUR = Size(4.0, 16 * make.GIB)
 
-def outcome(profile: Any = None, seed: int = 1, **pool: Any) -> TrialOutcome:
+
+def outcome(profile: Any = None, *more: TrialPool, seed: int = 1, **pool: Any) -> TrialOutcome:
     """What comes of 40 tasks of 2 s on one machine of four runners, unless said otherwise."""
     profile = profile or make.profile()
-    thin = thin_of(scaled_of(profile, 1.0, 4), make.pools(), 0.0, tasks=10_000)
-    machines = TrialPool(**{"name": "here", "nodes_max": 1, "runners": 4, "there": 1, **pool})
-    return Trial(Rehearsal(fixed(thin, 25.0), seed), [machines], seed).go()
+    pools = make.pools({}, {"name": "gpu", "gpus": 2})
+    thin = thin_of(scaled_of(profile, 1.0, 4), pools, {}, tasks=10_000)
+    usual: dict[str, Any] = {"name": "here", "nodes_max": 1, "size": FOUR, "there": 1}
+    machines = [TrialPool(**usual | pool), *more]
+    return Trial(Rehearsal(fixed(thin, 25.0), seed), machines, seed).go()
 
 
 def test_a_run_takes_its_waves_and_what_is_around_them() -> None:
@@ -89,3 +94,51 @@ def test_a_run_without_its_machines_never_ends_and_says_so() -> None:
     assert not found.finished
     assert 0 < found.committed < 40
     assert found.lost_nodes == 1
+
+
+def scored(gpus: float, **fields: Any) -> Any:
+    """40 tasks of 2 s, and four of 3 s after them that need a GPU."""
+    return make.profile(make.stage(), make.stage("scored", 4, 3.0, after=(0,), gpus=gpus, **fields))
+
+
+def test_what_needs_a_gpu_waits_for_the_runners_that_have_one() -> None:
+    one = TrialPool(name="gpu", nodes_max=1, size=Size(4.0, 16 * make.GIB, 1.0), there=1)
+
+    whole, half = outcome(scored(1.0), one), outcome(scored(0.5), one)
+
+    assert whole.committed == half.committed == 44
+    # Four one after the other, or two at once; and not beside each other on those without.
+    assert whole.whole_s == pytest.approx(outcome().whole_s + 4 * 3.0, abs=1.0)
+    assert half.whole_s == pytest.approx(outcome().whole_s + 2 * 3.0, abs=1.0)
+
+
+def test_a_machine_full_of_runners_that_have_nothing_to_do_makes_room_for_those_with_a_gpu() -> (
+    None
+):
+    """They have all of its cores: they are ended, and what is asked for then takes their place."""
+    found = outcome(scored(0.5), size=Size(4.0, 16 * make.GIB, 2.0), joins_s=(1.0,))
+
+    assert found.finished
+    # Four at once, as two devices can be halved; what runners take to start comes twice.
+    assert found.whole_s == pytest.approx(outcome().whole_s + 1.0 + 3.0 + 1.0, abs=1.5)
+    assert found.lost_nodes == 0
+
+
+def test_a_stage_has_as_many_runners_as_its_own_size_allows() -> None:
+    """One that needs all of a machine goes one after the other, and those before it do not."""
+    large = make.stage("sorted", 4, 3.0, after=(0,), memory_bytes=12 * make.GIB)
+
+    found = outcome(make.profile(make.stage(), large))
+
+    assert found.whole_s == pytest.approx(outcome().whole_s + 4 * 3.0, abs=1.5)
+
+
+def test_work_without_machines_that_could_ever_do_it_is_given_up_at_once() -> None:
+    one = TrialPool(
+        name="gpu", nodes_max=1, size=Size(4.0, 16 * make.GIB, 1.0), there=1, gone_s=5.0
+    )
+
+    found = outcome(scored(1.0), one)
+
+    assert not found.finished
+    assert found.whole_s == pytest.approx(5.0, abs=0.5)
