@@ -29,7 +29,8 @@ CAPACITY: Final = LazyCommand(
     work="rayorch.cli.capacity:capacity",
     help="Say what a workload will need, cost and take at another size, and how sure that is.\n\n"
     "PROFILE is a file that `rayorch profile` wrote. The real scheduler, planner and solver run on "
-    "simulated machines, many times over with other luck. The exit code is 4 when nothing keeps "
+    "simulated machines, many times over with other luck; stages that need GPUs go to pools that "
+    "have some (`gpus: 1` in a file of pools). The exit code is 4 when nothing keeps "
     "the deadline; what could is said.",
     examples=(
         ("rayorch capacity nightly.profile --pools cluster.yaml", "as large as it was"),

@@ -76,6 +76,7 @@ class Trace:
 
     submitted_s: float = 0.0
     planned_s: float = 0.0
+    asked_s: float = 0.0  # when runners were asked for last: for the plan, or a stage
     started_s: float = 0.0
     ended: dict[TaskId, Ended] = field(default_factory=dict)
     starts_s: dict[RunnerId, float] = field(default_factory=dict)
@@ -135,7 +136,7 @@ class Traces:
             case RunResumed() if fact.run in self._runs:
                 self._runs[fact.run].again_s.append(event.at_s)
             case PlanReady() if fact.run in self._runs:
-                self._runs[fact.run].planned_s = event.at_s
+                self._runs[fact.run].planned_s = self._runs[fact.run].asked_s = event.at_s
             case StagePlanned() if fact.run in self._runs:
                 _note_divided(self._runs[fact.run], machine.runs[fact.run], fact, event.at_s)
             case AttemptStarted() if fact.run in self._runs:
@@ -143,7 +144,7 @@ class Traces:
                 trace.started_s = trace.started_s or event.at_s
                 trace.begun[fact.runner] = event.at_s
                 if fact.runner not in trace.starts_s:
-                    took_s = self._starts.took_s(fact, event.at_s, trace.planned_s)
+                    took_s = self._starts.took_s(fact, event.at_s, trace.asked_s)
                     trace.starts_s[fact.runner] = took_s
             case AttemptFinished() if fact.run in self._runs:
                 _note_ended(self._runs[fact.run], machine, fact, event.at_s)
@@ -163,9 +164,9 @@ class Traces:
 
 
 def _note_divided(trace: Trace, run: Run, fact: StagePlanned, at_s: float) -> None:
-    before = [
-        trace.committed_s[each] for each in run.before(fact.stage) if each in trace.committed_s
-    ]
+    trace.asked_s = at_s
+    known = trace.committed_s
+    before = [known[each] for each in run.before(fact.stage) if each in known]
     if before:
         trace.divided_s.append(trace.apart_s(max(before), at_s))
 

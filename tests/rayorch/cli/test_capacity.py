@@ -156,6 +156,27 @@ def test_an_answer_is_a_page_too(lab: Shell) -> None:
     assert page.count("data:image/svg+xml") >= 3
 
 
+def test_stages_with_gpus_are_told_with_what_they_have_and_where_they_go(lab: Shell) -> None:
+    pytest.importorskip("jinja2", reason="the extra `report` is not installed")
+    scored = make.profile(make.stage("scored", 4, 3.0, gpus=0.5), whole_s=12.0)
+    (lab.folder / "g.profile").write_bytes(dumped(scored))
+    asked = ("capacity", "g.profile", "--pools", "pools.yaml")
+
+    refused = lab(*asked, *QUICK)
+    (lab.folder / "pools.yaml").write_text(POOLS.replace("max_nodes: 2}", "max_nodes: 2, gpus: 1}"))
+    said = lab(*asked, "--html", "it.html", *QUICK)
+
+    assert refused.code == Exit.USAGE
+    assert "holds a task of 'scored': it needs 1 core, 1 GiB and 0.5 GPUs; here has" in refused.err
+    assert "name a pool with GPUs (`gpus: 1` in a file of pools" in refused.err
+    assert said.code == Exit.OK, said.err
+    assert "(57.2 MiB each, with 1 core, 1 GiB and 0.5 GPUs)" in said.out
+    assert "GPUs each" in said.out
+    assert "without other from half-way on" in said.out
+    page = (lab.folder / "it.html").read_text()
+    assert "1 core, 1 GiB and 0.5 GPUs" in page
+
+
 @pytest.mark.slow
 def test_a_deadline_that_nothing_meets_ends_blocked_and_says_what_could(lab: Shell) -> None:
     said = lab(

@@ -2,12 +2,24 @@
 
 import pytest
 
-from rayorch.core.facts import RunnerJoined, RunResumed
+from rayorch.core.facts import (
+    AttemptStarted,
+    Event,
+    Fact,
+    PlanReady,
+    RunnerJoined,
+    RunResumed,
+    RunSubmitted,
+    StagePlanned,
+)
+from rayorch.core.machine import Machine
+from rayorch.core.node_facts import NodeJoined
 from rayorch.core.run import RunState
-from rayorch.core.values import Held
+from rayorch.core.values import Held, StageShape
 from rayorch.host import host as host_module
 from rayorch.host.estimating import EstimateKeeper
-from rayorch.host.profiling import Trace, profile_of, retraced
+from rayorch.host.profiling import Trace, Traces, profile_of, retraced
+from rayorch.ids import Epoch, EventId, NodeId, TaskId
 from tests.rayorch.host.make import RUN, RUNNER, VERSION, Rig, leading
 
 
@@ -85,3 +97,26 @@ def test_a_rest_is_no_overhead() -> None:
     assert trace.apart_s(900.0, 1_004.0) == 4.0
     assert trace.apart_s(1_001.0, 1_004.0) == 3.0
     assert trace.apart_s(0.0, 1_004.0) == 0.0
+
+
+def test_a_runner_that_a_later_stage_asked_for_counts_from_when_that_was_cut() -> None:
+    """One with a GPU has nothing to do before: what came first is no part of its start."""
+    shapes = StageShape(name="lines"), StageShape(name="scored", gpus=1.0, after=(0,))
+    first = AttemptStarted(RUN, TaskId(1), 0, Epoch(1), RUNNER)
+    machine, traces = Machine(), Traces()
+    seen: list[tuple[float, Fact]] = [
+        (0.0, RunSubmitted(RUN, "nightly", "v0", shapes, ("out",))),
+        (1.0, NodeJoined(NodeId("n"), "gpu", 4.0)),
+        (10.0, PlanReady(RUN, (1, 0))),
+        (35.0, StagePlanned(RUN, 1, 1, 1)),
+        (40.0, RunnerJoined(RUNNER, "gpu", 1.0, 1 << 30, node=NodeId("n"), gpus=1.0)),
+        (40.0, first),
+    ]
+    machine.handle(Event(EventId(1), 0.0, seen[0][1]))
+
+    for number, (at_s, fact) in enumerate(seen):
+        traces.saw(Event(EventId(number), at_s, fact), machine)
+
+    trace = traces.taken(machine.runs[RUN])
+    assert trace is not None
+    assert trace.starts_s == {RUNNER: 5.0}
