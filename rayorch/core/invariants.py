@@ -92,11 +92,12 @@ class Watch:
 
     A state of fifty tasks and runners is looked at whole after every seventh event, one of a
     hundred thousand once in tens of thousands of them: what is wrong stays wrong, so it is found a
-    little later, at a bounded cost.
+    little later, at a bounded cost. `each` looks at everything after each event: for small states.
     """
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, *, each: bool = False) -> None:
         self._machine = machine
+        self._each = each
         self._events_left = 0  # until the next look at everything
 
     def saw(self, event: Event) -> None:
@@ -104,6 +105,8 @@ class Watch:
         self._events_left -= 1
         if self._events_left <= 0:
             check(self._machine)
+            if self._each:
+                return
             size = A_LOOK + self._size()
             self._events_left = size // (WATCHED_A_EVENT if size < MANY else WATCHED_OF_MANY)
             return

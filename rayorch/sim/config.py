@@ -102,6 +102,7 @@ class SimConfig:
     quotas: float = 0.5  # of the seeds have tenants that may not have everything
     cached: float = 0.5  # of the seeds have machines that keep what they read of remote files
     solved: float = 0.1  # of the seeds are placed by the solver that is given, if one is
+    watched: float = 0.125  # of the seeds are looked at whole after each event, others now and then
     told_nodes: bool = True  # somebody says which machines come and go, and what they cost
     sinks: int = 2
     tenants: int = 2
@@ -138,6 +139,7 @@ def sized(nodes: int, tasks: int) -> SimConfig:
         elastic=0.0,
         quotas=0.0,
         solved=0.0,
+        watched=0.0,
         told_nodes=False,
         snapshot_segments=2_000,
         turn_s=0.1,  # a control actor that is busy takes in more at once

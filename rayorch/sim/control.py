@@ -74,7 +74,7 @@ class SimControl:
         self.alive = True
         self.frozen_until_s = 0.0
         self.clean = False  # every event in the journal has been applied
-        self._watch = invariants.Watch(self.machine)
+        self._watch = invariants.Watch(self.machine, each=world.traits.watched)
         self._placer = world.new_placer()
         self._ticks = 0
         self._inbox: list[tuple[tuple[Fact, ...], Heard | None]] = []

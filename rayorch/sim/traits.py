@@ -27,6 +27,7 @@ class Traits:
     elastic: bool
     solved: bool
     cached: bool
+    watched: bool
     tenants: int
     policy: Policy  # what a person applies in the beginning
 
@@ -48,7 +49,8 @@ def drawn(seed: int, config: SimConfig) -> Traits:
         merged=merged,
         elastic=elastic,
         solved=solved,
-        cached=dice.random() < config.cached,  # drawn last: what was drawn before is as it was
+        cached=dice.random() < config.cached,
+        watched=dice.random() < config.watched,  # drawn last: what was drawn before is as it was
         tenants=tenants,
         policy=Policy(
             tenants=policies,

@@ -39,3 +39,13 @@ def test_what_no_event_touched_is_found_within_a_few_events() -> None:
         watch.saw(make.event(Ticked()))
     with pytest.raises(InvariantError, match="`held` counts the leases of a run"):
         watch.saw(make.event(Ticked()))
+
+
+def test_a_watch_that_looks_at_each_event_finds_at_once_what_none_has_touched() -> None:
+    driver = started(TASKS, runners=RUNNERS)
+    watch = Watch(driver.machine, each=True)
+    watch.saw(make.event(Ticked()))
+    driver.machine.flows[make.RUN].held += 1
+
+    with pytest.raises(InvariantError, match="`held` counts the leases of a run"):
+        watch.saw(make.event(Ticked()))
