@@ -12,10 +12,12 @@ from rayorch.clock import SteadyClock
 from rayorch.core import accounts, attempts, limiting, settling, task
 from rayorch.core.book import Book
 from rayorch.core.commands import Command, KillRunner, Lease, RevokeLeases
-from rayorch.core.facts import AttemptFinished, Fact, Ticked, is_durable
+from rayorch.core.facts import AttemptFinished, Event, Fact, Ticked, is_durable
+from rayorch.core.leasing import RunnerSlot
 from rayorch.core.placed import NodeWindow
 from rayorch.core.run import Run
 from rayorch.core.task import TRANSITIONS, Row, Task, TaskState
+from rayorch.core.values import Held
 from rayorch.journal.log import LOG, Journal, segment_key
 from rayorch.journal.segment import decode_segment
 from rayorch.sim.cluster import SimCluster
@@ -193,14 +195,14 @@ def tells_the_time_of_its_machine(patch: Patch) -> None:
     patch.setattr(SteadyClock, "go_on_from", lambda self, at_s: None)
 
 
-def adopts_nothing(patch: Patch) -> None:
-    """What a runner holds when it is met again is given to others, and it is not told."""
+def takes_nothing_back(patch: Patch) -> None:
+    """A runner that is met again is not told that what it holds was given to others."""
+    adopted = attempts._adopted
 
-    def adoptable(*args: object) -> bool:
-        del args
-        return False
+    def silently(book: Book, slot: RunnerSlot, held: Held, event: Event) -> None:
+        adopted(book, slot, held, event)
 
-    patch.setattr(attempts, "_adoptable", adoptable)
+    patch.setattr(attempts, "_adopted", silently)
 
 
 MISTAKES: Final[tuple[Mistake, ...]] = (
@@ -222,7 +224,7 @@ RARE: Final[tuple[Mistake, ...]] = (
     begins_leases_of_an_older_epoch,
     uses_an_attempts_number_twice,
     collects_before_it_is_covered,
-    adopts_nothing,
+    takes_nothing_back,
     revokes_no_lease,
 )
 """What takes dozens or hundreds of seeds to be found."""
