@@ -45,7 +45,8 @@ def _ahead(store: Store, keys: Iterator[str], at_once: int) -> Generator[bytes |
     window = 1
     try:
         while True:
-            asked.extend(pool.submit(_got, store, key) for key in islice(keys, window - len(asked)))
+            more = max(0, window - len(asked))  # It shrinks while more than that are under way.
+            asked.extend(pool.submit(_got, store, key) for key in islice(keys, more))
             if not asked:
                 return
             found = asked.popleft().result()

@@ -9,7 +9,7 @@ quantity is spread over tasks is a `Shape`: its quantiles at LEVELS, over its me
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import numpy as np
@@ -20,6 +20,8 @@ from rayorch.plan.estimate import Estimate, History, Sums, estimate_of
 
 Floats = NDArray[np.float64]
 Shape = tuple[float, ...]
+Positive = Annotated[float, msgspec.Meta(gt=0.0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
 
 VERSION: Final = 1
 KIND: Final = "rayorch-profile"
@@ -45,9 +47,9 @@ class StageProfile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     name: str
     tasks: int
     after: tuple[int, ...] = ()
-    cores: float = 1.0
+    cores: Positive = 1.0
     memory_bytes: int = 0
-    gpus: float = 0.0
+    gpus: NotNegative = 0.0
     measured: int = 0
     files: int = 0
     size_bytes: int = 0
@@ -63,9 +65,9 @@ class StageProfile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     puts: float = 0.0
     pieces: float = 1.0
     is_said: bool = False
-    first_s: float = 0.0
-    overhead_s: float = 0.0
-    overlap: float = 0.0
+    first_s: NotNegative = 0.0
+    overhead_s: NotNegative = 0.0
+    overlap: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.0
 
     def estimate(self, speeds: Mapping[str, float] | None = None) -> Estimate:
         """Return what the planner learns of the stage from this run alone.
@@ -83,20 +85,20 @@ class Overheads(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
     what it reads is there; from the last commit to the end.
     """
 
-    plan_s: float = 0.0
-    start_s: float = 0.0
+    plan_s: NotNegative = 0.0
+    start_s: NotNegative = 0.0
     starts: Shape = EVEN
-    divide_s: float = 0.0
-    publish_s: float = 0.0
+    divide_s: NotNegative = 0.0
+    publish_s: NotNegative = 0.0
 
 
 class RunnersSeen(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """So many runners of one size at once, at most."""
 
-    count: int
-    cores: float
+    count: Annotated[int, msgspec.Meta(ge=1)]
+    cores: Positive
     memory_bytes: int = 0
-    gpus: float = 0.0
+    gpus: NotNegative = 0.0
 
 
 class Profile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -209,11 +211,13 @@ def check(profile: Profile, file: str) -> None:
     busy = [stage for stage in profile.stages if stage.tasks]
     if not busy:
         raise ProfileError("the run had no tasks", file, "profile a run that reads something")
+    if not _is_shape(profile.overheads.starts):
+        problem = "the distribution of the starts of runners is no list of quantiles"
+        raise ProfileError(problem, file, _AGAIN)
     for number, stage in enumerate(profile.stages):
-        for shape in (stage.sizes, stage.spread):
-            if len(shape) != len(LEVELS) or min(shape) < 0.0 or list(shape) != sorted(shape):
-                problem = f"a distribution of stage {stage.name!r} is no list of quantiles"
-                raise ProfileError(problem, file, _AGAIN)
+        if not (_is_shape(stage.sizes) and _is_shape(stage.spread)):
+            problem = f"a distribution of stage {stage.name!r} is no list of quantiles"
+            raise ProfileError(problem, file, _AGAIN)
         if any(not 0 <= each < number for each in stage.after):
             problem = f"stage {stage.name!r} comes after a stage that is not before it"
             raise ProfileError(problem, file, _AGAIN)
@@ -221,3 +225,7 @@ def check(profile: Profile, file: str) -> None:
     if unknown:
         problem = f"nothing was measured of {', '.join(unknown)}"
         raise ProfileError(problem, file, "run the pipeline once more, and profile that run")
+
+
+def _is_shape(shape: Shape) -> bool:
+    return len(shape) == len(LEVELS) and min(shape) >= 0.0 and list(shape) == sorted(shape)

@@ -48,6 +48,16 @@ def test_what_is_there_comes_in_order_up_to_what_is_not(at_once: int | None) -> 
     assert got(Far(100), at_once) == [str(number).encode() for number in range(100)]
 
 
+@pytest.mark.parametrize("at_once", [1, 8])
+def test_who_goes_on_behind_what_is_not_there_gets_what_comes_after_it(at_once: int) -> None:
+    far = Far(40)
+    far.delete(["20", "21"])
+
+    found = list(get_in_order(far, map(str, range(40)), at_once))
+
+    assert found == [None if at in {20, 21} else str(at).encode() for at in range(40)]
+
+
 def test_requests_to_a_far_store_are_under_way_together() -> None:
     """Eight of them wait for each other: were they made one by one, none would get an answer."""
     assert len(got(Far(60, gate=8), at_once=8)) == 60

@@ -1,11 +1,23 @@
 """Profiles as files: what is in one, and what is refused."""
 
+from typing import Any
+
 import msgspec
 import numpy as np
 import pytest
 
 from rayorch.plan.errors import ProfileError
-from rayorch.plan.profile import EVEN, LEVELS, Profile, drawn, dumped, parsed, shape_of
+from rayorch.plan.profile import (
+    EVEN,
+    LEVELS,
+    Overheads,
+    Profile,
+    RunnersSeen,
+    drawn,
+    dumped,
+    parsed,
+    shape_of,
+)
 from tests.rayorch.capacity import make
 
 
@@ -64,6 +76,40 @@ def test_a_distribution_is_quantiles_in_order(shape: tuple[float, ...]) -> None:
 
     with pytest.raises(ProfileError, match="a distribution of stage 'lines' is no list"):
         parsed(dumped(some), "n.profile")
+
+
+    late = make.profile(overheads=Overheads(start_s=1.0, starts=shape))
+    with pytest.raises(ProfileError, match="the distribution of the starts of runners is no list"):
+        parsed(dumped(late), "n.profile")
+
+
+@pytest.mark.parametrize(
+    ("where", "number", "said"),
+    [
+        (("stages", 0, "overlap"), 1.5, "<= 1.0 - at `$.stages[0].overlap`"),
+        (("stages", 0, "overhead_s"), -1.0, ">= 0.0 - at `$.stages[0].overhead_s`"),
+        (("stages", 0, "cores"), 0.0, "> 0.0 - at `$.stages[0].cores`"),
+        (("overheads", "start_s"), -1.0, ">= 0.0 - at `$.overheads.start_s`"),
+        (("sized", "here", 0, "count"), 0, ">= 1 - at `$.sized[...][0].count`"),
+        (("sized", "here", 0, "cores"), 0.0, "> 0.0 - at `$.sized[...][0].cores`"),
+    ],
+)
+def test_a_number_that_nothing_can_have_is_refused_with_its_place(
+    where: tuple[Any, ...], number: float, said: str
+) -> None:
+    some = make.profile(sized={"here": (RunnersSeen(2, 1.0, gpus=1.0),)})
+    content = msgspec.json.decode(dumped(some))
+    *way, last = where
+    inner = content
+    for each in way:
+        inner = inner[each]
+    inner[last] = number
+
+    with pytest.raises(ProfileError) as caught:
+        parsed(msgspec.json.encode(content), "n.profile")
+
+    assert "this profile is damaged" in str(caught.value)
+    assert said in str(caught.value)
 
 
 def test_stages_come_after_those_before_them() -> None:
