@@ -109,6 +109,7 @@ def capacity(question: Question) -> Capacity:
             *question.unknown,
             *_unmeasured(question),
             *untold_gpus(question.profile),
+            *_unweighed(question),
             *_untold(question),
         ),
         refused=refused,
@@ -314,6 +315,15 @@ def _stages(scaled: Scaled) -> tuple[StageNeed, ...]:
 def _headroom(runs: Runs, share: float) -> float:
     late_s, half_s = runs.quantile_s(share), runs.quantile_s(0.5)
     return late_s / half_s - 1.0 if half_s > 0.0 and math.isfinite(late_s) else 0.0
+
+
+def _unweighed(question: Question) -> Sequence[str]:
+    """Name the stages that get their machines when they are cut: the solver sees none of them."""
+    later = [stage.name for stage in question.profile.stages if stage.after and stage.tasks]
+    if not later:
+        return ()
+    said = f"what {', '.join(later)} adds to cost against time: that is of stages that read sources"
+    return (said,)
 
 
 def _untold(question: Question) -> Sequence[str]:

@@ -1,5 +1,7 @@
 """How many runners of a run were at work at once, by pool and size."""
 
+from collections import Counter
+
 from rayorch.core.leasing import RunnerSlot
 from rayorch.core.sizes import Size
 from rayorch.core.values import StageShape
@@ -10,9 +12,13 @@ Kind = tuple[str, Size]
 
 
 class AtOnce:
-    """Runners of a run that have ended something, and the most that there were of a kind."""
+    """Runners of a run that have ended something, and the most that there were of a kind.
+
+    `most` has how many there were in each pool, of any size.
+    """
 
     def __init__(self) -> None:
+        self.most: dict[str, int] = {}
         self._alive: dict[RunnerId, Kind] = {}
         self._most: dict[Kind, int] = {}
 
@@ -24,8 +30,10 @@ class AtOnce:
             return
         size = slot.size if slot else Size(stage.cores, stage.memory_bytes, stage.gpus)
         kind = self._alive[runner] = (pool, size)
-        at_once = sum(each == kind for each in self._alive.values())
-        self._most[kind] = max(self._most.get(kind, 0), at_once)
+        kinds = Counter(self._alive.values())
+        self._most[kind] = max(self._most.get(kind, 0), kinds[kind])
+        in_pool = sum(count for (where, _), count in kinds.items() if where == pool)
+        self.most[pool] = max(self.most.get(pool, 0), in_pool)
 
     def lost(self, runner: RunnerId) -> None:
         """Note a runner that is gone."""

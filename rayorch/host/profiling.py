@@ -5,7 +5,6 @@ is looked up and reckoned in the thread that also keeps the estimates. Of a run 
 whose control actor moved, no thread has seen the whole: `retraced` reads its journal again.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -82,7 +81,6 @@ class Trace:
     starts_s: dict[RunnerId, float] = field(default_factory=dict)
     begun: dict[RunnerId, float] = field(default_factory=dict)
     rested: dict[RunnerId, float] = field(default_factory=dict)
-    runners: dict[RunnerId, str] = field(default_factory=dict)
     at_once: AtOnce = field(default_factory=AtOnce)
     committed_s: dict[int, float] = field(default_factory=dict)
     divided_s: list[float] = field(default_factory=list)
@@ -181,7 +179,6 @@ def _note_ended(trace: Trace, machine: Machine, fact: AttemptFinished, at_s: flo
     trace.committed_s[stage] = at_s
     slot = machine.runners.get(fact.runner)
     pool = slot.pool if slot is not None else fact.pool
-    trace.runners[fact.runner] = pool
     trace.at_once.ended(fact.runner, pool, run.stages[stage], slot)
     begun_s, rested_s = trace.begun.pop(fact.runner, None), trace.rested.get(fact.runner)
     trace.rested[fact.runner] = at_s
@@ -273,7 +270,7 @@ def profile_of(home: Home, run: RunId, trace: Trace) -> Profile:
             publish_s=trace.apart_s(last_s, final.finished_s),
         ),
         whole_s=round(final.finished_s - trace.submitted_s, 4) if succeeded else 0.0,
-        runners=dict(Counter(trace.runners.values())),
+        runners=dict(trace.at_once.most),
         sized=trace.at_once.sized(),
         core_s=round(final.core_s, 3),
         usd=final.usd,

@@ -101,6 +101,14 @@ def test_a_pool_that_nothing_was_measured_on_is_said_and_makes_the_answer_less_s
     assert strange.headroom > known.headroom
 
 
+def test_what_cost_against_time_leaves_out_is_said() -> None:
+    """The solver sees what reads sources: with the rest, no run is as soon and cheap as that."""
+    whole = make.profile(make.stage(), make.stage("sums", 8, after=(0,)))
+
+    [said] = capacity(make.question(profile=whole)).unknown
+    assert said == "what sums adds to cost against time: that is of stages that read sources"
+
+
 def test_an_answer_says_how_far_the_simulator_is_off_the_profiled_run() -> None:
     """40 tasks of 2 s on four runners."""
     took = make.profile(whole_s=21.2, core_s=80.0)

@@ -21,6 +21,7 @@ def test_runners_that_make_way_for_others_and_come_back_are_counted_once() -> No
 
     plain, scored = RunnersSeen(4, 1.0, 1 << 30), RunnersSeen(2, 1.0, 1 << 30, 0.5)
     assert found.sized() == {"here": (plain, scored)}
+    assert found.most == {"here": 4}
 
 
 def test_of_runners_that_are_all_alike_nothing_is_said() -> None:
