@@ -77,7 +77,6 @@ def test_a_distribution_is_quantiles_in_order(shape: tuple[float, ...]) -> None:
     with pytest.raises(ProfileError, match="a distribution of stage 'lines' is no list"):
         parsed(dumped(some), "n.profile")
 
-
     late = make.profile(overheads=Overheads(start_s=1.0, starts=shape))
     with pytest.raises(ProfileError, match="the distribution of the starts of runners is no list"):
         parsed(dumped(late), "n.profile")
