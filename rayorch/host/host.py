@@ -127,7 +127,7 @@ class ControlHost:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.stopped_by: BaseException | None = None
-        # Hears of what has ended the lead before anybody else does.
+        # Hears of what has ended the lead, unless it was to end, before anybody else does.
         self.halted: Callable[[BaseException], None] | None = None
 
     # --- the face: any thread ----------------------------------------------------------------
@@ -231,7 +231,7 @@ class ControlHost:
             logger.warning("%s", error)
         else:
             logger.error("the control host has stopped: %s", error, exc_info=error)
-        if self.halted is not None:
+        if self.halted is not None and not self._stopping.is_set():
             self.halted(error)
         self.stopped_by = error
         self._stopping.set()

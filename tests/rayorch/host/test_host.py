@@ -203,6 +203,24 @@ def test_a_store_that_cannot_be_written_stops_the_host_and_everybody_is_told() -
         assert heard == [rig.host.stopped_by]
 
 
+def test_a_host_that_was_told_to_stop_is_not_reported_as_halted() -> None:
+    """Its process would end itself and be started again by Ray: whoever ends it wants it gone."""
+    rig = Rig()
+    heard: list[BaseException] = []
+    with leading(rig):
+        rig.host.halted = heard.append
+
+        def refuse(key: str) -> None:
+            rig.host.stop()
+            raise StoreReadOnlyError(rig.store.url, key, "no")
+
+        rig.watched.before_create = refuse
+        with pytest.raises(StoreReadOnlyError):
+            rig.host.offer([rig.submission()]).wait(10.0)
+    assert isinstance(rig.host.stopped_by, StoreReadOnlyError)
+    assert heard == []
+
+
 @pytest.mark.parametrize("what", ["leader.json", SNAP])
 def test_a_hint_or_a_snapshot_that_cannot_be_stored_is_put_off(
     what: str, monkeypatch: pytest.MonkeyPatch
