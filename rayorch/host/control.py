@@ -97,7 +97,11 @@ class ControlActor:
             Journal(home.store, clock, new_nonce),
             clock,
             observers=(self._metrics, self._logs, self._estimates),
-            leader=msgspec.structs.replace(this_process(spec.name), metrics_url=self._metrics_url),
+            leader=msgspec.structs.replace(
+                this_process(spec.name),
+                metrics_url=self._metrics_url,
+                cluster=ray.get_runtime_context().gcs_address,
+            ),
         )
         self._host.halted = _end_if_passing
         # After a restart by Ray the cluster is the same: its runners still work for us.

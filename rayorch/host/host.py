@@ -57,7 +57,7 @@ from rayorch.host.effects import Effects
 from rayorch.host.executor import Executor, RunnerCommand
 from rayorch.host.failing import error_info
 from rayorch.host.inbox import Inbox, Ticket
-from rayorch.host.leader import Leader, Signer, check_free
+from rayorch.host.leader import Leader, Signer, check_free, check_not_taken
 from rayorch.host.requests import RequestBox
 from rayorch.ids import EventId, RunId, TaskId
 from rayorch.journal.log import Journal
@@ -181,7 +181,9 @@ class ControlHost:
         work.
         Raises: HomeBusyError, JournalDamagedError, JournalStuckError.
         """
-        if not takeover and interrupts:
+        if not interrupts:
+            check_not_taken(self._home, self._signer.leader, self._clock)
+        elif not takeover:
             check_free(self._home, self._signer.leader, self._clock.now_s())
         self._journal.replay(self._machine.fold, self._machine.restore)
         epoch = self._journal.lead(self._machine.fold)

@@ -25,6 +25,8 @@ SIGN_S_IDLE: Final = 5.0
 """How often one that only serves clients does. On S3 that costs 9 cents a day."""
 FRESH_S: Final = 12.0
 """A hint that is older says nothing."""
+LOOK_S: Final = 1.0
+"""Between looks whether somebody renews a hint."""
 
 
 class Leader(msgspec.Struct, frozen=True):
@@ -39,6 +41,7 @@ class Leader(msgspec.Struct, frozen=True):
     serves: bool = False  # it also signs while nothing is active, and looks for requests
     code: str = ""  # fingerprint of its rayorch: a program of another one is not for it
     python: str = ""  # as "3.11", which programs are pickled for
+    cluster: str = ""  # the address of the Ray that it is an actor of
 
 
 def this_process(name: str) -> Leader:
@@ -119,3 +122,20 @@ def check_free(home: Home, newcomer: Leader, now_s: float) -> None:
     if same_machine and (found.pid == newcomer.pid or not psutil.pid_exists(found.pid)):
         return
     raise HomeBusyError(home.url, f"{found.name}, pid {found.pid} on {found.machine}", found.run)
+
+
+def check_not_taken(home: Home, ours: Leader, clock: Clock) -> None:
+    """Refuse to lead on after a restart where another cluster has taken the home over meanwhile.
+
+    Whoever took it over is at work, and renews its hint; the last words of one that is dead grow
+    old. Raises: HomeBusyError, naming it.
+    """
+    first = found = read_leader(home)
+    while found is not None and (found.name, found.cluster) != (ours.name, ours.cluster):
+        assert first is not None
+        if clock.now_s() - found.at_s > FRESH_S:
+            return
+        if found.at_s > first.at_s:
+            raise HomeBusyError(home.url, f"{found.name} of the Ray at {found.cluster}", found.run)
+        clock.sleep(LOOK_S)
+        found = read_leader(home)

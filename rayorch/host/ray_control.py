@@ -126,8 +126,7 @@ class RayControl:
 
     def end(self) -> None:
         """End the control actor and its runners; what ran can be resumed."""
-        self._call("stop")
-        ray.kill(self._actor, no_restart=True)
+        self._ended()
         for name in ray.util.list_named_actors():
             if name.startswith(runner_prefix(self._spec.home_url)):
                 # It may have ended since.
@@ -136,10 +135,16 @@ class RayControl:
 
     def _replaced(self) -> Any:  # noqa: ANN401
         """End the control actor and start one with our code; it interrupts what ran."""
-        self._call("stop")
-        ray.kill(self._actor, no_restart=True)
+        self._ended()
         self._started()
         return self._actor
+
+    def _ended(self) -> None:
+        try:
+            self._call("stop")
+        finally:
+            # One that cannot stop, because its store does not answer, is not to lead again either.
+            ray.kill(self._actor, no_restart=True)
 
     def _started(self) -> ControlInfo:
         """Start the control actor, or find it; take it away again when it cannot lead."""

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
 from connectors.stores.memory import MemoryStore
@@ -15,6 +16,7 @@ from rayorch.host.leader import (
     KEY,
     Leader,
     check_free,
+    check_not_taken,
     read_leader,
     sign,
     this_process,
@@ -148,3 +150,48 @@ def test_a_host_that_serves_signs_without_a_run_and_takes_runs_by_way_of_the_hom
         rig.watch.wait_state(RunState.SUCCEEDED)
 
     assert read_leader(rig.home) is None
+
+
+class Renewed(ManualClock):
+    """A clock that, while somebody waits, sees the other leader renew its hint."""
+
+    def __init__(self, home: Home, leader: Leader) -> None:
+        super().__init__(NOW_S)
+        self._home = home
+        self._leader = leader
+
+    def sleep(self, duration_s: float) -> None:
+        super().sleep(duration_s)
+        sign(self._home, msgspec.structs.replace(self._leader, at_s=self.at_s))
+
+
+HERE = Leader("rayorch-control-1", "m1", 1, NOW_S, cluster="10.0.0.1:6379")
+THERE = msgspec.structs.replace(HERE, machine="m2", cluster="10.0.9.9:6379", run="nightly-1")
+
+
+def test_a_restarted_leader_leaves_the_home_to_the_cluster_that_took_it_over(home: Home) -> None:
+    """Both control actors have the name of the home: to lead again would fence who took over."""
+    sign(home, THERE)
+
+    with pytest.raises(HomeBusyError, match=r"of the Ray at 10\.0\.9\.9:6379, run=nightly-1"):
+        check_not_taken(home, HERE, Renewed(home, THERE))
+
+
+def test_a_restarted_leader_leads_on_once_the_last_words_of_another_are_old(home: Home) -> None:
+    clock = ManualClock(NOW_S)
+    sign(home, THERE)
+
+    check_not_taken(home, HERE, clock)
+
+    assert clock.at_s > NOW_S + FRESH_S
+
+
+@pytest.mark.parametrize("hint", [None, HERE])
+def test_a_restarted_leader_does_not_wait_for_itself(home: Home, hint: Leader | None) -> None:
+    clock = ManualClock(NOW_S)
+    if hint is not None:
+        sign(home, hint)
+
+    check_not_taken(home, HERE, clock)
+
+    assert clock.at_s == NOW_S
