@@ -112,7 +112,7 @@ def overdue(book: Book, event: Event) -> Iterable[Command]:
     for slot in list(book.strange.values()):
         if slot.strange_s is None:
             del book.strange[slot.id]  # It began what it holds.
-        elif slot.queue and not slot.dying and _is_strange(slot, event.at_s):
+        elif _keeps_others(book, slot) and not slot.dying and _is_strange(slot, event.at_s):
             book.doom(slot)
             yield KillRunner(event.id, slot.id, "it hangs in work that was given to others")
 
@@ -126,6 +126,11 @@ def end_drain(book: Book, run: Run, event: Event) -> Iterable[Command]:
         if not slot.dying and slot.head is not None and slot.head.run == run.id:
             book.doom(slot)
             yield KillRunner(event.id, slot.id, f"run {run.id} is being stopped")
+
+
+def _keeps_others(book: Book, slot: RunnerSlot) -> bool:
+    """Say whether somebody waits for a runner: what is queued on it, or for units that it holds."""
+    return bool(slot.queue) or slot.id in book.units
 
 
 def _is_strange(slot: RunnerSlot, at_s: float) -> bool:

@@ -3,12 +3,13 @@
 import pytest
 from msgspec.structs import replace
 
-from rayorch.core.commands import FindRunners, MakePlan, RevokeLeases
+from rayorch.core.commands import FindRunners, KillRunner, MakePlan, RevokeLeases
 from rayorch.core.facts import RunCancelRequested
 from rayorch.core.limit_facts import PolicyApplied, RunAdmitted, RunBlocked, UnitsFreed, UnitsTaken
 from rayorch.core.limiting import UNUSED_S
 from rayorch.core.policy import Limit, Policy, TenantPolicy
 from rayorch.core.run import RunState
+from rayorch.core.settling import STRANGE_S
 from rayorch.core.values import StageShape
 from rayorch.ids import RunId, RunnerId, TenantId
 from tests.rayorch import make
@@ -170,6 +171,23 @@ def test_who_is_at_what_was_given_to_others_keeps_its_units() -> None:
 
     assert only(commands, RevokeLeases).leases[0].attempt == stray.attempt
     assert driver.machine.book.units
+
+
+def test_who_says_no_more_of_what_was_given_to_others_is_ended_for_its_units() -> None:
+    """Nothing else may come its way that it could begin, and others wait for what it holds."""
+    driver = Driver()
+    driver.start(1, stages=DB)
+    driver.tick()
+    driver.tick()
+    lease = driver.head()
+    stray = replace(lease, attempt=lease.attempt + 7)
+    driver.feed(make.started(lease))
+    driver.feed(make.started(stray), make.finished(lease))
+
+    early = some(driver.tick(STRANGE_S - 1.0), KillRunner)
+    late = some(driver.tick(2.0), KillRunner)
+
+    assert (len(early), len(late)) == (0, 1)
 
 
 def test_a_cluster_that_is_gone_holds_nothing() -> None:
