@@ -20,6 +20,8 @@ class AtOnce:
     def __init__(self) -> None:
         self.most: dict[str, int] = {}
         self._alive: dict[RunnerId, Kind] = {}
+        self._kinds: Counter[Kind] = Counter()  # of those that are alive
+        self._pools: Counter[str] = Counter()
         self._most: dict[Kind, int] = {}
 
     def ended(
@@ -30,14 +32,17 @@ class AtOnce:
             return
         size = slot.size if slot else Size(stage.cores, stage.memory_bytes, stage.gpus)
         kind = self._alive[runner] = (pool, size)
-        kinds = Counter(self._alive.values())
-        self._most[kind] = max(self._most.get(kind, 0), kinds[kind])
-        in_pool = sum(count for (where, _), count in kinds.items() if where == pool)
-        self.most[pool] = max(self.most.get(pool, 0), in_pool)
+        self._kinds[kind] += 1
+        self._pools[pool] += 1
+        self._most[kind] = max(self._most.get(kind, 0), self._kinds[kind])
+        self.most[pool] = max(self.most.get(pool, 0), self._pools[pool])
 
     def lost(self, runner: RunnerId) -> None:
         """Note a runner that is gone."""
-        self._alive.pop(runner, None)
+        kind = self._alive.pop(runner, None)
+        if kind is not None:
+            self._kinds[kind] -= 1
+            self._pools[kind[0]] -= 1
 
     def sized(self) -> dict[str, tuple[RunnersSeen, ...]]:
         """Return the most of each size, by pool; nothing of runners that were all alike."""

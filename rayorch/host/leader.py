@@ -121,7 +121,7 @@ def check_free(home: Home, newcomer: Leader, now_s: float) -> None:
     same_machine = found.machine == newcomer.machine
     if same_machine and (found.pid == newcomer.pid or not psutil.pid_exists(found.pid)):
         return
-    raise HomeBusyError(home.url, f"{found.name}, pid {found.pid} on {found.machine}", found.run)
+    raise _busy(home, found)
 
 
 def check_not_taken(home: Home, ours: Leader, clock: Clock) -> None:
@@ -136,6 +136,10 @@ def check_not_taken(home: Home, ours: Leader, clock: Clock) -> None:
         if clock.now_s() - found.at_s > FRESH_S:
             return
         if found.at_s > first.at_s:
-            raise HomeBusyError(home.url, f"{found.name} of the Ray at {found.cluster}", found.run)
+            raise _busy(home, found)
         clock.sleep(LOOK_S)
         found = read_leader(home)
+
+
+def _busy(home: Home, found: Leader) -> HomeBusyError:
+    return HomeBusyError(home.url, f"{found.name}, pid {found.pid} on {found.machine}", found.run)

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from rayorch.core.commands import FindRunners, KillRunner, MakePlan, RevokeLeases
+from rayorch.core.commands import Command, FindRunners, KillRunner, Lease, MakePlan, RevokeLeases
 from rayorch.core.facts import RunCancelRequested
 from rayorch.core.limit_facts import PolicyApplied, RunAdmitted, RunBlocked, UnitsFreed, UnitsTaken
 from rayorch.core.limiting import UNUSED_S
@@ -153,10 +153,11 @@ def test_units_without_a_use_are_freed_after_a_while() -> None:
     assert driver.restored().book.units == {}
 
 
-def test_who_is_at_what_was_given_to_others_keeps_its_units() -> None:
-    """Its reports overtake each other: it says that it began before it says that it ended.
+def strayed() -> tuple[Driver, list[Command], Lease]:
+    """A runner that holds units, has ended all that it has, and began what was given to others.
 
-    A lease that was sent while it was cut off has reached it after it was heard again.
+    Its reports overtake each other: it says that it began before it says that it ended. A lease
+    that was sent while it was cut off has reached it after it was heard again.
     """
     driver = Driver()
     driver.start(1, stages=DB)
@@ -165,8 +166,12 @@ def test_who_is_at_what_was_given_to_others_keeps_its_units() -> None:
     lease = driver.head()
     stray = replace(lease, attempt=lease.attempt + 7)
     driver.feed(make.started(lease))
+    return driver, driver.feed(make.started(stray), make.finished(lease)), stray
 
-    commands = driver.feed(make.started(stray), make.finished(lease))
+
+def test_who_is_at_what_was_given_to_others_keeps_its_units() -> None:
+    driver, commands, stray = strayed()
+
     driver.tick(2 * UNUSED_S)
 
     assert only(commands, RevokeLeases).leases[0].attempt == stray.attempt
@@ -175,14 +180,7 @@ def test_who_is_at_what_was_given_to_others_keeps_its_units() -> None:
 
 def test_who_says_no_more_of_what_was_given_to_others_is_ended_for_its_units() -> None:
     """Nothing else may come its way that it could begin, and others wait for what it holds."""
-    driver = Driver()
-    driver.start(1, stages=DB)
-    driver.tick()
-    driver.tick()
-    lease = driver.head()
-    stray = replace(lease, attempt=lease.attempt + 7)
-    driver.feed(make.started(lease))
-    driver.feed(make.started(stray), make.finished(lease))
+    driver, _, _ = strayed()
 
     early = some(driver.tick(STRANGE_S - 1.0), KillRunner)
     late = some(driver.tick(2.0), KillRunner)

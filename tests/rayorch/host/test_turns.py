@@ -51,17 +51,23 @@ def test_no_command_rests_on_an_event_that_is_not_stored() -> None:
     assert list(dict.fromkeys(seen))[:3] == [(0, False), (2, False), (2, True)]
 
 
-def test_who_offers_is_answered_only_when_it_is_stored() -> None:
-    rig = Rig()
+def held(rig: Rig) -> tuple[threading.Event, threading.Event]:
+    """Hold what is to be stored; return what says that it has begun, and what lets it go on."""
     storing, go_on = threading.Event(), threading.Event()
 
     def hold(_key: str) -> None:
         storing.set()
         assert go_on.wait(10.0)
 
+    rig.watched.before_create = hold
+    return storing, go_on
+
+
+def test_who_offers_is_answered_only_when_it_is_stored() -> None:
+    rig = Rig()
     with leading(rig):
         fact = rig.submission()
-        rig.watched.before_create = hold
+        storing, go_on = held(rig)
         ticket = rig.host.offer([fact])
         assert storing.wait(10.0)
 
@@ -76,14 +82,8 @@ def test_who_offers_is_answered_only_when_it_is_stored() -> None:
 def test_what_arrives_while_a_segment_is_stored_shares_the_next_one() -> None:
     """Group commit: a slow store makes segments larger, not the queue longer."""
     rig = Rig()
-    storing, go_on = threading.Event(), threading.Event()
-
-    def hold(_key: str) -> None:
-        storing.set()
-        assert go_on.wait(10.0)
-
     with leading(rig):
-        rig.watched.before_create = hold
+        storing, go_on = held(rig)
         first = rig.host.offer([RunStopRequested(RunId("nobody"))])
         assert storing.wait(10.0)
         others = [rig.host.offer([RunStopRequested(RunId(f"nobody-{i}"))]) for i in range(9)]
@@ -116,7 +116,7 @@ def test_what_a_tick_decides_keeps_nobody_waiting_for_another_segment() -> None:
 
     with pytest.MonkeyPatch.context() as patch, leading(rig):
         patch.setattr(Machine, "handle", handle)
-        rig.watched.before_create = hold
+        storing, go_on = held(rig)
         first = rig.host.offer([RunStopRequested(RunId("first"))])
         assert storing.wait(10.0)
         second = rig.host.offer([RunStopRequested(RunId("second"))])
