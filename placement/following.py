@@ -41,11 +41,13 @@ def nodes_wanted(
     Without them, the mean run of the plan says when.
     Units: seconds on the caller's clock, that of `problem.now_s`; nodes.
     """
+    wanted = {pool.name: 0 for pool in problem.pools}
+    if not layout.fleets:
+        return wanted  # Of a problem that fits nowhere any more, too.
     if started is None and done is None:
         ready_s, left = _expected(problem, layout, now_s)
     else:
         ready_s, left = _counted(problem, layout, started or {}, done or {})
-    wanted = {pool.name: 0 for pool in problem.pools}
     for fleet in layout.fleets:
         if _is_wanted(fleet, now_s, ready_s, left):
             wanted[problem.pools[fleet.pool].name] += fleet.count

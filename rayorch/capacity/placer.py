@@ -21,7 +21,7 @@ from rayorch.core.task import TaskState
 from rayorch.core.values import ErrorInfo
 from rayorch.home import RunPlan, StagePlan, encode_split
 from rayorch.plan.estimate import History, Measured, Work, observe
-from rayorch.plan.placing import Task, first, follows, guarded, unsearched, wire
+from rayorch.plan.placing import Task, first, follows, guarded, moved, unsearched, wire
 from rayorch.plan.planner import Plan, PlannedStage
 from rayorch.plan.pools import PoolSpec, PoolsSpec
 from rayorch.plan.seeing import look
@@ -54,11 +54,11 @@ class RealPlacer:
     ) -> tuple[Fact, ...]:
         """Return a run's first placement, made in milliseconds."""
         try:
-            standing, plan = first(self._task(run, counts, there), at_s)
+            standing, _ = first(self._task(run, counts, there), at_s)
         except InfeasibleError as error:
             return (PlacementFailed(run.id, 1, ErrorInfo(str(error))),)
         self._standing[run.id] = standing
-        return (wire(standing, plan, is_final=False),)
+        return (wire(standing, is_final=False),)
 
     def look(
         self, command: SolvePlacement, run: Run, there: Mapping[str, int], at_s: float
@@ -81,25 +81,29 @@ class RealPlacer:
         standing = self._standing.get(command.run)
         if standing is None:
             return (failed,)
-        _, after, standing = look(standing, command.observed, there)
+        reasons, after, standing = look(standing, command.observed, there)
         if after is None:
-            return (failed,)
+            self._standing[command.run], news = moved(standing, command.revision, reasons)
+            return failed, news
         carried, safe = guarded(standing, after)
         if safe == carried:
             return failed, PlacementKept(command.run)
         plan = unsearched(after, safe)
         self._standing[command.run] = follows(standing, after, plan, command.revision)
-        return failed, wire(self._standing[command.run], plan, ("guarded",))
+        return failed, wire(self._standing[command.run], ("guarded",))
 
     def _looked(self, command: SolvePlacement, there: Mapping[str, int]) -> Fact:
         reasons, after, standing = look(self._standing[command.run], command.observed, there)
         self._standing[command.run] = standing
-        if after is None or (standing.is_searched and not reasons):
+        if after is None:
+            self._standing[command.run], news = moved(standing, command.revision, reasons)
+            return news
+        if standing.is_searched and not reasons:
             return PlacementKept(command.run)
         plan = self._searched(standing, after)
         found = replace(follows(standing, after, plan, command.revision), is_searched=True)
         self._standing[command.run] = found
-        ready: PlacementReady = wire(found, plan, reasons)
+        ready: PlacementReady = wire(found, reasons)
         return ready
 
     @staticmethod

@@ -27,7 +27,7 @@ from rayorch.core.sizes import Size
 from rayorch.core.values import AttemptOutput, SinkResult, StageShape, StepSeconds
 from rayorch.ids import RunId
 from rayorch.plan.deciding import SOLVE_S
-from rayorch.plan.placing import Task, first, follows, guarded, prices_of, unsearched, wire
+from rayorch.plan.placing import Task, first, follows, guarded, moved, prices_of, unsearched, wire
 from rayorch.plan.seeing import look
 from rayorch.plan.standing import Standing
 from rayorch.runner.pieces import REST_MAX
@@ -118,9 +118,9 @@ def prepared(
     return Prepared(
         thin=thin,
         begun=begun,
-        first=wire(begun, plan, is_final=False),
+        first=wire(begun, is_final=False),
         searched=searched,
-        ready=wire(searched, found),
+        ready=wire(searched),
         about_s=max(found.forecast.p95_s, _later_s(thin), 1.0),
         is_hopeless=is_hopeless,
     )
@@ -217,7 +217,10 @@ class Rehearsal:
                 up_s=self._standing.up_s,
             )
             return SEARCHED_S, (self._prepared.ready,)
-        if after is None or not reasons:
+        if after is None:
+            self._standing, news = moved(self._standing, command.revision, reasons)
+            return look_s, (news,)
+        if not reasons:
             return look_s, (PlacementKept(RUN),)
         return SEARCHED_S, self._made_again(command, after, reasons)
 
@@ -237,7 +240,7 @@ class Rehearsal:
         except InfeasibleError:
             return (PlacementKept(RUN),)
         self._standing = follows(standing, after, plan, command.revision)
-        return (wire(self._standing, plan, tuple(reasons)),)
+        return (wire(self._standing, reasons),)
 
     # --- its tasks ------------------------------------------------------------------------------
 

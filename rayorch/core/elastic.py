@@ -29,7 +29,7 @@ def ask_nodes(book: Book, event: Event) -> Iterable[Command]:
         flow = book.flows[run.id]
         if run.state is not RUNNING and not flow.asked:
             continue
-        wanted = _nodes_wanted(run, flow, event.at_s)
+        wanted = nodes_wanted(run, flow, event.at_s)
         if wanted != flow.asked:
             flow.asked = wanted
             book.elastic.update(each.pool for each in wanted)
@@ -44,7 +44,8 @@ def is_coming(flow: Flow, pools: frozenset[str]) -> bool:
     return any(each.pool in pools for each in flow.asked)
 
 
-def _nodes_wanted(run: Run, flow: Flow, at_s: float) -> tuple[NodesWanted, ...]:
+def nodes_wanted(run: Run, flow: Flow, at_s: float) -> tuple[NodesWanted, ...]:
+    """Return the machines that a run is to ask for: as its plan wants, if there is work left."""
     placement = run.placement
     if run.state is not RUNNING or placement is None or flow.is_held:
         return ()

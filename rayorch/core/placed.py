@@ -148,6 +148,7 @@ class Observed(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     classes: tuple[ClassSeen, ...] = ()
     runners: tuple[tuple[str, int], ...] = ()  # pool -> runners
     lost: tuple[str, ...] = ()  # pools that lost their last runner
+    asked: tuple[tuple[str, int], ...] = ()  # pool -> machines, of those that can be had by asking
     spent_usd: float = 0.0
 
 

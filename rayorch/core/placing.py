@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from rayorch.core import accounts, ledger
+from rayorch.core import accounts, elastic, ledger
 from rayorch.core.book import Book
 from rayorch.core.commands import Command, SolvePlacement
 from rayorch.core.facts import (
@@ -120,6 +120,7 @@ def observed(book: Book, run: Run, at_s: float) -> Observed:
         ),
         runners=tuple(sorted(runners.items())),
         lost=tuple(sorted(pool for pool in wanted if pool not in runners)),
+        asked=tuple((each.pool, each.count) for each in elastic.nodes_wanted(run, flow, at_s)),
         spent_usd=ledger.spent_usd(run),
     )
 

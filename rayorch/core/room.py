@@ -62,8 +62,8 @@ def _for_size(book: Book, run: Run, size: Size, kinds: Kinds, event: Event) -> I
         return
     able = {node for node in book.nodes if book.size_of(node).holds(size)}
     slots = [slot for kind in unfit for slot in kinds[kind] if not slot.shut]
-    # What no machine that is known could hold may still find a place.
-    slots = [slot for slot in slots if not able or slot.node in able or not slot.node]
+    # Of a machine that nobody knows it may be enough; of one that is known to be too small, never.
+    slots = [slot for slot in slots if slot.node in able or slot.node not in book.nodes]
     idle = [slot for slot in slots if not slot.queue]
     for slot in idle:
         book.doom(slot)

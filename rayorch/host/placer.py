@@ -32,7 +32,17 @@ from rayorch.plan.asking import Asked
 from rayorch.plan.deciding import Decision, told
 from rayorch.plan.locating import sources_of
 from rayorch.plan.needs import check_needs
-from rayorch.plan.placing import Task, first, follows, guarded, planned, prices_of, unsearched, wire
+from rayorch.plan.placing import (
+    Task,
+    first,
+    follows,
+    guarded,
+    moved,
+    planned,
+    prices_of,
+    unsearched,
+    wire,
+)
 from rayorch.plan.pools import PoolsSpec, grows, nodes_of, pools_there, usable_pools
 from rayorch.plan.question import Question
 from rayorch.plan.seeing import look
@@ -188,7 +198,7 @@ class Placer:
             failed = PlacementFailed(work.run, 1, error_info(error))
             return failed, unplaced(work, sum(there.values()), task.prices, sources(task))
         self._kept[work.run] = _Kept(standing, asked.budget_usd, plan)
-        return (wire(standing, plan, is_final=False),)
+        return (wire(standing, is_final=False),)
 
     def tell_first(self, run: RunId) -> None:
         """Keep what was weighed for the first placement; nobody waits for it."""
@@ -236,7 +246,11 @@ class Placer:
     def _looked(self, command: SolvePlacement, there: Mapping[str, int]) -> Iterator[Fact]:
         kept = self._kept[command.run]
         reasons, after, kept.standing = look(kept.standing, command.observed, there)
-        if after is None or (kept.standing.is_searched and not reasons):
+        if after is None:
+            kept.standing, news = moved(kept.standing, command.revision, reasons)
+            yield news
+            return
+        if kept.standing.is_searched and not reasons:
             yield PlacementKept(command.run)
             return
         now_s = self._clock.now_s()
@@ -279,7 +293,7 @@ class Placer:
         kept.standing = replace(standing, is_searched=True)
         if answer.event:
             reasons = (*reasons, f"the search went wrong: {answer.event}")
-        ready = wire(kept.standing, answer.plan, reasons)
+        ready = wire(kept.standing, reasons)
         try:
             self._keep(kept.standing, answer.decision, reasons, now_s)
         except ConnectorError as error:
@@ -299,7 +313,7 @@ class Placer:
         kept.standing = follows(kept.standing, after, plan, command.revision)
         if safe != carried:
             reasons = (*reasons, "more nodes on demand, for the deadline")
-        yield wire(kept.standing, plan, reasons)
+        yield wire(kept.standing, reasons)
 
     def _keep(
         self,

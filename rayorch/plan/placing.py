@@ -15,11 +15,10 @@ import placement
 from placement import Held, InfeasibleError, Layout, Problem, tables_of
 from placement.confirm import forecast_of
 from placement.greedy import work_s
-from placement.plan import Forecast as PlanForecast
 from placement.replan import carried_over
 from placement.scenarios import draw
 from placement.simulate import ClassSimulator
-from rayorch.core.facts import PlacementReady
+from rayorch.core.facts import PlacementKept, PlacementReady
 from rayorch.core.placed import (
     ClassPlacement,
     Forecast,
@@ -104,7 +103,8 @@ def first(task: Task, now_s: float, revision: int = 1) -> tuple[Standing, placem
         class_of=pack_classes(numbers),
         problem=problem,
         layout=plan.layout,
-        hit=plan.forecast.hit,
+        forecast=plan.forecast,
+        method=plan.method,
         revision=revision,
         done=done,
         placed={},
@@ -123,11 +123,25 @@ def follows(before: Standing, after: Problem, plan: placement.Plan, revision: in
         before,
         problem=after,
         layout=plan.layout,
-        hit=plan.forecast.hit,
+        forecast=plan.forecast,
+        method=plan.method,
         revision=revision,
         done=done,
     )
     return replace(standing, placed=_placed(standing))
+
+
+def moved(
+    standing: Standing, revision: int, reasons: Sequence[str]
+) -> tuple[Standing, PlacementReady | PlacementKept]:
+    """Return the placement of a run of which only stages without classes are left, and its news.
+
+    Without reasons it is kept; else those stages have to move, and nothing is to be searched.
+    """
+    if not reasons:
+        return standing, PlacementKept(standing.run)
+    standing = replace(standing, revision=revision, method=CARRIED)
+    return standing, wire(standing, reasons)
 
 
 def guarded(standing: Standing, after: Problem) -> tuple[Layout, Layout]:
@@ -175,7 +189,7 @@ def _as_near(problem: Problem) -> placement.Weighted:
 
 
 def wire(
-    standing: Standing, plan: placement.Plan, reasons: Sequence[str] = (), *, is_final: bool = True
+    standing: Standing, reasons: Sequence[str] = (), *, is_final: bool = True
 ) -> PlacementReady:
     """Return a placement as the core follows it and the journal keeps it."""
     return PlacementReady(
@@ -185,8 +199,8 @@ def wire(
         class_of=standing.class_of,
         runners=runners_wanted(standing),
         prices=standing.prices,
-        forecast=_forecast(standing, plan.forecast),
-        method=plan.method,
+        forecast=_forecast(standing),
+        method=standing.method,
         reasons=(*reasons, *standing.notes),
         is_final=is_final,
         is_reviewed=True,
@@ -245,7 +259,8 @@ def prices_of(pools: PoolsSpec) -> tuple[PoolPrice, ...]:
     )
 
 
-def _forecast(standing: Standing, forecast: PlanForecast) -> Forecast:
+def _forecast(standing: Standing) -> Forecast:
+    forecast = standing.forecast
     is_priced = standing.pools.is_priced
     core_s = sum(cls.count * cls.work_s * cls.slots for cls in standing.classes)
     return Forecast(

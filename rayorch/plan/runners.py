@@ -1,5 +1,7 @@
 """The runners that a placement wants: how many, of which size, in which pool, and when."""
 
+from collections.abc import Mapping
+
 import placement
 from placement import Pool
 from rayorch.core.placed import RunnersWanted
@@ -19,11 +21,25 @@ def runners_wanted(standing: Standing) -> tuple[RunnersWanted, ...]:
     served = {Size(each.cores, each.memory_bytes, each.gpus) for each in found}
     for size in [size for size in _unplaced(standing) if size not in served]:
         # No class of it is in the problem yet: it goes where it costs least.
-        fitting = [pool for pool in pools.values() if machine_of(pool).holds(size)]
+        fitting = [
+            pool for pool in pools.values() if pool.nodes_max and machine_of(pool).holds(size)
+        ]
         fitting.sort(key=lambda pool: (pool.gpus > 0.0 and not size.gpus, _usd_each(pool, size)))
         now_s = standing.problem.now_s
         found += [_wanted(standing, each, now_s, each.nodes_max, size) for each in fitting[:1]]
     return tuple(found)
+
+
+def homeless(standing: Standing, limits: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the pools that stages without classes were to use, where none that they have is left.
+
+    limits: how many machines each pool can have now.
+    """
+    pools: dict[Size, list[str]] = {size: [] for size in _unplaced(standing)}
+    for each in runners_wanted(standing):
+        pools.get(Size(each.cores, each.memory_bytes, each.gpus), []).append(each.pool)
+    gone = [some for some in pools.values() if not any(limits[pool] for pool in some)]
+    return tuple(sorted({pool for some in gone for pool in some}))
 
 
 def _wanted(standing: Standing, pool: Pool, at_s: float, nodes: int, size: Size) -> RunnersWanted:
@@ -64,11 +80,6 @@ def _unplaced(standing: Standing) -> list[Size]:
         for name, size in zip(standing.stages, standing.sizes, strict=True)
         if name not in known
     ]
-
-
-def asked_nodes(standing: Standing, now_s: float) -> dict[str, int]:
-    """Return how many machines of each pool a placement has asked for by now."""
-    return {pool: nodes for pool, at_s, nodes in _requests(standing) if at_s <= now_s}
 
 
 def _requests(standing: Standing) -> list[tuple[str, float, int]]:

@@ -13,7 +13,7 @@ from placement import Held, Problem, Running
 from rayorch.core.placed import ClassSeen, Observed
 from rayorch.plan.placing import kept_to
 from rayorch.plan.pools import PoolSpec, nodes_of
-from rayorch.plan.runners import asked_nodes, runners_a_node
+from rayorch.plan.runners import homeless, runners_a_node
 from rayorch.plan.standing import Awaited, Standing
 
 OUT_S: Final = 30.0
@@ -34,30 +34,40 @@ def look(
     """Return why a placement is to be made anew, what is left to place, and who runs since when.
 
     `there` has how many one-core slots each pool of the executor has now. No problem: nothing is
-    left.
+    left that a solver could place; with reasons, stages that it knows nothing of have to move, and
+    the placement says where to (`moved`).
     """
     now_s = max(observed.at_s - observed.submitted_s, standing.problem.now_s)
     standing = _lost_noted(standing, observed, now_s)
     nodes = _nodes_there(standing, there)
     given_up = standing.stuck
-    standing, late = awaited(standing, nodes, now_s)
+    standing, late = awaited(standing, nodes, dict(observed.asked), now_s)
     limits = _limits(standing, nodes)
     seen = _seen(standing, observed, now_s, limits, nodes)
     # Those that are there come before those that are to come.
     up_s = {held.pool: held.up_s for held in reversed(seen.held)}
     standing = replace(standing, up_s=up_s)
     before, notes = kept_to(standing.problem, now_s)
-    news = [*placement.reasons_to_replan(before, seen, standing.layout, promised=standing.hit)]
+    hit = standing.forecast.hit
+    news = [*placement.reasons_to_replan(before, seen, standing.layout, promised=hit)]
     news += _came_and_went(standing, limits)
     # What of a pool can be had again, or not any more, is neither back nor gone.
     told = standing.stuck.keys() ^ given_up.keys()
     again = [f"pool {pool} is asked again" for pool in sorted(given_up.keys() - standing.stuck)]
     reasons = [*notes, *late, *again, *(each for each in news if not _is_of(each, told))]
+    if gone := homeless(standing, limits):
+        reasons = reasons or [f"pool {pool} is gone" for pool in gone]
     after = placement.remaining(before, seen)
-    if after is None:
+    left = after or before
+    pools = tuple(replace(pool, nodes_max=limits[pool.name]) for pool in left.pools)
+    if after is not None:
+        return tuple(reasons), replace(left, pools=pools), standing
+    if not gone:
         return (), None, standing
-    pools = tuple(replace(pool, nodes_max=limits[pool.name]) for pool in after.pools)
-    return tuple(reasons), replace(after, pools=pools), standing
+    # Nobody knows what is left: it only has to have machines.
+    nowhere = replace(standing.layout, parts=(), fleets=())
+    problem = replace(left, pools=pools, now_s=now_s, held=(), running=())
+    return tuple(reasons), None, replace(standing, problem=problem, layout=nowhere)
 
 
 def _lost_noted(standing: Standing, observed: Observed, now_s: float) -> Standing:
@@ -143,7 +153,7 @@ def _held(
     coming: Mapping[str, int] = {}
     if now_s - standing.problem.now_s < START_S_MAX:
         coming = placement.nodes_wanted(standing.problem, standing.layout, now_s)
-    wanted = asked_nodes(standing, now_s) if standing.elastic else {}
+    wanted = dict(observed.asked)
     pools = {pool.name: pool for pool in standing.problem.pools}
     held = []
     for pool in standing.pools.pools:
@@ -203,7 +213,7 @@ def _came_and_went(standing: Standing, limits: Mapping[str, int]) -> list[str]:
 
 
 def awaited(
-    standing: Standing, there: Mapping[str, int], now_s: float
+    standing: Standing, there: Mapping[str, int], wanted: Mapping[str, int], now_s: float
 ) -> tuple[Standing, tuple[str, ...]]:
     """Note which machines have been asked for and are not there, and of which none comes in time.
 
@@ -211,7 +221,6 @@ def awaited(
     """
     if not standing.elastic:
         return standing, ()
-    wanted = asked_nodes(standing, now_s)
     stuck = {pool: until_s for pool, until_s in standing.stuck.items() if until_s > now_s}
     waits, late = {}, []
     for pool in standing.pools.pools:

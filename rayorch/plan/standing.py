@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from placement import Layout, Problem, TaskClass
+from placement.plan import Forecast
 from rayorch.core.placed import ClassPlacement, PoolPrice
 from rayorch.core.sizes import Size
 from rayorch.ids import RunId
@@ -22,6 +23,7 @@ class Awaited:
 class Standing:
     """A placement in force, and the problem that it was made for.
 
+    `layout` is what `method` found, and `forecast` what it was to come to.
     `sizes` are of the runners that each of `stages` needs.
     `classes` are all classes of the run, as it was first cut: tasks are numbered by them. `done`
     counts, by class, what was committed when `problem` was made; `problem` holds the rest. `ran`
@@ -39,7 +41,8 @@ class Standing:
     class_of: bytes
     problem: Problem
     layout: Layout
-    hit: float
+    forecast: Forecast
+    method: str
     revision: int = 1
     done: Mapping[str, int]
     placed: Mapping[str, ClassPlacement]

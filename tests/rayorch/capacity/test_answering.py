@@ -83,6 +83,18 @@ def test_losing_a_pool_and_twice_the_data_are_shown_with_what_they_cost() -> Non
     assert found.uses[0].doubled == max(use.doubled for use in found.uses)
 
 
+def test_a_stage_behind_an_exchange_goes_on_elsewhere_when_its_pool_is_lost() -> None:
+    """Its sources are read by then: no plan has anything left to place."""
+    stages = make.stage("read", 20), make.stage("sums", 400, after=(0,))
+    pools = make.pools({"name": "here", "usd_h": 0.2}, {"name": "other", "usd_h": 0.6})
+
+    found = capacity(make.question(profile=make.profile(*stages), pools=pools))
+
+    without = next(each for each in found.losses if each.name == "without here from half-way on")
+    assert not without.unfinished
+    assert without.nodes["other"] > 0
+
+
 def test_a_price_that_nobody_knows_is_not_made_up() -> None:
     found = capacity(make.question(pools=make.pools({"usd_h": None})))
 

@@ -2,6 +2,7 @@
 
 from rayorch.core.commands import CutTask, EnsureRunners, KillRunner
 from rayorch.core.facts import RunnerLost
+from rayorch.core.node_facts import NodeJoined
 from rayorch.core.room import LOOK_S
 from rayorch.core.run import RunState
 from rayorch.core.values import StageShape
@@ -50,6 +51,21 @@ def test_idle_runners_that_are_too_small_are_ended_at_once() -> None:
     go(driver, *(f"small-{i}" for i in range(4)))
     last = [each for each in driver.commands if isinstance(each, EnsureRunners)][-1]
     assert (last.cores, last.count_max) == (4.0, 2)
+
+
+def test_runners_on_machines_that_could_never_hold_the_larger_one_stay() -> None:
+    """A machine with a GPU is to come: to end what waits on one without helps nobody."""
+    driver = Driver()
+    driver.lead()
+    driver.feed(NodeJoined(make.NODE, "local", 8.0))
+    driver.feed(*(make.joined(f"small-{i}", cores=1.0) for i in range(4)))
+    stages = (StageShape(name="scored", cores=1.0, gpus=1.0, sinks=(0,)),)
+    driver.feed(make.submitted(stages=stages), make.planned(2))
+
+    assert ended(driver.tick()) == []
+
+    driver.feed(NodeJoined(make.NODE, "local", 8.0, gpus=1.0))
+    assert sorted(ended(driver.tick(LOOK_S))) == [f"small-{i}" for i in range(4)]
 
 
 def test_busy_runners_of_one_machine_are_emptied_and_what_runs_there_is_not_lost() -> None:

@@ -45,8 +45,11 @@ def standing(there: dict[str, int], minutes: int = 30) -> Standing:
     return first(task, SUBMITTED_S + 1.0)[0]
 
 
-def observed(at_s: float, **changes: Any) -> Observed:
-    return Observed(at_s=SUBMITTED_S + at_s, submitted_s=SUBMITTED_S, **changes)
+def observed(made: Standing, at_s: float, **changes: Any) -> Observed:
+    """What a core sees that has asked for all that a placement wants."""
+    asked = tuple(wanted(made, at_s).items())
+    kept = {"at_s": SUBMITTED_S + at_s, "submitted_s": SUBMITTED_S, "asked": asked}
+    return Observed(**(kept | changes))
 
 
 def wanted(made: Standing, at_s: float) -> dict[str, int]:
@@ -86,7 +89,7 @@ def test_machines_can_be_asked_for_of_described_pools_alone() -> None:
 def test_a_run_on_an_empty_cluster_is_placed_on_machines_to_come() -> None:
     made = standing({})
 
-    ready = wire(made, first_plan(made))
+    ready = wire(made)
 
     assert {each.pool for each in ready.runners} == {"spot"}
     for each in ready.runners:
@@ -111,7 +114,7 @@ def test_what_was_asked_for_and_is_on_its_way_is_no_reason_to_plan_again() -> No
     asked = wanted(made, 1.0)
 
     for at_s in (6.0, 60.0, 140.0):
-        reasons, after, made = look(made, observed(at_s), {})
+        reasons, after, made = look(made, observed(made, at_s), {})
         assert reasons == ()
         assert after is not None
         assert after.held[0].count == asked["spot"]
@@ -127,10 +130,10 @@ def test_a_pool_of_which_nothing_comes_is_planned_around_and_asked_again_later()
     """
     made = standing({})
     asked = wanted(made, 1.0)["spot"]
-    _, _, made = look(made, observed(5.0), {})
+    _, _, made = look(made, observed(made, 5.0), {})
     late_s = 5.0 + patience_of(POOLS.pools[0]) + 1.0
 
-    reasons, after, made = look(made, observed(late_s), {})
+    reasons, after, made = look(made, observed(made, late_s), {})
 
     assert reasons[0] == (
         f"pool spot cannot be had: 0 of {asked} nodes are there, and none came in "
@@ -143,7 +146,7 @@ def test_a_pool_of_which_nothing_comes_is_planned_around_and_asked_again_later()
     made = follows(made, after, unsearched(after, safe), revision=2)
     assert set(wanted(made, late_s)) == {"calm"}
 
-    reasons, _, _ = look(made, observed(late_s + max(STUCK_S, 900.0) + 1.0), {"calm": 8})
+    reasons, _, _ = look(made, observed(made, late_s + max(STUCK_S, 900.0) + 1.0), {"calm": 8})
     assert "pool spot is asked again" in reasons
     assert not any("back" in reason for reason in reasons)
 
@@ -151,19 +154,29 @@ def test_a_pool_of_which_nothing_comes_is_planned_around_and_asked_again_later()
 def test_machines_that_come_one_by_one_are_waited_for() -> None:
     made = standing({}, minutes=20)
     assert wanted(made, 1.0)["spot"] > 1
-    _, _, made = look(made, observed(2.0), {})
+    _, _, made = look(made, observed(made, 2.0), {})
 
     for at_s, slots in ((200.0, 2), (300.0, 2), (400.0, 2)):
-        _, _, made = look(made, observed(at_s), {"spot": slots})
+        _, _, made = look(made, observed(made, at_s), {"spot": slots})
 
     # Since the first one came, the patience has not passed.
     assert "spot" not in made.stuck
 
 
+def test_machines_that_the_core_asks_for_no_more_are_not_waited_for() -> None:
+    """The last tasks fill fewer machines than the plan wanted: who lets them go misses none."""
+    made = standing({})
+
+    for at_s in (5.0, 300.0, 600.0):
+        _, _, made = look(made, observed(made, at_s, asked=(("spot", 1),)), {"spot": 2})
+
+    assert made.stuck == {}
+
+
 def test_where_nothing_comes_of_any_pool_all_of_them_are_waited_for() -> None:
     made = replace(standing({}), stuck={"spot": 1e6, "calm": 1e6})
 
-    _, after, _ = look(made, observed(500.0), {})
+    _, after, _ = look(made, observed(made, 500.0), {})
 
     assert after is not None
     assert [pool.nodes_max for pool in after.pools] == [4, 4]

@@ -52,9 +52,9 @@ def observed(at_s: float, **changes: Any) -> Observed:
 
 
 def test_the_first_placement_says_all_that_the_core_follows() -> None:
-    made, plan = first(task(), SUBMITTED_S + 1.0)
+    made, _ = first(task(), SUBMITTED_S + 1.0)
 
-    ready = wire(made, plan, is_final=False)
+    ready = wire(made, is_final=False)
 
     assert ready.revision == 1
     assert sum(each.tasks for each in ready.classes) == len(SIZES)
@@ -158,7 +158,7 @@ def test_a_class_that_is_done_keeps_its_place_in_the_numbering() -> None:
     _, after, made = look(made, observed(20.0, classes=(done,)), THERE)
     assert after is not None
     plan = unsearched(after, guarded(made, after)[1])
-    ready = wire(follows(made, after, plan, revision=2), plan)
+    ready = wire(follows(made, after, plan, revision=2))
 
     assert [each.name for each in ready.classes] == [each.name for each in made.classes]
     assert ready.classes[0].pools == made.placed[made.classes[0].name].pools
@@ -198,8 +198,8 @@ def test_a_deadline_that_is_missed_for_sure_is_not_foretold_as_kept() -> None:
     _, after, made = look(made, observed(700.0), THERE)
     assert after is not None
     plan = placement.solve(after, time_limit_s=0.0)
-    late = wire(follows(made, after, plan, 2), plan)
-    never = wire(*first(task(Deadline(timedelta(seconds=2))), SUBMITTED_S + 1.0))
+    late = wire(follows(made, after, plan, 2))
+    never = wire(first(task(Deadline(timedelta(seconds=2))), SUBMITTED_S + 1.0)[0])
 
     assert late.forecast is not None
     assert never.forecast is not None
@@ -207,12 +207,12 @@ def test_a_deadline_that_is_missed_for_sure_is_not_foretold_as_kept() -> None:
 
 
 def test_what_cannot_be_kept_is_told_and_the_run_goes_all_the_same() -> None:
-    tight, plan = first(task(Deadline(timedelta(seconds=2))), SUBMITTED_S + 1.0)
+    tight, _ = first(task(Deadline(timedelta(seconds=2))), SUBMITTED_S + 1.0)
     poor, _ = first(task(Budget(1e-6)), SUBMITTED_S + 1.0)
 
     assert any(note.startswith("not to be kept: no machine is fast") for note in tight.notes)
     assert any(note.startswith("not to be kept: the work costs more") for note in poor.notes)
-    assert wire(tight, plan).runners
+    assert wire(tight).runners
 
 
 def test_a_placement_that_is_made_again_leaves_out_what_is_committed() -> None:

@@ -2,28 +2,33 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
 import placement
-from rayorch.core.placed import RunnersWanted
+from rayorch.core.facts import PlacementKept, PlacementReady
+from rayorch.core.placed import ClassSeen, Observed, RunnersWanted
 from rayorch.core.sizes import Size
 from rayorch.errors import NoMachineError
 from rayorch.ids import RunId
 from rayorch.plan.estimate import History
 from rayorch.plan.needs import check_needs
-from rayorch.plan.placing import Task, first, wire
+from rayorch.plan.placing import Task, first, moved, wire
 from rayorch.plan.planner import Plan
 from rayorch.plan.pool_files import parse_pools
 from rayorch.plan.pools import usable_pools
+from rayorch.plan.seeing import look, patience_of
+from rayorch.plan.standing import Standing
 from rayorch.program import StageResources
-from rayorch.spec.objective import Weighted
+from rayorch.spec.objective import Deadline, Objective, Weighted
 from tests.rayorch.plan.test_problem import plan_of
 from tests.rayorch.runner import make
 
 GIB = 1 << 30
+CHEAPEST = Weighted(0.0)
 # The one with the GPU is a hundred times cheaper.
 FILE = """
 pools:
@@ -52,7 +57,7 @@ def placed(plan: Plan, there: dict[str, int] | None = None) -> Any:
         objective=Weighted(0.0),
     )
     standing, found = first(task, 1.0)
-    return standing, found, wire(standing, found)
+    return standing, found, wire(standing)
 
 
 def test_a_gpu_pool_however_cheap_is_for_what_needs_a_gpu() -> None:
@@ -141,3 +146,84 @@ def test_machines_that_nobody_describes_take_whatever_comes() -> None:
 
     check_needs(program, {"in-process": ()})
     check_needs(program, {})
+
+
+def behind_an_exchange(
+    there: dict[str, int],
+    objective: Objective = CHEAPEST,
+    elastic: dict[str, int] | None = None,
+) -> Standing:
+    """A run whose sources are read: what is left is a stage that no plan has seen."""
+    file = """
+pools:
+  - {name: here, vcpu: 4, memory: 16 GiB, usd_h: 0.2, max_nodes: 4}
+  - {name: other, vcpu: 4, memory: 16 GiB, usd_h: 0.6, max_nodes: 4}
+"""
+    pools, _ = usable_pools(
+        parse_pools(file, "pools.yaml"), there, "pools.yaml", autoscale=elastic is not None
+    )
+    plan = sized(plan_of(lines=[500] * 8, sums=[]), sums={"memory_bytes": 2 * GIB})
+    task = Task(
+        run=RunId("r"),
+        submitted_s=0.0,
+        plan=plan,
+        histories=[History("v", stage.name) for stage in plan.stages],
+        pools=pools,
+        objective=objective,
+        elastic=elastic,
+    )
+    return first(task, 1.0)[0]
+
+
+def lines_done(made: Standing, at_s: float, **changes: Any) -> Observed:
+    return Observed(
+        at_s=at_s,
+        classes=tuple(ClassSeen(each.name, done=each.count) for each in made.classes),
+        **changes,
+    )
+
+
+def test_a_stage_behind_an_exchange_moves_when_the_pool_that_it_was_to_use_is_lost() -> None:
+    made = behind_an_exchange({"here": 4, "other": 4})
+    assert {each.pool for each in wire(made).runners} == {"here"}
+
+    reasons, after, made = look(made, lines_done(made, 30.0), {"other": 4})
+    made, news = moved(made, 2, reasons)
+
+    assert (reasons, after) == (("pool here is gone",), None)
+    assert isinstance(news, PlacementReady)
+    assert (news.revision, news.method) == (2, "carried over")
+    assert news.runners == (RunnersWanted("other", 30.0, 4, 0, 1.0, 2 * GIB, 0.0),)
+    # There it stays, also when the first pool is back: its runners are at work.
+    reasons, _, made = look(made, lines_done(made, 60.0), {"here": 4, "other": 4})
+    assert moved(made, 3, reasons) == (made, PlacementKept(RunId("r")))
+
+
+def test_machines_for_a_stage_behind_an_exchange_are_asked_for_elsewhere_when_none_come() -> None:
+    made = behind_an_exchange({}, elastic={"here": 0, "other": 0})
+    (here, *_) = made.pools.pools
+    asked = {"asked": (("here", 4),)}
+    _, _, made = look(made, lines_done(made, 5.0, **asked), {})
+
+    late_s = 6.0 + patience_of(here)
+    reasons, _, made = look(made, lines_done(made, late_s, **asked), {})
+    made, news = moved(made, 2, reasons)
+
+    assert reasons[0].startswith("pool here cannot be had: 0 of 4 nodes are there")
+    assert isinstance(news, PlacementReady)
+    assert [(each.pool, each.nodes) for each in news.runners] == [("other", 4)]
+
+
+@pytest.mark.parametrize("objective", [CHEAPEST, Deadline(timedelta(minutes=5))])
+def test_where_a_stage_behind_an_exchange_has_no_pool_left_any_machine_will_do(
+    objective: Objective,
+) -> None:
+    made = behind_an_exchange({"here": 4, "other": 4}, objective)
+
+    reasons, _, made = look(made, lines_done(made, 30.0), {})
+
+    made, news = moved(made, 2, reasons)
+    assert isinstance(news, PlacementReady)
+    assert news.runners == ()  # The core asks for its runners wherever one fits.
+    again, _, _ = look(made, lines_done(made, 60.0), {})
+    assert again == ()
