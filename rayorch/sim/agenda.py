@@ -18,6 +18,8 @@ class Agenda(ManualClock):
         super().__init__(BEGIN_S)
         self._due: list[tuple[float, int, Action]] = []
         self._count = 0
+        self.due_s = BEGIN_S
+        """When what happens now was due: somebody may have slept past it."""
 
     @property
     def elapsed_s(self) -> float:
@@ -35,6 +37,7 @@ class Agenda(ManualClock):
         if not self._due:
             return False
         at_s, _, action = heapq.heappop(self._due)
+        self.due_s = at_s
         wait_s = at_s - self.at_s
         # Somebody may have slept past it (a journal that repeats an append).
         if wait_s > 0.0:

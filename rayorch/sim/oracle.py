@@ -70,6 +70,10 @@ class Oracle:
             if not held.started and not slot.holds((held.run, held.task), held.attempt, held.epoch):
                 self._owed[fact.runner, token] = at_s
 
+    def fell(self) -> None:
+        """Note that the leader is dead: what it was to say, the next one says when it leads."""
+        self._owed.clear()
+
     def led(self, epoch: int) -> None:
         """Note that a control actor leads."""
         self._newest = max(self._newest, epoch)

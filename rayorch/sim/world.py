@@ -179,9 +179,10 @@ class World:
 
     def begin(self, token: Token, runner: RunnerId, silent_until_s: float) -> None:
         """Note that an attempt begins."""
-        # What was said to a runner while it was not heard reaches it a little after that.
-        now_s = self.agenda.now_s()
-        self.oracle.begin(token, runner, now_s if now_s > silent_until_s + TOLD_S else 0.0)
+        # What was said to a runner while it was not heard reaches it a little after that, and what
+        # a control actor has slept past happens in the order in which it was due.
+        due_s = self.agenda.due_s
+        self.oracle.begin(token, runner, due_s if due_s > silent_until_s + TOLD_S else 0.0)
         if not self.config.database_units:
             return
         running = [runner.running for runner in self.cluster.living()]
@@ -237,6 +238,7 @@ class World:
         self.tell("control actor dies, epoch", control.epoch)
         if control is not self.leader:
             return
+        self.oracle.fell()
         if control.clean:
             self.oracle.remember(control.machine)
         elif not control.epoch and self.frozen:
