@@ -48,7 +48,7 @@ def standing(there: dict[str, int], minutes: int = 30) -> Standing:
 def observed(made: Standing, at_s: float, **changes: Any) -> Observed:
     """What a core sees that has asked for all that a placement wants."""
     asked = tuple(wanted(made, at_s).items())
-    kept = {"at_s": SUBMITTED_S + at_s, "submitted_s": SUBMITTED_S, "asked": asked}
+    kept: dict[str, Any] = {"at_s": SUBMITTED_S + at_s, "submitted_s": SUBMITTED_S, "asked": asked}
     return Observed(**(kept | changes))
 
 
