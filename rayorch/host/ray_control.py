@@ -37,6 +37,10 @@ GONE: Final = (
     "the control actor is gone, with the cluster or killed by somebody: what is committed is "
     "safe, `rayorch resume` goes on with it"
 )
+SILENT: Final = (
+    "the control actor does not answer. it may be at a long journal, or its store be slow: ask "
+    "again; the run that it was to take may have begun (`rayorch runs`)"
+)
 RETRY_S: Final = 0.2
 
 
@@ -150,6 +154,8 @@ class RayControl:
         """Start the control actor, or find it; take it away again when it cannot lead."""
         try:
             return self._info_of_living()
+        except ClusterError:
+            raise  # One that does not answer may be at work, or is being started again.
         except (RayorchError, ConnectorError):
             # Or whoever comes next would find it, and be told of what may be mended by then.
             ray.kill(self._actor, no_restart=True)
@@ -194,8 +200,10 @@ class RayControl:
             if isinstance(error.cause, RayorchError | ConnectorError):
                 raise error.cause from None
             raise
-        except (ray.exceptions.ActorDiedError, ray.exceptions.GetTimeoutError) as error:
+        except ray.exceptions.ActorDiedError as error:
             raise ClusterError(self.where, GONE) from error
+        except ray.exceptions.GetTimeoutError as error:
+            raise ClusterError(self.where, SILENT) from error
 
 
 def _unlike(found: ControlSpec, wanted: ControlSpec) -> str:

@@ -1,6 +1,7 @@
 """Starting and finding the control actor: what a client is told when it cannot lead."""
 
 import os
+import signal
 import sys
 from ipaddress import ip_address
 from typing import Any
@@ -10,7 +11,8 @@ import psutil
 import pytest
 import ray
 
-from rayorch.errors import HomeBusyError
+from rayorch.errors import ClusterError, HomeBusyError
+from rayorch.host import ray_control
 from rayorch.host.actors import control_actor
 from rayorch.host.control import control_name, runner_prefix
 from rayorch.host.leader import Leader, sign, unsign
@@ -27,6 +29,26 @@ def test_a_busy_home_is_refused_in_our_words_and_is_free_later(drill: Drill) -> 
     unsign(drill.at.home)
     control = drill.control()
 
+    drill.check_output(drill.follow(control, drill.submit(control)))
+
+
+def test_a_control_actor_that_does_not_answer_is_left_alone(
+    drill: Drill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be at a long journal, or be started again and again while its store is out."""
+    control = drill.control()
+    info = control.info()
+    monkeypatch.setattr(ray_control, "ANSWER_S_MAX", 1.0)
+    monkeypatch.setattr(ray_control, "BURIED_S_MAX", 0.0)
+    drill.note_stopped(info.pid)
+    os.kill(info.pid, signal.SIGSTOP)
+
+    with pytest.raises(ClusterError, match="the control actor does not answer"):
+        drill.control()
+
+    monkeypatch.undo()
+    drill.resume_stopped()
+    assert control.info().pid == info.pid
     drill.check_output(drill.follow(control, drill.submit(control)))
 
 
