@@ -220,4 +220,6 @@ def _trial_pool(
         there=standing,
         joins_s=_joins_s(prepared.thin.scaled.profile.overheads, max(1, runners * standing)),
         gone_s=loss.at_s if loss is not None and pool.name in loss.pools else None,
+        usd_h=pool.usd_h,
+        stood_s=prepared.thin.scaled.profile.stood.get(pool.name),
     )

@@ -33,7 +33,8 @@ from rayorch.cli.printing import print_document, print_section, print_table
 from rayorch.cli.wanting import parsed_s
 from rayorch.client import Connection, connection
 from rayorch.core.run import RunState
-from rayorch.host.profiling import profile_of, retraced
+from rayorch.host.profiling import profile_of
+from rayorch.host.retracing import retraced
 from rayorch.ids import RunId
 from rayorch.observe.figures import (
     bytes_text,

@@ -2,7 +2,7 @@
 
 The host's thread notes numbers alone (`Traces`); what the tasks read, and how all of it is spread,
 is looked up and reckoned in the thread that also keeps the estimates. Of a run that was resumed, or
-whose control actor moved, no thread has seen the whole: `retraced` reads its journal again.
+whose control actor moved, no thread has seen the whole: `retracing` reads its journal again.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,6 @@ import numpy as np
 
 from connectors.errors import ObjectMissingError
 from connectors.splits import Split
-from rayorch.clock import Clock
 from rayorch.core.facts import (
     AttemptFinished,
     AttemptStarted,
@@ -28,13 +27,13 @@ from rayorch.core.facts import (
 )
 from rayorch.core.ledger import pools_spent, spent_usd
 from rayorch.core.machine import Machine
-from rayorch.core.run import Run, RunState, Snapshot
+from rayorch.core.run import Run, RunState
 from rayorch.core.values import AttemptOutput, StageShape
 from rayorch.home import Home, RunPlan, decode_split
 from rayorch.host.at_once import AtOnce
 from rayorch.host.starting import AT_ONCE_S, Starts
-from rayorch.ids import RunId, RunnerId, TaskId, new_nonce
-from rayorch.journal.log import Journal
+from rayorch.host.stood import Stood
+from rayorch.ids import RunId, RunnerId, TaskId
 from rayorch.plan.estimate import History, Measured, Work, estimate_of, observe
 from rayorch.plan.history import work_of
 from rayorch.plan.profile import KIND, VERSION, Overheads, Profile, StageProfile, shape_of
@@ -70,7 +69,8 @@ class Trace:
     """One run as it was seen to go.
 
     `busy` has, by stage, attempts, and the seconds around and in them; `starts_s` how long runners
-    took until they had work; `again_s` when it went on after a rest, or under another leader.
+    took until they had work; `again_s` when it went on after a rest, or under another leader;
+    `stood` how long the machines of pools had waited that it was the first to use.
     """
 
     submitted_s: float = 0.0
@@ -87,6 +87,7 @@ class Trace:
     met: set[tuple[RunnerId, int]] = field(default_factory=set)
     busy: dict[int, tuple[int, float, float]] = field(default_factory=dict)
     again_s: list[float] = field(default_factory=list)
+    stood: dict[str, float] = field(default_factory=dict)
     final: "AtRest | None" = None
 
     def apart_s(self, from_s: float, to_s: float) -> float:
@@ -117,11 +118,13 @@ class Traces:
     def __init__(self) -> None:
         self._runs: dict[RunId, Trace] = {}
         self._starts = Starts()
+        self._stood = Stood()
 
     def saw(self, event: Event, machine: Machine) -> None:  # noqa: C901 - one case a fact.
         """Note what an event says of how its run goes."""
         fact = event.fact
         self._starts.saw(event)
+        self._stood.saw(fact, machine)
         match fact:
             case RunnerLost():
                 for each in self._runs.values():
@@ -157,7 +160,7 @@ class Traces:
         """Return the trace of a run that has come to rest, and let go of it."""
         trace = self._runs.pop(run.id, None)
         if trace is not None:
-            trace.final = _final(run)
+            trace.final, trace.stood = _final(run), self._stood.taken(run.id)
         return trace
 
 
@@ -272,6 +275,7 @@ def profile_of(home: Home, run: RunId, trace: Trace) -> Profile:
         whole_s=round(final.finished_s - trace.submitted_s, 4) if succeeded else 0.0,
         runners=dict(trace.at_once.most),
         sized=trace.at_once.sized(),
+        stood=trace.stood,
         core_s=round(final.core_s, 3),
         usd=final.usd,
         retries=final.retries,
@@ -372,26 +376,3 @@ def _work(splits: Sequence[Split], sizes: Sequence[int], at: int, rows: int) -> 
 def keep_profile(home: Home, run: RunId, trace: Trace) -> None:
     """Keep a run's profile under its home. Raises: StoreError."""
     home.put_json(run, "profile", msgspec.to_builtins(profile_of(home, run, trace)))
-
-
-def retraced(home: Home, clock: Clock, run: RunId) -> Trace | None:
-    """Return the trace of a run at rest by its journal; None, if that has no attempt of it.
-
-    What the journal does not have (how long a runner was busy between two attempts) is not in it.
-    Raises: JournalDamagedError, StoreError.
-    """
-    machine, traces = Machine(), Traces()
-
-    def seen(event: Event) -> None:
-        machine.fold(event)
-        if getattr(event.fact, "run", run) == run:
-            traces.saw(event, machine)
-
-    def restored(snapshot: Snapshot) -> None:
-        machine.restore(snapshot)
-        if run in machine.runs:
-            traces.found(machine.runs[run])
-
-    Journal(home.store, clock, new_nonce).replay(seen, restored)
-    trace = traces.taken(machine.runs[run])
-    return trace if trace is not None and trace.ended else None

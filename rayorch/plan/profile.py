@@ -104,7 +104,9 @@ class RunnersSeen(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
 class Profile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """A run, as numbers. `whole_s` from its submission to its end; `runners` the most at once.
 
-    `sized` has those of each size, by pool, where not all were alike, or some had a GPU.
+    `sized` has those of each size, by pool, where not all were alike, or some had a GPU. `stood`
+    has the pools whose machines nobody had used before: how long they had waited when the run was
+    submitted, for which it paid. Of others it paid from its first use on.
     """
 
     kind: str
@@ -116,6 +118,7 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     whole_s: float = 0.0
     runners: dict[str, int] = {}
     sized: dict[str, tuple[RunnersSeen, ...]] = {}
+    stood: dict[str, NotNegative] = {}
     core_s: float = 0.0
     usd: float | None = None
     retries: int = 0

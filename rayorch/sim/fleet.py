@@ -33,9 +33,11 @@ class TrialPool:
     """Machines that are alike, as they are in one trial.
 
     Units: `size` of a machine; `provision_s` until it is billed, `boot_s` from then until its
-    runners are there; `slowness` times the seconds of each attempt. `there` are machines that run
-    already and stay, and `joins_s` until each runner that starts on a machine that is there has
-    joined, in turn; more come up to `nodes_max`. At `gone_s` the pool goes for good.
+    runners are there; `slowness` times the seconds of each attempt; `usd_h` of a machine. `there`
+    are machines that run already and stay, and `joins_s` until each runner that starts on a machine
+    that is there has joined, in turn; more come up to `nodes_max`. At `gone_s` the pool goes for
+    good. Others have used those that are there, unless they have waited for `stood_s` until the
+    run was submitted, and nobody came: then the run pays for that, too.
     """
 
     name: str
@@ -49,6 +51,8 @@ class TrialPool:
     there: int = 0
     joins_s: tuple[float, ...] = ()
     gone_s: float | None = None
+    usd_h: float | None = None
+    stood_s: float | None = None
 
 
 class TrialRunner:
@@ -97,6 +101,10 @@ class TrialPort(Protocol):
         """Let the scheduler know of a runner."""
         ...
 
+    def stands(self, node: NodeId, pool: TrialPool) -> None:
+        """Let the scheduler know that a machine was there before the run."""
+        ...
+
     def look_anew(self) -> None:
         """Have the placement looked at now."""
         ...
@@ -113,6 +121,7 @@ class _Node:
     runners: dict[RunnerId, TrialRunner]  # starting, or there
     is_up: bool = False  # billed
     is_ready: bool = False  # has booted
+    stays: bool = False  # was there before the run, and goes on
     made: int = 0  # runners, of all times
 
     @property
@@ -162,7 +171,8 @@ class Fleet:
         for pool in self._pools.values():
             for _ in range(pool.there):
                 node = self._new_node(pool)
-                node.is_ready = True
+                node.is_ready = node.stays = True
+                self._trial.stands(node.id, pool)
                 self._up(node)
             self._wanted[pool.name] = pool.there
             if pool.reclaims_per_h:
@@ -224,14 +234,14 @@ class Fleet:
         node = self._nodes[runner.node]
         self._bury(runner, "it was ended")
         self._settle()
-        if not node.runners and command.reason != OTHER_SIZE:
+        if not (node.runners or node.stays) and command.reason != OTHER_SIZE:
             self._remove(node)
 
     def close(self) -> None:
-        """Let all machines go: nothing comes any more."""
+        """Let all machines go that came for the run: nothing comes any more."""
         self._is_closed = True
         self._waiting.clear()
-        for node in list(self._nodes.values()):
+        for node in [each for each in self._nodes.values() if not each.stays]:
             self._remove(node)
 
     # --- coming ---------------------------------------------------------------------------------
@@ -251,7 +261,7 @@ class Fleet:
     def _shed(self, pool: TrialPool) -> None:
         """Let machines go that have no runner, and that nobody asks for."""
         up = [node for node in self._nodes.values() if node.pool is pool and node.is_up]
-        empty = [node for node in up if node.is_ready and not node.runners]
+        empty = [node for node in up if node.is_ready and not (node.runners or node.stays)]
         for node in empty[: max(0, len(up) - self._wanted[pool.name])]:
             self._remove(node)
 
@@ -271,7 +281,7 @@ class Fleet:
         pool = node.pool
         self.most[pool.name] = max(self.most[pool.name], self._stand(pool))
         cores, memory_bytes, gpus = pool.size
-        self._trial.offer(NodeJoined(node.id, pool.name, cores, memory_bytes, gpus))
+        self._trial.offer(NodeJoined(node.id, pool.name, cores, memory_bytes, gpus, pool.usd_h))
         self._settle()
 
     def _stand(self, pool: TrialPool) -> int:

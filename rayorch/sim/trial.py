@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from rayorch.core.accounts import NANO
+from rayorch.core.accounts import NANO, NodeAccount, whole
 from rayorch.core.commands import (
     AskNodes,
     Command,
@@ -43,8 +43,9 @@ from rayorch.core.facts import (
     Ticked,
 )
 from rayorch.core.machine import Machine
+from rayorch.core.placed import Paid
 from rayorch.core.run import ACTIVE, Run, RunState
-from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId
+from rayorch.ids import Epoch, EventId, NodeId, RunId, RunnerId, TaskId
 from rayorch.sim.agenda import Action, Agenda
 from rayorch.sim.fleet import Fleet, TrialPool, TrialRunner
 from rayorch.sim.turns import ControlCpu, Told
@@ -91,6 +92,7 @@ class Trial:
         self._cpu = ControlCpu()
         self._run = RunId("")
         self._pending: SolvePlacement | None = None
+        self._stands: set[str] = set()  # pools
         self.fleet = Fleet(self, pools, seed)
 
     @property
@@ -107,7 +109,8 @@ class Trial:
         """Let the run go to its end."""
         submitted = self._work.submitted()
         self._run = submitted.run
-        self.offer(Led(Epoch(1)), submitted)
+        # It leads on: machines that are there are known.
+        self.offer(Led(Epoch(1), interrupts=False), submitted)
         self.fleet.begin()
         self._tick()
         for _ in range(STEPS_MAX):
@@ -142,7 +145,7 @@ class Trial:
         whole_s = (run.finished_s or self.agenda.now_s()) - run.submitted_s
         self.fleet.close()
         self._handle(self._taken())
-        billed = self.machine.accounts.billed
+        billed = {pool: self._cost(pool) for pool in self.machine.accounts.billed}
         usd = {pool: each.nano_usd / NANO for pool, each in billed.items()}
         for pools in run.ledger.values():
             for pool, spent in pools.items():
@@ -161,6 +164,16 @@ class Trial:
             state=run.state.value,
             standing=tuple(self.fleet.standing),
         )
+
+    def _cost(self, pool: str) -> Paid:
+        """Return what the run costs of a pool: all of its machines, if they came for the run.
+
+        Those that stand cost it what it pays for them: while they wait for it, or for others, that
+        is nobody's.
+        """
+        if pool in self._stands:
+            return whole(self.run.paid.get(pool, {}))
+        return self.machine.accounts.billed[pool]
 
     # --- the scheduler's turn -------------------------------------------------------------------
 
@@ -278,6 +291,14 @@ class Trial:
             runner.id, runner.pool.name, cores, memory_bytes, node=runner.node, gpus=gpus
         )
         self.offer(joined)
+
+    def stands(self, node: NodeId, pool: TrialPool) -> None:
+        """Begin the account of a machine that was there before the run, as a host has it."""
+        self._stands.add(pool.name)
+        began_s = self.agenda.now_s() - (pool.stood_s or 0.0)
+        used = {self._run: 0.0} if pool.stood_s is None else {}
+        account = NodeAccount(pool.name, pool.size.cores, began_s, began_s, used)
+        self.machine.accounts.nodes[node] = account
 
     def _enqueue(self, runner: TrialRunner | None, command: SendLeases) -> None:
         if runner is None:

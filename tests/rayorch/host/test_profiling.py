@@ -13,13 +13,15 @@ from rayorch.core.facts import (
     StagePlanned,
 )
 from rayorch.core.machine import Machine
-from rayorch.core.node_facts import NodeJoined
+from rayorch.core.node_facts import NodeJoined, NodesMetered
+from rayorch.core.placed import NodeWindow
 from rayorch.core.run import RunState
 from rayorch.core.values import Held, StageShape
 from rayorch.host import host as host_module
 from rayorch.host.estimating import EstimateKeeper
-from rayorch.host.profiling import Trace, Traces, profile_of, retraced
-from rayorch.ids import Epoch, EventId, NodeId, TaskId
+from rayorch.host.profiling import Trace, Traces, profile_of
+from rayorch.host.retracing import retraced
+from rayorch.ids import Epoch, EventId, NodeId, RunId, TaskId
 from tests.rayorch.host.make import RUN, RUNNER, VERSION, Rig, leading
 
 
@@ -120,3 +122,37 @@ def test_a_runner_that_a_later_stage_asked_for_counts_from_when_that_was_cut() -
     trace = traces.taken(machine.runs[RUN])
     assert trace is not None
     assert trace.starts_s == {RUNNER: 5.0}
+
+
+@pytest.mark.parametrize(
+    ("earlier", "opened_s", "stood"),
+    [
+        ((), 3.0, {"gpu": 7.0}),
+        (("before",), 3.0, {}),  # Others had used it.
+        ((), 12.0, {}),  # It came for the run.
+    ],
+)
+def test_what_a_run_paid_for_before_it_was_submitted_is_in_its_profile(
+    earlier: tuple[str, ...], opened_s: float, stood: dict[str, float]
+) -> None:
+    """Its nodes had waited for whoever comes first, and that is on its bill."""
+    shapes = (StageShape(name="lines", gpus=1.0),)
+    machine, traces, node = Machine(), Traces(), NodeId("n")
+    windows = [
+        NodeWindow(node, "gpu", 4.0, opened_s + at, opened_s + at + 1.0, used=((RunId(run), 1.0),))
+        for at, run in enumerate((*earlier, RUN))
+    ]
+    seen: list[tuple[float, Fact]] = [
+        *((2.0, RunSubmitted(RunId(run), "nightly", "v0", shapes, ("out",))) for run in earlier),
+        (10.0, RunSubmitted(RUN, "nightly", "v0", shapes, ("out",))),
+        *((20.0, NodesMetered((window,))) for window in windows),
+    ]
+
+    for number, (at_s, fact) in enumerate(seen):
+        event = Event(EventId(number + 1), at_s, fact)
+        machine.handle(event)
+        traces.saw(event, machine)
+
+    trace = traces.taken(machine.runs[RUN])
+    assert trace is not None
+    assert trace.stood == stood

@@ -142,3 +142,39 @@ def test_work_without_machines_that_could_ever_do_it_is_given_up_at_once() -> No
 
     assert not found.finished
     assert found.whole_s == pytest.approx(5.0, abs=0.5)
+
+
+def core_s(found: TrialOutcome, pool: str) -> float:
+    return 3600.0 * found.core_hours.get(pool, 0.0)
+
+
+def test_a_machine_that_stands_costs_a_run_from_its_first_use_to_the_end_as_in_the_ledger() -> None:
+    """What it waits while stages before have nothing for it is not this run's."""
+    one = TrialPool(name="gpu", nodes_max=1, size=Size(4.0, 16 * make.GIB, 1.0), there=1, usd_h=2.0)
+
+    found = outcome(scored(1.0), one, usd_h=0.4)
+
+    # Four tasks of 3 s, and 0.2 s to publish; half a second to plan is before all of it.
+    assert core_s(found, "gpu") == pytest.approx(4 * (4 * 3.0 + 0.2), abs=4 * 0.3)
+    assert core_s(found, "here") == pytest.approx(4 * (found.whole_s - 0.5), abs=4 * 0.3)
+    assert found.usd is not None
+    assert found.usd["gpu"] == pytest.approx(2.0 * core_s(found, "gpu") / 4 / 3600.0, rel=1e-6)
+
+
+def test_a_machine_that_nobody_had_used_costs_its_first_run_what_it_waited_before() -> None:
+    waited, used = outcome(stood_s=30.0), outcome()
+
+    assert core_s(waited, "here") == pytest.approx(4 * (30.0 + waited.whole_s), abs=0.1)
+    assert core_s(waited, "here") > core_s(used, "here") + 4 * 30.0
+
+
+@pytest.mark.parametrize("stood_s", [None, 30.0])
+def test_a_machine_that_stands_and_is_not_used_costs_a_run_nothing(stood_s: float | None) -> None:
+    idle = TrialPool(
+        name="gpu", nodes_max=1, size=Size(4.0, 16 * make.GIB, 1.0), there=1, stood_s=stood_s
+    )
+
+    found = outcome(None, idle)
+
+    assert core_s(found, "gpu") == 0.0
+    assert core_s(found, "here") > 0.0
