@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from rayorch.core.accounts import Accounts
 from rayorch.core.commands import Lease
 from rayorch.core.facts import Event
-from rayorch.core.leasing import Key, Kind, RunnerSlot
+from rayorch.core.leasing import WINDOW_S, Key, Kind, RunnerSlot
 from rayorch.core.meters import Meters
 from rayorch.core.policy import Policy
 from rayorch.core.queueing import flow_of, queue
@@ -82,6 +82,7 @@ class Book:
         self.timed = 0
         self.strange: dict[RunnerId, RunnerSlot] = {}  # at work on what was given to others
         self.steal_due_s = 0.0
+        self.window_s = WINDOW_S  # the work that a runner is to have
         # Runners that lost their leases but may still write, and the runs that they wrote for.
         self.zombies: dict[RunnerId, frozenset[RunId]] = {}
         # Attempts whose `AttemptLost` is being journaled: run, task, attempt, epoch.

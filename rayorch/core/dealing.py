@@ -199,10 +199,11 @@ class Dealer:
             slot.alone = bool(leases)
             return leases, 1
         first = ready.first(classes, slot.cache)
-        room = slot.room(flow.seconds.get(run.tasks[first].stage)) if first is not None else 0
+        if first is None:
+            return [], 0
+        room = slot.room(flow.seconds.get(run.tasks[first].stage), book.window_s)
         if not room:
             return [], 0
-        assert first is not None
         wanted = _whole_groups(run, run.tasks[first], room)
         count = self._spread(flow, slot, classes, wanted, ready.count(classes))
         tasks = islice(_next(run, flow, ready, classes, slot.cache), count)

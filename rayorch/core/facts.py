@@ -324,7 +324,12 @@ class RunnerLost(Wire, frozen=True):
 
 
 class Ticked(Wire, frozen=True):
-    """Time passed or there is news: retry what is due, hand out leases."""
+    """Time passed or there is news: retry what is due, hand out leases.
+
+    `flush_s` is what it takes of late to store what is to be durable, in seconds.
+    """
+
+    flush_s: float = 0.0
 
 
 Fact = (

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from rayorch.core import (
     elastic,
     holding,
+    leasing,
     limiting,
     metering,
     nodes,
@@ -27,8 +28,9 @@ from rayorch.core.settling import settle
 from rayorch.core.task import WAITING, RetryDue, step
 
 
-def tick(book: Book, _fact: Ticked, event: Event) -> Iterable[Command]:
+def tick(book: Book, fact: Ticked, event: Event) -> Iterable[Command]:
     """Wake what is due, hand out leases, and take some back for those who wait."""
+    book.window_s = leasing.window(fact.flush_s)
     active = [run for run in book.runs.values() if run.state in ACTIVE]
     for run in active:
         yield from _wake(book, run, event)

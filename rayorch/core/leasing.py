@@ -15,6 +15,10 @@ from rayorch.ids import Epoch, EventId, RunId, RunnerId, TaskId, TenantId
 
 WINDOW_S: Final = 0.25
 """Work queued on a runner, so that it never waits for the scheduler."""
+FLUSHES: Final = 8.0
+"""Flushes of the journal that it lasts for at least. It is filled up when half of it is left; until
+that is known and answered, a report may wait for a flush of others, its own, and the same for the
+report before it."""
 QUEUE_MIN: Final = 2
 """One that runs and one whose input is being read."""
 QUEUE_MAX: Final = 2048
@@ -96,25 +100,30 @@ class RunnerSlot:
         lease = self.queue.get(key)
         return lease is not None and (lease.attempt, lease.epoch) == (attempt, epoch)
 
-    def room(self, expected_s: float | None) -> int:
+    def room(self, expected_s: float | None, window_s: float) -> int:
         """Return how many more leases to send, 0 until half of the queue is worked off."""
         if self.shut or self.alone:
             return 0
-        wanted = queue_length(expected_s)
+        wanted = queue_length(expected_s, window_s)
         held = len(self.queue)
         return wanted - held if held <= wanted // 2 else 0
 
 
-def queue_length(expected_s: float | None) -> int:
-    """Return the leases that keep a runner busy for the window.
+def window(flush_s: float) -> float:
+    """Return the seconds of work that a runner is to have, by what a flush of the journal takes."""
+    return max(WINDOW_S, FLUSHES * flush_s)
+
+
+def queue_length(expected_s: float | None, window_s: float = WINDOW_S) -> int:
+    """Return the leases that keep a runner busy for a window of seconds.
 
     Units: expected_s, seconds of one attempt; None before the first has finished.
     """
     if expected_s is None:
         return QUEUE_MIN
-    if expected_s * QUEUE_MAX <= WINDOW_S:
+    if expected_s * QUEUE_MAX <= window_s:
         return QUEUE_MAX
-    return max(QUEUE_MIN, math.ceil(WINDOW_S / expected_s))
+    return max(QUEUE_MIN, math.ceil(window_s / expected_s))
 
 
 def share(room: int, ready: int, runners: int) -> int:
@@ -164,4 +173,5 @@ __all__ = [
     "share",
     "steal",
     "take_back",
+    "window",
 ]

@@ -71,6 +71,8 @@ SNAPSHOT_SEGMENTS: Final = 2_000
 """Segments after which the next quiet moment writes a snapshot."""
 SNAPSHOT_SEGMENTS_ACTIVE: Final = 20_000
 """Segments after which one is written although runs are active: it holds them up for a moment."""
+FLUSH_WEIGHT: Final = 0.2
+"""Of the latest flush in what one is said to take: a single slow one is no reason."""
 CHORE_RETRY_S: Final = 5.0
 """Between tries of what can wait (hints, requests, snapshots) while the store does not answer."""
 
@@ -123,6 +125,7 @@ class ControlHost:
         self._chores_due_s = 0.0
         self._splits: dict[RunId, KnownSplits] = {}
         self._next_id = 1
+        self._flush_s = 0.0  # what one takes: a moving average
         self._decided: list[Fact] = []  # by the machine at a tick, and not stored yet
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -310,7 +313,7 @@ class ControlHost:
                 self._append(durable)
             news = self._handled(events)
         # In a segment of its own it would keep others waiting: it goes into the next turn's.
-        self._decided += self._handled(self._stamped([Ticked()]))
+        self._decided += self._handled(self._stamped([Ticked(self._flush_s)]))
 
     def _append(self, durable: Sequence[Event]) -> None:
         commits = any(isinstance(event.fact, AttemptFinished) for event in durable)
@@ -318,8 +321,10 @@ class ControlHost:
             failpoint("host.before_commit")
         begun_s = self._clock.monotonic_s()
         self._journal.append(durable)
+        took_s = self._clock.monotonic_s() - begun_s
+        self._flush_s += FLUSH_WEIGHT * (took_s - self._flush_s)
         for observer in self._journal_observers:
-            observer.flushed(self._clock.monotonic_s() - begun_s, len(durable))
+            observer.flushed(took_s, len(durable))
         if commits:
             failpoint("host.after_commit")
 

@@ -77,6 +77,7 @@ class SimControl:
         self._watch = invariants.Watch(self.machine, each=world.traits.watched)
         self._placer = world.new_placer()
         self._ticks = 0
+        self._flush_s = 0.0
         self._inbox: list[tuple[tuple[Fact, ...], Heard | None]] = []
         self._next_id = 1
         self._turn_due = False
@@ -169,13 +170,15 @@ class SimControl:
             if durable:
                 self._append(durable)
             news = self._handled(events)
-        if news := self._handled(self._stamped([Ticked()])):
+        if news := self._handled(self._stamped([Ticked(self._flush_s)])):
             self._apply(news)
 
     def _append(self, events: list[Event]) -> None:
         self._may_crash()
         self.clean = False
+        begun_s = self._world.agenda.now_s()
         self.journal.append(events)
+        self._flush_s = self._world.agenda.now_s() - begun_s
         self._world.oracle.appended(self.epoch)
         self._may_crash()
 

@@ -11,8 +11,16 @@ from rayorch.core.commands import (
     RevokeLeases,
     SendLeases,
 )
-from rayorch.core.facts import RunnerLost, RunStopRequested
-from rayorch.core.leasing import QUEUE_MAX, QUEUE_MIN, queue_length, share
+from rayorch.core.facts import RunnerLost, RunStopRequested, Ticked
+from rayorch.core.leasing import (
+    FLUSHES,
+    QUEUE_MAX,
+    QUEUE_MIN,
+    WINDOW_S,
+    queue_length,
+    share,
+    window,
+)
 from rayorch.core.run import RunState
 from rayorch.core.settling import STRANGE_S
 from rayorch.core.task import TaskState
@@ -34,6 +42,16 @@ R, S = RunState, TaskState
 )
 def test_a_queue_holds_a_window_of_work(seconds: float | None, length: int) -> None:
     assert queue_length(seconds) == length
+
+
+def test_a_queue_lasts_while_a_slow_journal_stores_what_came_of_it() -> None:
+    driver = started(500)
+    driver.feed(make.finished(driver.head(), seconds=0.05))
+
+    driver.feed(Ticked(flush_s=0.1))
+
+    assert len(driver.queue()) == FLUSHES * 0.1 / 0.05
+    assert window(0.001) == WINDOW_S
 
 
 def test_the_last_tasks_are_shared() -> None:
