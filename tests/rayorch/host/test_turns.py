@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from connectors.store import open_store
+from rayorch.clock import ManualClock
 from rayorch.core.commands import Command, Record
 from rayorch.core.facts import (
     AttemptFinished,
@@ -94,6 +95,20 @@ def test_what_arrives_while_a_segment_is_stored_shares_the_next_one() -> None:
     # The lead's own event, the first one, and nine together.
     assert rig.watch.flushes == [1, 1, 9]
     assert len(list(rig.store.list(LOG))) == 4
+
+
+def test_a_tick_says_how_long_a_segment_takes_of_late() -> None:
+    """By it runners have work for as long as their reports may take."""
+    clock = ManualClock()
+    rig = Rig(clock=clock)
+    rig.watched.before_create = lambda key: clock.advance(0.5 if key.startswith(LOG) else 0.0)
+    with leading(rig):
+        for number in range(8):
+            rig.host.offer([RunStopRequested(RunId(f"nobody-{number}"))]).wait(10.0)
+
+    said = [tick.flush_s for tick in rig.watch.of(Ticked)]
+    assert said[0] < 0.5 * said[-1]  # One slow segment is not believed at once.
+    assert 0.4 < said[-1] < 0.5
 
 
 def test_what_a_tick_decides_keeps_nobody_waiting_for_another_segment() -> None:
