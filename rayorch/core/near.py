@@ -19,12 +19,13 @@ is remembered of who read what, so nothing is journaled of it, and a restart fin
 import heapq
 import sys
 from array import array
-from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from hashlib import shake_128
 from itertools import chain
 from typing import Final
+
+import numpy as np
 
 from rayorch.ids import NO_CACHE, CacheId, TaskId
 
@@ -59,46 +60,52 @@ def unpack_keys(data: bytes) -> Keys:
 class Ring:
     """To which of some caches a key belongs."""
 
-    __slots__ = ("_caches", "_points")
+    __slots__ = ("_caches", "_owners", "_points")
 
-    def __init__(self, caches: Iterable[CacheId] = (), like: "Ring | None" = None) -> None:
-        """Place caches. `like` is a ring of most of them, if there is one."""
-        own = set(caches)
-        placed = [each for each in like.placed() if each[1] in own] if like is not None else []
-        new = own.difference(cache for _, cache in placed)
-        placed += sorted((point, cache) for cache in new for point in _points_of(cache))
-        placed.sort()  # Two runs in order: that is a pass, and no sort.
-        self._points = [point for point, _ in placed]
-        self._caches = [cache for _, cache in placed]
+    def __init__(self, caches: Iterable[CacheId] = ()) -> None:
+        self._caches = sorted(set(caches))
+        # A point and whose it is are one number, so that they are sorted at once: equal points go
+        # by name, however the caches came and went.
+        digests = b"".join(map(_digest, self._caches))
+        placed = np.frombuffer(digests, np.dtype(">u4")).astype(np.uint64) << np.uint64(POINT_BITS)
+        placed |= np.repeat(np.arange(len(self._caches), dtype=np.uint64), POINTS)
+        placed.sort()
+        self._points = (placed >> np.uint64(POINT_BITS)).astype(np.int64)
+        owners = placed.astype(np.uint32).astype(np.intp)
+        self._owners = np.append(owners, owners[:1])  # Behind the last point is the first.
 
     def __len__(self) -> int:
         """Return how many points it has."""
         return len(self._points)
 
-    def placed(self) -> Iterator[tuple[int, CacheId]]:
-        """Go through its points, and whose they are."""
-        return zip(self._points, self._caches, strict=True)
-
     def cache_of(self, key: int) -> CacheId:
         """Return the cache that a key belongs to; none, where there is none."""
-        if not self._points:
+        if not self._caches:
             return NO_CACHE
-        at = bisect_right(self._points, key << (POINT_BITS - KEY_BITS))
-        return self._caches[at % len(self._points)]
+        at = self._points.searchsorted(key << (POINT_BITS - KEY_BITS), side="right")
+        owner: int = self._owners[at]
+        return self._caches[owner]
 
-    def owners(self, keys: Collection[int]) -> Sequence[CacheId]:
-        """Return `cache_of` of each key, in a third of the time."""
-        points, caches, count = self._points, self._caches, len(self._points)
-        if not points:
-            return [NO_CACHE] * len(keys)
-        ats = [bisect_right(points, key << (POINT_BITS - KEY_BITS)) for key in keys]
-        return [caches[at % count] for at in ats]
+    def divided(self, keys: Collection[int]) -> dict[CacheId, list[int]]:
+        """Return which of some keys belong to each cache that has any, in the order given."""
+        if not self._caches or not keys:
+            return {NO_CACHE: list(keys)} if keys else {}
+        some = np.fromiter(keys, np.int64, len(keys))
+        ats = self._points.searchsorted(some << (POINT_BITS - KEY_BITS), side="right")
+        owners = self._owners[ats]
+        order = owners.argsort(kind="stable")
+        ends = np.bincount(owners, minlength=len(self._caches)).cumsum().tolist()
+        ordered: list[int] = some[order].tolist()
+        begins = (0, *ends[:-1])
+        return {
+            cache: ordered[begin:end]
+            for cache, begin, end in zip(self._caches, begins, ends, strict=True)
+            if begin < end
+        }
 
 
-def _points_of(cache: CacheId) -> Iterator[int]:
-    step = POINT_BITS // 8
-    digest = shake_128(cache.encode()).digest(step * POINTS)
-    return (int.from_bytes(digest[at : at + step]) for at in range(0, len(digest), step))
+def _digest(cache: CacheId) -> bytes:
+    return shake_128(cache.encode()).digest(POINT_BITS // 8 * POINTS)
 
 
 NOBODY: Final = Ring()
@@ -107,14 +114,11 @@ NOBODY: Final = Ring()
 class Caches:
     """The caches of runners that take work, by pool."""
 
-    __slots__ = ("_before", "_living", "_rings")
+    __slots__ = ("_living", "_rings")
 
     def __init__(self) -> None:
         self._living: Counter[tuple[str, CacheId]] = Counter()  # -> runners
         self._rings: dict[frozenset[str], Ring] = {}
-        # As they were when somebody asked last: most of a thousand caches stay where they are when
-        # one comes, and to hash and sort their points took a fifth of the time.
-        self._before: dict[frozenset[str], Ring] = {}
 
     def count(self, pool: str, cache: CacheId, sign: int) -> None:
         """Count a runner that came (1) or went (-1)."""
@@ -124,8 +128,8 @@ class Caches:
         self._living[pool, cache] = left = before + sign
         if not left:
             del self._living[pool, cache]
-        if not (before and left) and self._rings:
-            self._before, self._rings = self._rings, {}
+        if not (before and left):
+            self._rings.clear()
 
     def ring(self, pools: frozenset[str]) -> Ring:
         """Return the ring of the caches in these pools; no pools: in all of them.
@@ -135,8 +139,7 @@ class Caches:
         ring = self._rings.get(pools)
         if ring is None:
             some = {cache for pool, cache in self._living if not pools or pool in pools}
-            before = self._before.get(pools)
-            ring = self._rings[pools] = Ring(some, like=before) if some else NOBODY
+            ring = self._rings[pools] = Ring(some) if some else NOBODY
         return ring
 
 
@@ -188,13 +191,8 @@ class NearQueue:
     def follow(self, ring: Ring) -> None:
         """Let each key belong to whom it belongs by another ring."""
         self.ring, self._is_placed = ring, True
-        found: dict[CacheId, deque[int]] = {}
-        for key, owner in zip(self._tasks, ring.owners(self._tasks), strict=True):
-            keys = found.get(owner)
-            if keys is None:
-                found[owner] = keys = deque()
-            keys.append(key)
-        self._keys = found
+        found = ring.divided(self._tasks)
+        self._keys = {owner: deque(keys) for owner, keys in found.items()}
         self._richest = [(-len(keys), owner) for owner, keys in found.items()]
         heapq.heapify(self._richest)
 

@@ -9,7 +9,16 @@ from msgspec.structs import replace
 
 from rayorch.core.dealing import FOLLOW_S
 from rayorch.core.facts import PlanReady, RunnerJoined, RunnerLost, StagePlanned
-from rayorch.core.near import KEY_BITS, Caches, NearQueue, Ring, pack_keys, unpack_keys
+from rayorch.core.near import (
+    KEY_BITS,
+    POINT_BITS,
+    POINTS,
+    Caches,
+    NearQueue,
+    Ring,
+    pack_keys,
+    unpack_keys,
+)
 from rayorch.core.queues import ReadyQueue
 from rayorch.core.values import StageShape
 from rayorch.ids import NO_CACHE, CacheId, RunnerId, TaskId
@@ -78,18 +87,45 @@ def test_a_cache_that_comes_takes_its_part_and_moves_nothing_else() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_ring_is_the_same_however_its_caches_came_and_went(seed: int) -> None:
-    """It is made of the one before, and a restart makes it of nothing."""
+    """A restart makes it of caches that come in another order."""
     luck = Random(seed)
     every = [CacheId(f"node-{number}") for number in range(60)]
-    ring = Ring()
+    caches, there = Caches(), set[CacheId]()
 
     for _ in range(8):
-        caches = luck.sample(every, luck.randint(0, len(every)))
-        ring = Ring(caches, like=ring)
+        for cache in luck.sample(every, luck.randint(0, len(every))):
+            caches.count("fast", cache, -1 if cache in there else 1)
+            there ^= {cache}
 
-        fresh = Ring(sorted(caches))
-        assert len(ring) == len(fresh)
+        ring, fresh = caches.ring(ANY), Ring(sorted(there, reverse=True))
+        assert len(ring) == len(fresh) == POINTS * len(there)
         assert list(map(ring.cache_of, ALL_KEYS)) == list(map(fresh.cache_of, ALL_KEYS))
+
+
+def test_equal_points_belong_to_the_cache_whose_name_is_first() -> None:
+    """These two have one in common; four thousand caches have ten such pairs."""
+    first, second, point = CacheId("node-1258"), CacheId("node-253"), 2_833_823_496
+    key = point >> (POINT_BITS - KEY_BITS)  # The last one before it.
+
+    assert {ring.cache_of(key) for ring in (Ring([first, second]), Ring([second, first]))} == {
+        first
+    }
+    others = Ring([first]).cache_of(key), Ring([second, A]).cache_of(key)
+    assert others == (first, second)  # It is a point of both.
+
+
+@pytest.mark.parametrize("caches", [(), (A,), (A, B, C)])
+def test_keys_are_divided_as_each_belongs_and_stay_in_order(caches: Sequence[CacheId]) -> None:
+    ring, luck = Ring(caches), Random(1)
+    keys = luck.sample(ALL_KEYS, 500)
+
+    divided = ring.divided(keys)
+
+    assert divided == {
+        cache: [key for key in keys if ring.cache_of(key) == cache]
+        for cache in caches or (NO_CACHE,)
+    }
+    assert ring.divided([]) == {}
 
 
 def test_where_there_is_no_cache_keys_belong_to_nobody() -> None:
