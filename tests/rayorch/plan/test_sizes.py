@@ -19,7 +19,7 @@ from rayorch.plan.needs import check_needs
 from rayorch.plan.placing import Task, first, moved, wire
 from rayorch.plan.planner import Plan
 from rayorch.plan.pool_files import parse_pools
-from rayorch.plan.pools import usable_pools
+from rayorch.plan.pools import PoolsSpec, usable_pools
 from rayorch.plan.seeing import look, patience_of
 from rayorch.plan.standing import Standing
 from rayorch.program import StageResources
@@ -46,17 +46,27 @@ def sized(plan: Plan, **needs: dict[str, Any]) -> Plan:
     return changed(plan, stages=stages)
 
 
-def placed(plan: Plan, there: dict[str, int] | None = None) -> Any:
-    pools, _ = usable_pools(POOLS, there or THERE, "pools.yaml")
+def begun(
+    plan: Plan,
+    pools: PoolsSpec,
+    objective: Objective = CHEAPEST,
+    elastic: dict[str, int] | None = None,
+) -> tuple[Standing, placement.Plan]:
     task = Task(
         run=RunId("r"),
         submitted_s=0.0,
         plan=plan,
         histories=[History("v", stage.name) for stage in plan.stages],
         pools=pools,
-        objective=Weighted(0.0),
+        objective=objective,
+        elastic=elastic,
     )
-    standing, found = first(task, 1.0)
+    return first(task, 1.0)
+
+
+def placed(plan: Plan, there: dict[str, int] | None = None) -> Any:
+    pools, _ = usable_pools(POOLS, there or THERE, "pools.yaml")
+    standing, found = begun(plan, pools)
     return standing, found, wire(standing)
 
 
@@ -163,16 +173,7 @@ pools:
         parse_pools(file, "pools.yaml"), there, "pools.yaml", autoscale=elastic is not None
     )
     plan = sized(plan_of(lines=[500] * 8, sums=[]), sums={"memory_bytes": 2 * GIB})
-    task = Task(
-        run=RunId("r"),
-        submitted_s=0.0,
-        plan=plan,
-        histories=[History("v", stage.name) for stage in plan.stages],
-        pools=pools,
-        objective=objective,
-        elastic=elastic,
-    )
-    return first(task, 1.0)[0]
+    return begun(plan, pools, objective, elastic)[0]
 
 
 def lines_done(made: Standing, at_s: float, **changes: Any) -> Observed:
