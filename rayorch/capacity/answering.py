@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
-import msgspec
 import numpy as np
 
 from rayorch.capacity.asking import (
@@ -20,6 +19,7 @@ from rayorch.capacity.asking import (
     Question,
     StageNeed,
     Standing,
+    Traded,
     WhatIf,
 )
 from rayorch.capacity.errors import CapacityError
@@ -38,16 +38,14 @@ from rayorch.capacity.scenarios import (
     told_share,
     unsure_of,
 )
+from rayorch.capacity.trading import TRIED, traded, traded_of
 from rayorch.observe.figures import seconds_text
-from rayorch.plan.deciding import FrontierPoint, frontier_points
 from rayorch.sim.turns import TASK_CPU_S
 from rayorch.spec.objective import Deadline, Objective, Weighted
 
 MONTH_S: Final = 86_400.0 * 365.25 / 12.0
 ROUNDS: Final = 4
 """Plans that are tried until one keeps the deadline."""
-TRIED: Final = 6
-"""Scenarios in which one thing is changed."""
 LOSSES_MAX: Final = 4
 SURER: Final = 0.97
 SOONER_MIN: Final = 0.6
@@ -83,7 +81,7 @@ def capacity(question: Question) -> Capacity:
         deadline_s=question.deadline_s,
         confidence=question.confidence,
         ask_s=ask_s,
-        pools=_needs(question, planned, runs),
+        pools=_needs(question, runs),
         finish=_finish(runs, question),
         usd=usd,
         core_hours=float(runs.core_hours.mean()),
@@ -94,7 +92,7 @@ def capacity(question: Question) -> Capacity:
         doubled=None if doubled is None else _what_if("twice the data", doubled, question),
         uses=uses_of(question, planned, runs, doubled_plan, doubled),
         losses=losses,
-        frontier=_frontier(planned) if question.search_s else (),
+        frontier=_frontier(question, found, unsure),
         scenarios=question.scenarios,
         seed=question.seed,
         runners_each=planned.thin.factor,
@@ -109,7 +107,6 @@ def capacity(question: Question) -> Capacity:
             *question.unknown,
             *_unmeasured(question),
             *untold_gpus(question.profile),
-            *_unweighed(question),
             *_untold(question),
         ),
         refused=refused,
@@ -269,27 +266,22 @@ def _what_if(name: str, runs: Runs, question: Question) -> WhatIf:
 # --- in full size -------------------------------------------------------------------------------
 
 
-def _frontier(plan: Prepared) -> tuple[FrontierPoint, ...]:
-    """Return cost against time as the solver finds it, in machines of full size."""
-    thin = plan.thin
-    points = frontier_points(plan.problem, is_priced=thin.pools.is_priced)
-    return tuple(
-        msgspec.structs.replace(
-            point,
-            usd=None if point.usd is None else point.usd * thin.factor,
-            cost=point.cost * thin.factor,
-            pools={pool: thin.nodes(pool, nodes) for pool, nodes in point.pools.items()},
-        )
-        for point in points
-    )
+def _frontier(question: Question, found: _Kept, unsure: float) -> tuple[Traded, ...]:
+    """Return cost against time; what was asked is a part of it."""
+    if not question.search_s:
+        return ()
+    # Where nothing keeps the deadline, the plan is the fastest there is: no deadline asks for it.
+    ask_s = found.plan.foreseen_s if found.is_late else found.ask_s
+    return traded(question, found.plan, unsure, traded_of(ask_s, found.runs))
 
 
-def _needs(question: Question, plan: Prepared, runs: Runs) -> tuple[PoolNeed, ...]:
+def _needs(question: Question, runs: Runs) -> tuple[PoolNeed, ...]:
     pools = {pool.name: pool for pool in question.pools.pools}
+    usual = runs.usual_nodes
     return tuple(
         PoolNeed(
             pool,
-            math.ceil(float(np.median(nodes))),
+            usual[pool],
             int(nodes.max()),
             pools[pool].max_nodes,
             pools[pool].gpus,
@@ -315,15 +307,6 @@ def _stages(scaled: Scaled) -> tuple[StageNeed, ...]:
 def _headroom(runs: Runs, share: float) -> float:
     late_s, half_s = runs.quantile_s(share), runs.quantile_s(0.5)
     return late_s / half_s - 1.0 if half_s > 0.0 and math.isfinite(late_s) else 0.0
-
-
-def _unweighed(question: Question) -> Sequence[str]:
-    """Name the stages that get their machines when they are cut: the solver sees none of them."""
-    later = [stage.name for stage in question.profile.stages if stage.after and stage.tasks]
-    if not later:
-        return ()
-    said = f"what {', '.join(later)} adds to cost against time: that is of stages that read sources"
-    return (said,)
 
 
 def _untold(question: Question) -> Sequence[str]:

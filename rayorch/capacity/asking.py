@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from rayorch.plan.deciding import SOLVE_S, FrontierPoint
+from rayorch.plan.deciding import SOLVE_S
 from rayorch.plan.pools import PoolsSpec
 from rayorch.plan.profile import Profile
 
@@ -105,6 +105,21 @@ class WhatIf(msgspec.Struct, frozen=True):
     nodes: dict[str, int]
 
 
+class Traded(msgspec.Struct, frozen=True):
+    """What a run costs that is given more time, or less: `--deadline ask_s`; None: without one.
+
+    `cost` is dollars, or core hours where prices are not known; `pools` has the usual machines of
+    each. It is of so many simulated `runs`, or as the solver foresees it: 0.
+    """
+
+    ask_s: float | None
+    p95_s: float
+    usd: float | None
+    cost: float
+    pools: dict[str, int]
+    runs: int = 0
+
+
 class Use(msgspec.Struct, frozen=True):
     """How much of something is used: now, and of twice the data. 1 is all that there is."""
 
@@ -143,7 +158,7 @@ class Capacity(msgspec.Struct, frozen=True):
     doubled: WhatIf | None
     uses: tuple[Use, ...]
     losses: tuple[WhatIf, ...]
-    frontier: tuple[FrontierPoint, ...]
+    frontier: tuple[Traded, ...]
     scenarios: int
     seed: int
     runners_each: float

@@ -76,6 +76,12 @@ class Prepared:
         assert self.begun is not None
         return self.begun.problem
 
+    @property
+    def foreseen_s(self) -> float:
+        """By when 95 % of the runs have read their sources, as the solver foresees it."""
+        assert self.ready is not None
+        return self.ready.forecast.p95_s
+
 
 def fixed(thin: Thin, about_s: float) -> Prepared:
     """Return a run that takes its machines as they are, and has no choice among them."""

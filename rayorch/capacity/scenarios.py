@@ -83,6 +83,11 @@ class Runs:
         self.events = sum(each.events for each in outcomes)
 
     @property
+    def usual_nodes(self) -> dict[str, int]:
+        """What half of the runs have at most, of each pool."""
+        return {pool: math.ceil(float(np.median(nodes))) for pool, nodes in self.nodes.items()}
+
+    @property
     def nodes_most(self) -> int:
         """The most machines of all pools together that a run had of each of them."""
         return int(sum(self.nodes.values(), np.zeros(1)).max())

@@ -67,16 +67,25 @@ def use_rows(found: Capacity) -> Rows:
 
 
 def frontier_rows(found: Capacity) -> Rows:
-    """Return cost against time, as the solver finds it."""
+    """Return cost against time."""
     rows = [
         (
             seconds_text(p.p95_s),
             core_hours_text(p.cost) if p.usd is None else usd_text(p.usd),
+            "no deadline" if p.ask_s is None else f"--deadline {math.ceil(p.ask_s)}s",
             nodes_text(p.pools),
         )
         for p in found.frontier
     ]
-    return Rows(("95 % within>", "a run>", "nodes"), rows)
+    return Rows(("95 % within>", "a run>", "ask for", "nodes"), rows)
+
+
+def frontier_text(found: Capacity) -> str:
+    """Return where cost against time is from."""
+    runs = min((each.runs for each in found.frontier), default=0)
+    if not runs:
+        return "as the solver foresees it"
+    return f"{counted(runs, 'simulated run')} of a plan for each deadline"
 
 
 def _what_if(each: WhatIf) -> tuple[str, ...]:

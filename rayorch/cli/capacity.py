@@ -18,6 +18,7 @@ from rayorch.capacity.scenarios import scenarios_for
 from rayorch.capacity.tables import (
     basis,
     frontier_rows,
+    frontier_text,
     headrooms,
     in_time_text,
     machine_rows,
@@ -250,7 +251,7 @@ def _print(found: Capacity) -> None:
     click.echo("\nwhat breaks first when data doubles")
     print_table(*use_rows(found), "  ")
     if found.frontier:
-        click.echo("\ncost against time, as the solver finds it")
+        click.echo(f"\ncost against time, {frontier_text(found)}")
         print_table(*frontier_rows(found), "  ")
     print_section("rests on", basis(found), LABEL)
 

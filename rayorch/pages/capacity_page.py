@@ -7,6 +7,7 @@ from rayorch.capacity.tables import (
     Rows,
     basis,
     frontier_rows,
+    frontier_text,
     headrooms,
     in_time_text,
     machine_rows,
@@ -82,7 +83,7 @@ def _sections(found: Capacity) -> Iterator[Section]:
     )
     yield Section(
         title="Cost against latency",
-        text="The cheapest plan for each finish, as the solver finds it.",
+        text=f"What a run costs that is given more time: {frontier_text(found)}.",
         plots=_shown(
             capacity_plots.frontier_plot(found.frontier, found), "dollars of a run over its end"
         ),

@@ -3,10 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from rayorch.capacity.asking import Capacity, Use
+from rayorch.capacity.asking import Capacity, Traded, Use
 from rayorch.capacity.tables import changes
 from rayorch.pages.drawing import COLORS, INK, OURS, THEIRS, WARN, Drawing, styled
-from rayorch.plan.deciding import FrontierPoint
 
 MINUTE_S = 60.0
 
@@ -110,7 +109,7 @@ def uses_plot(uses: Sequence[Use]) -> str:
 
 
 @styled
-def frontier_plot(points: Sequence[FrontierPoint], found: Capacity) -> str:
+def frontier_plot(points: Sequence[Traded], found: Capacity) -> str:
     """Draw the cheapest plan for each finish."""
     if len(points) < 2:  # noqa: PLR2004 - a line has two ends.
         return ""

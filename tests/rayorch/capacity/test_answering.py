@@ -6,13 +6,13 @@ from functools import partial
 import msgspec
 import pytest
 
-from rayorch.capacity import answering
+from rayorch.capacity import answering, trading
 from rayorch.capacity.answering import capacity
 from rayorch.capacity.asking import Calibrated
 from rayorch.capacity.errors import CapacityError
 from rayorch.capacity.itself import itself_of
 from rayorch.capacity.scenarios import scenarios_for, surely_kept
-from rayorch.capacity.tables import basis, headrooms, machine_rows, stage_text
+from rayorch.capacity.tables import basis, frontier_rows, headrooms, machine_rows, stage_text
 from rayorch.plan.profile import RunnersSeen
 from rayorch.sim import trial
 from rayorch.sim.turns import ControlCpu
@@ -113,12 +113,34 @@ def test_a_pool_that_nothing_was_measured_on_is_said_and_makes_the_answer_less_s
     assert strange.headroom > known.headroom
 
 
-def test_what_cost_against_time_leaves_out_is_said() -> None:
-    """The solver sees what reads sources: with the rest, no run is as soon and cheap as that."""
-    whole = make.profile(make.stage(), make.stage("sums", 8, after=(0,)))
+def test_cost_against_time_has_what_stages_behind_an_exchange_add_to_both(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The solver sees what reads sources: runs of the whole are simulated, of each of its plans."""
+    monkeypatch.setattr(trading, "TRIED", 1)
+    monkeypatch.setattr(trading, "POINTS", 3)
+    read, sums = make.stage(task_s=6.0), make.stage("sums", 20, 30.0, after=(0,))
+    asked = {"search_s": 0.05, "scenarios": 1}
 
-    [said] = capacity(make.question(profile=whole)).unknown
-    assert said == "what sums adds to cost against time: that is of stages that read sources"
+    sources = capacity(make.question(profile=make.profile(read), **asked)).frontier
+    found = capacity(make.question(profile=make.profile(read, sums), **asked))
+
+    assert {each.runs for each in sources} == {0}
+    assert all(each.runs for each in found.frontier)
+    # 600 s of work on cores at 0.1 USD an hour, and a wave of 30 s at least: with good luck.
+    later_usd = 20 * 30.0 * 0.1 / 3600.0
+    assert min(each.cost for each in found.frontier) > sources[-1].cost + 0.9 * later_usd
+    assert found.frontier[0].p95_s > sources[0].p95_s + 0.8 * 30.0
+    ends, costs = ([getattr(each, name) for each in found.frontier] for name in ("p95_s", "cost"))
+    assert len(ends) > 1
+    assert ends == sorted(ends)
+    assert costs == sorted(costs, reverse=True)
+    assert not found.unknown
+    # What was asked is a part of it: nothing there is later and dearer.
+    assert found.usd is not None
+    assert not [p for p in found.frontier if p.p95_s > found.finish.p95_s and p.cost > found.usd]
+    asks = [row[2] for row in frontier_rows(found).rows]
+    assert all(re.fullmatch(r"--deadline \d+s|no deadline", each) for each in asks)
 
 
 def test_an_answer_says_how_far_the_simulator_is_off_the_profiled_run() -> None:

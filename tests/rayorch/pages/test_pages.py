@@ -4,12 +4,14 @@ import base64
 import re
 import sys
 
+import msgspec
 import pytest
 
 from connectors.errors import MissingExtraError
 from rayorch.bench.figures import Check
 from rayorch.bench.results import Bar, Results, StageRate
 from rayorch.capacity.answering import capacity
+from rayorch.capacity.asking import Traded
 from rayorch.pages.bench_page import bench_page
 from rayorch.pages.bench_plots import gantt_plot, tail_of
 from rayorch.pages.capacity_page import capacity_page
@@ -127,3 +129,16 @@ def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
 
     with pytest.raises(MissingExtraError, match=r"pip install 'rayorch\[report\]'"):
         html_of(Page(title="", lead="", sections=[Section(title="x")]))
+
+
+def test_cost_against_time_is_a_plot_and_a_table_with_how_to_ask_for_each_point() -> None:
+    soon = Traded(ask_s=180.2, p95_s=240.0, usd=2.0, cost=2.0, pools={"here": 9}, runs=6)
+    cheap = Traded(ask_s=None, p95_s=900.0, usd=1.0, cost=1.0, pools={"here": 2}, runs=50)
+    found = msgspec.structs.replace(capacity(asked()), frontier=(soon, cheap))
+
+    page = html_of(capacity_page(found))
+
+    assert "6 simulated runs of a plan for each deadline" in page
+    assert "dollars of a run over its end" in page
+    assert "--deadline 181s" in page
+    assert "no deadline" in page

@@ -1,0 +1,90 @@
+"""Cost against time: what runs come to that are given more time, from the soonest to the cheapest.
+
+The solver sees the stages that read sources. Where no others come after them, each of its plans
+says what a run of it costs and when it ends. Else plans are made for deadlines from the one end to
+the other, and runs of each are simulated: they have what stages behind an exchange add to both.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+import numpy as np
+
+from rayorch.capacity.asking import Question, Traded
+from rayorch.capacity.planning import made
+from rayorch.capacity.rehearsal import Prepared
+from rayorch.capacity.scenarios import Runs, runs_of, unsure_of
+from rayorch.plan.deciding import POINT_S, frontier_points
+from rayorch.spec.objective import Deadline, Weighted
+
+POINTS: Final = 5
+TRIED: Final = 6
+"""Simulated runs of each plan."""
+SLACK: Final = 1.02
+"""A deadline that is just the end of the fastest plan would be missed by chance."""
+STRETCH: Final = 20.0
+"""Times as long as the fastest plan: by then nothing is in a hurry."""
+
+
+def is_whole(plan: Prepared) -> bool:
+    """Say whether the solver sees all stages: none reads what others made."""
+    return not any(stage.stage.profile.after and stage.tasks for stage in plan.thin.stages)
+
+
+def traded(question: Question, plan: Prepared, unsure: float, asked: Traded) -> tuple[Traded, ...]:
+    """Return cost against time, the soonest first; none that another beats in both.
+
+    `asked` is what the plan itself was simulated to come to.
+    """
+    found = _solved(plan) if is_whole(plan) else [asked, *_simulated(question, plan, unsure)]
+    kept: list[Traded] = []
+    for each in sorted(found, key=lambda each: (each.p95_s, each.cost)):
+        if np.isfinite(each.p95_s) and (not kept or each.cost < kept[-1].cost):
+            kept.append(each)
+    return tuple(kept)
+
+
+def _solved(plan: Prepared) -> Iterator[Traded]:
+    """Yield the solver's own plans, in machines of full size."""
+    thin = plan.thin
+    for point in frontier_points(plan.problem, is_priced=thin.pools.is_priced):
+        yield Traded(
+            ask_s=point.p95_s,
+            p95_s=point.p95_s,
+            usd=None if point.usd is None else point.usd * thin.factor,
+            cost=point.cost * thin.factor,
+            pools={pool: thin.nodes(pool, nodes) for pool, nodes in point.pools.items()},
+        )
+
+
+def _simulated(question: Question, plan: Prepared, unsure: float) -> Iterator[Traded]:
+    """Yield what simulated runs come to, of plans for each of some deadlines."""
+    quick = replace(question, search_s=POINT_S)
+    for ask_s in _asks(quick, plan):
+        plan = made(quick, Deadline(timedelta(seconds=ask_s)), plan)
+        runs = runs_of(plan, TRIED, question.seed + 4, unsure_of(plan, unsure))
+        yield traded_of(ask_s, runs)
+
+
+def _asks(question: Question, plan: Prepared) -> Iterable[float]:
+    """Return deadlines at equal ratios, from the soonest end that the solver sees."""
+    first_s = SLACK * made(question, Weighted(1.0), plan).foreseen_s
+    unhurried = Deadline(timedelta(seconds=STRETCH * first_s))
+    last_s = max(first_s, made(question, unhurried, plan).foreseen_s)
+    asks = np.geomspace(first_s, last_s, POINTS)
+    return dict.fromkeys(round(float(each), 3) for each in asks)
+
+
+def traded_of(ask_s: float | None, runs: Runs) -> Traded:
+    """Return what simulated runs of a plan come to."""
+    usd = runs.mean_usd
+    return Traded(
+        ask_s=ask_s,
+        p95_s=runs.quantile_s(0.95),
+        usd=usd,
+        cost=float(runs.core_hours.mean()) if usd is None else usd,
+        pools=runs.usual_nodes,
+        runs=len(runs.outcomes),
+    )
