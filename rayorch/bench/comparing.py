@@ -139,7 +139,7 @@ def _series(results: Results) -> Iterator[tuple[Key, _Series]]:
     # A file that was appended to has a figure once for each call: all of them are repetitions.
     named: dict[Key, list[FigureLine]] = {}
     for figure in results.figures():
-        name = figure.name if figure.at is None else f"{figure.name} at {figure.at:g}"
+        name = figure.name if figure.at is None else f"{figure.name} at {figure.at:,.10g}"
         named.setdefault((figure.workload, OURS, name), []).append(figure)
     for key, lines in named.items():
         values = tuple(value for line in lines for value in line.values)

@@ -90,7 +90,7 @@ def figures_rows(results: Results) -> Rows:
     rows = []
     for figure in results.figures():
         found = summary(figure.values)
-        at = "" if figure.at is None else f" = {figure.at:,g}"
+        at = "" if figure.at is None else f" = {figure.at:,.10g}"
         spread = f"{figure_text(found.least)} - {figure_text(found.most)}"
         rows.append(
             (

@@ -31,6 +31,7 @@ def results() -> Results:
     made.add(FailureLine("scan", "daft", "daft is not installed", "skipped"))
     made.add(FailureLine("group", "dask", "killed", "memory"))
     made.add(FigureLine("core", "events a second", (90_000.0, 80_000.0)))
+    made.add(FigureLine("scale", "CPU a task over tasks", (106.0,), "us", at=1e6))
     rate = StageRate("lines", 64, 1_000_000, 50_000_000, 2.0, {"compute": 1.25})
     made.add(RunLine("wide", "rayorch", 0, Measured(2.5, 4.0, stages=(rate,)), 0.1))
     made.check(Check(workload="scan", claim="wall / pool", figure=0.9, limit=1.15))
@@ -49,6 +50,7 @@ def test_the_tables_say_what_was_measured_and_what_is_reached() -> None:
     assert "group, dask: out of memory: killed" in text
     assert "ray 2.60.0" in text
     assert re.search(r"events a second +│ +85,000 │ 80,000 - 90,000", text)
+    assert re.search(r"CPU a task over tasks = 1,000,000 +│ +106 us", text)
     wide = next(line for line in text.splitlines() if "500,000" in line)
     assert "32.0" in wide  # tasks a second
     assert "25.0" in wide  # MB a second
