@@ -128,7 +128,7 @@ class Traces:
         match fact:
             case RunnerLost():
                 for each in self._runs.values():
-                    each.at_once.lost(fact.runner)
+                    each.at_once.lost(fact.runner, event.at_s)
             case RunSubmitted():
                 self._runs[fact.run] = Trace(submitted_s=event.at_s)
             case Led():
@@ -182,7 +182,8 @@ def _note_ended(trace: Trace, machine: Machine, fact: AttemptFinished, at_s: flo
     trace.committed_s[stage] = at_s
     slot = machine.runners.get(fact.runner)
     pool = slot.pool if slot is not None else fact.pool
-    trace.at_once.ended(fact.runner, pool, run.stages[stage], slot)
+    took_s = output.seconds.total_s
+    trace.at_once.ended(fact.runner, pool, run.stages[stage], slot, at_s=at_s, took_s=took_s)
     begun_s, rested_s = trace.begun.pop(fact.runner, None), trace.rested.get(fact.runner)
     trace.rested[fact.runner] = at_s
     if begun_s is not None:
@@ -273,7 +274,7 @@ def profile_of(home: Home, run: RunId, trace: Trace) -> Profile:
             publish_s=trace.apart_s(last_s, final.finished_s),
         ),
         whole_s=round(final.finished_s - trace.submitted_s, 4) if succeeded else 0.0,
-        runners=dict(trace.at_once.most),
+        runners=trace.at_once.most,
         sized=trace.at_once.sized(),
         stood=trace.stood,
         core_s=round(final.core_s, 3),

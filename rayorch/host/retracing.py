@@ -13,7 +13,8 @@ from rayorch.journal.log import Journal
 def retraced(home: Home, clock: Clock, run: RunId) -> Trace | None:
     """Return the trace of a run at rest by its journal; None, if that has no attempt of it.
 
-    What the journal does not have (how long a runner was busy between two attempts) is not in it.
+    What the journal does not have (how long a runner was busy between two attempts) is not in it;
+    a runner counts from its first attempt to its last, since nobody wrote down when it was lost.
     Raises: JournalDamagedError, StoreError.
     """
     machine, traces = Machine(), Traces()

@@ -5,6 +5,10 @@
 
 It has names of stages, sizes, seconds and counts; no data, no paths, no names of columns. How a
 quantity is spread over tasks is a `Shape`: its quantiles at LEVELS, over its mean.
+
+A profile of an older version is read, with what its fields were without those that came since. One
+of a newer version is not: it says something that is not known here, and what is reckoned without it
+would be wrong. So every new field is a new VERSION.
 """
 
 import re
@@ -23,7 +27,8 @@ Shape = tuple[float, ...]
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""2 since runners have sizes, starts are spread, and machines may have stood before the run."""
 KIND: Final = "rayorch-profile"
 LEVELS: Final = (
     *(0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95),
@@ -141,6 +146,12 @@ class _Head(msgspec.Struct, frozen=True):
 
     kind: str = ""
     version: int = 0
+    made_by: str = ""
+
+    @property
+    def writer(self) -> str:
+        """Who wrote it."""
+        return f"rayorch {self.made_by}" if self.made_by else "another rayorch"
 
 
 def shape_of(values: Sequence[float] | Floats) -> Shape:
@@ -192,9 +203,15 @@ def parsed(data: bytes, file: str) -> Profile:
         raise ProfileError(f"this is no profile: {error}", file, _AGAIN) from None
     if head.kind != KIND:
         raise ProfileError("this is no profile of a run", file, _AGAIN)
-    if head.version != VERSION:
-        problem = f"this profile is of version {head.version}, and version {VERSION} is read here"
-        raise ProfileError(problem, file, "export it again with the rayorch that is to read it")
+    if head.version > VERSION:
+        problem = (
+            f"this profile was written by a newer version, {head.writer}: it is of version "
+            f"{head.version}, and up to version {VERSION} are read here"
+        )
+        raise ProfileError(problem, file, _UPGRADE)
+    if head.version < 1:
+        problem = f"this profile is of version {head.version}, which never was"
+        raise ProfileError(problem, file, _AGAIN)
     try:
         profile = msgspec.json.decode(data, type=Profile)
     except msgspec.DecodeError as error:
@@ -203,6 +220,10 @@ def parsed(data: bytes, file: str) -> Profile:
     return profile
 
 
+_UPGRADE: Final = (
+    "upgrade rayorch here (`pip install --upgrade rayorch`), or export the profile again with this "
+    "version, from the home of the run: `rayorch profile RUN -o FILE`"
+)
 _AGAIN: Final = "`rayorch profile RUN -o FILE` makes one of a finished run"
 
 

@@ -1,5 +1,6 @@
 """Profiles as files: what is in one, and what is refused."""
 
+import zlib
 from typing import Any
 
 import msgspec
@@ -7,12 +8,15 @@ import numpy as np
 import pytest
 
 from rayorch.plan.errors import ProfileError
+from rayorch.plan.estimate import Sums
 from rayorch.plan.profile import (
     EVEN,
     LEVELS,
+    VERSION,
     Overheads,
     Profile,
     RunnersSeen,
+    StageProfile,
     drawn,
     dumped,
     parsed,
@@ -37,7 +41,13 @@ def test_a_row_of_numbers_is_one_line_so_that_people_can_read_it() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"version": 2}, "this profile is of version 2, and version 1 is read here"),
+        (
+            {"version": VERSION + 1, "made_by": "9.0.1", "colour": "red"},
+            f"this profile was written by a newer version, rayorch 9.0.1: it is of version "
+            f"{VERSION + 1}, and up to version {VERSION} are read here. file=n.profile\n  upgrade",
+        ),
+        ({"version": VERSION + 1}, "written by a newer version, another rayorch"),
+        ({"version": 0}, "this profile is of version 0, which never was"),
         ({"kind": "else"}, "this is no profile of a run"),
         ({"state": "failed"}, "of a run that did not succeed: it is failed"),
         ({"stages": []}, "the run had no tasks"),
@@ -55,6 +65,28 @@ def test_what_cannot_be_reckoned_with_is_refused_with_what_to_do(
 
     assert said in str(caught.value)
     assert "file=n.profile\n  " in str(caught.value)
+
+
+def test_a_profile_of_an_older_version_is_read_as_it_was_meant() -> None:
+    """Of the first version: nothing said how runners start, or of which sizes they were."""
+    old = msgspec.to_builtins(make.profile()) | {"version": 1}
+    assert not {"starts", "sized", "stood"} & {*old, *old["overheads"]}
+
+    found = parsed(msgspec.json.encode(old), "n.profile")
+
+    assert found.overheads.starts == EVEN
+    assert (found.sized, found.stood) == ({}, {})
+
+
+def test_a_new_field_is_a_new_version() -> None:
+    """Who reads it with an older rayorch is told to upgrade, and not that the file is damaged.
+
+    So when these names change, `VERSION` goes up by one, and what is written down here with it.
+    """
+    parts = (Profile, StageProfile, Overheads, RunnersSeen, Sums)
+    names = [f"{part.__name__}.{name}" for part in parts for name in part.__struct_fields__]
+
+    assert (VERSION, zlib.crc32(" ".join(names).encode())) == (2, 395962560)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"hello", b"[1, 2]"])
