@@ -10,6 +10,7 @@ from typing import Final
 
 from rayorch.bench.figures import Check, Summary, summary
 from rayorch.bench.results import Measured, Results
+from rayorch.observe.columns import with_values
 
 WHOLE_FROM: Final = 100
 """Digits after the point say nothing of such numbers."""
@@ -54,7 +55,7 @@ def sides_rows(results: Results) -> Rows:
             )
         )
     names = ("workload", "side", "wall s>", "CPU s>", "start-up s>", "files>", "peak MB>", "runs>")
-    return Rows("Medians (least - most) of each side", names, rows)
+    return Rows("Medians (least - most) of each side", *with_values(names, rows))
 
 
 def stages_rows(results: Results) -> Rows:
@@ -101,7 +102,8 @@ def figures_rows(results: Results) -> Rows:
                 "more is better" if figure.more_is_better else "",
             )
         )
-    return Rows("Figures of ours", ("subject", "figure", "measured>", "least - most>", ""), rows)
+    names = ("subject", "figure", "measured>", "least - most>", "")
+    return Rows("Figures of ours", *with_values(names, rows))
 
 
 def failures_rows(results: Results) -> Rows:
@@ -114,7 +116,7 @@ def checks_rows(results: Results) -> Rows:
     """Return targets and verdicts."""
     rows = [check_row(check) for check in results.checks()]
     names = ("workload", "claim", "measured>", "target>", "verdict", "note")
-    return Rows("Targets", names, rows)
+    return Rows("Targets", *with_values(names, rows))
 
 
 def check_row(check: Check) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ scaled ── thinned ── planned by the solver ── simulated ──┬─
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
@@ -72,6 +72,9 @@ def capacity(question: Question) -> Capacity:
     scaled = planned.thin.scaled
     runs_month = None if question.every_s is None else MONTH_S / question.every_s
     usd = runs.mean_usd
+    frontier = _frontier(question, found, unsure)
+    tried = [each.nodes for each in losses] + [each.pools for each in frontier]
+    nodes = [runs.most_nodes, *tried] + ([] if doubled is None else [doubled.most_nodes])
     return Capacity(
         pipeline=question.profile.pipeline,
         growth=question.growth,
@@ -92,7 +95,7 @@ def capacity(question: Question) -> Capacity:
         doubled=None if doubled is None else _what_if("twice the data", doubled, question),
         uses=uses_of(question, planned, runs, doubled_plan, doubled),
         losses=losses,
-        frontier=_frontier(question, found, unsure),
+        frontier=frontier,
         scenarios=question.scenarios,
         seed=question.seed,
         runners_each=planned.thin.factor,
@@ -105,7 +108,7 @@ def capacity(question: Question) -> Capacity:
         calibrated=question.calibrated,
         unknown=(
             *question.unknown,
-            *_unmeasured(question),
+            *_unknown_of(question, nodes),
             *untold_gpus(question.profile),
             *_untold(question),
         ),
@@ -166,7 +169,7 @@ def _within(question: Question, found: _Kept, unsure: float) -> tuple[Question, 
     limit = question.nodes_max
     if limit is None or found.runs.nodes_most <= limit:
         return question, found
-    used = {pool: int(nodes.max()) for pool, nodes in found.runs.nodes.items()}
+    used = found.runs.most_nodes
     total = sum(used.values())
     parts = {pool: count * limit // total for pool, count in used.items()}
     by_rest = sorted(used, key=lambda pool: (-(used[pool] * limit % total), pool))
@@ -259,7 +262,7 @@ def _what_if(name: str, runs: Runs, question: Question) -> WhatIf:
         usd=runs.mean_usd,
         hit=None if question.deadline_s is None else runs.kept(question.deadline_s),
         unfinished=int((~runs.finished).sum()),
-        nodes={pool: int(nodes.max()) for pool, nodes in runs.nodes.items() if nodes.any()},
+        nodes={pool: count for pool, count in runs.most_nodes.items() if count},
     )
 
 
@@ -276,17 +279,12 @@ def _frontier(question: Question, found: _Kept, unsure: float) -> tuple[Traded, 
 
 
 def _needs(question: Question, runs: Runs) -> tuple[PoolNeed, ...]:
-    pools = {pool.name: pool for pool in question.pools.pools}
-    usual = runs.usual_nodes
+    usual, most = runs.usual_nodes, runs.most_nodes
     return tuple(
         PoolNeed(
-            pool,
-            usual[pool],
-            int(nodes.max()),
-            pools[pool].max_nodes,
-            pools[pool].gpus,
+            pool.name, usual.get(pool.name, 0), most.get(pool.name, 0), pool.max_nodes, pool.gpus
         )
-        for pool, nodes in runs.nodes.items()
+        for pool in question.pools.pools
     )
 
 
@@ -335,12 +333,20 @@ def _finish(runs: Runs, question: Question) -> Finish:
     )
 
 
-def _unmeasured(question: Question) -> Sequence[str]:
-    """Say which pools nothing was measured on: their stated speed is all that is known."""
+def _unknown_of(question: Question, answered: Sequence[Mapping[str, int]]) -> Iterator[str]:
+    """Say what is not known of pools: in a word of those that no run has a machine of."""
+    used = {pool for nodes in answered for pool, count in nodes.items() if count}
     measured = {pool for stage in question.profile.stages for pool in stage.pools}
-    return [
-        f"pool {pool.name}: how fast it is was not measured; it is said to be {pool.speed:g} times "
-        f"as fast as {', '.join(sorted(measured))}"
-        for pool in question.pools.pools
-        if pool.name not in measured
-    ]
+    known = dict(question.unknown_of)
+    for pool in question.pools.pools:
+        facts = dict(known.get(pool.name, ()))
+        if pool.name not in measured:
+            # Their stated speed is all that is known.
+            facts["how fast it is"] = (
+                f"how fast it is was not measured; it is said to be {pool.speed:g} times as fast "
+                f"as {', '.join(sorted(measured))}"
+            )
+        if pool.name in used:
+            yield from (f"pool {pool.name}: {said}" for said in facts.values())
+        elif facts:
+            yield f"pool {pool.name}: nothing uses it (not known of it: {', '.join(facts)})"

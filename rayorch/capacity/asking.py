@@ -26,7 +26,8 @@ class Question:
 
     Units: `growth` times the measured data; `deadline_s` after the submission, kept by `confidence`
     of all runs; a run `every_s`. `zones` has the pools of each zone that is known, `unknown` what
-    is not known of the pools, in words; `nodes_max` is how many machines of all pools there can be.
+    is not known, in words, and `unknown_of` what is not known of a pool: its facts, and what is
+    reckoned with in their place; `nodes_max` is how many machines of all pools there can be.
     `search_s` are counted seconds of the solver for a plan; 0 takes the first one, and then there
     is no frontier either.
     """
@@ -39,6 +40,7 @@ class Question:
     every_s: float | None = None
     zones: tuple[tuple[str, tuple[str, ...]], ...] = ()
     unknown: tuple[str, ...] = ()
+    unknown_of: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
     scenarios: int = 50
     seed: int = 0
     search_s: float = SOLVE_S

@@ -88,6 +88,11 @@ class Runs:
         return {pool: math.ceil(float(np.median(nodes))) for pool, nodes in self.nodes.items()}
 
     @property
+    def most_nodes(self) -> dict[str, int]:
+        """What any run had of each pool."""
+        return {pool: int(nodes.max()) for pool, nodes in self.nodes.items()}
+
+    @property
     def nodes_most(self) -> int:
         """The most machines of all pools together that a run had of each of them."""
         return int(sum(self.nodes.values(), np.zeros(1)).max())

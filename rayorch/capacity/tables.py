@@ -7,9 +7,10 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from rayorch.capacity.asking import Capacity, StageNeed, WhatIf
+from rayorch.capacity.asking import Capacity, PoolNeed, StageNeed, WhatIf
 from rayorch.capacity.scenarios import SURE, scenarios_for
 from rayorch.core.sizes import Size
+from rayorch.observe.columns import with_values
 from rayorch.observe.figures import (
     bytes_text,
     core_hours_text,
@@ -31,11 +32,17 @@ class Rows(NamedTuple):
 def machine_rows(found: Capacity) -> Rows:
     """Return how many machines of each pool there are to be."""
     columns = ["pool", "nodes>", "at most>", "can be had>"]
-    rows = [[p.pool, f"{p.nodes:,}", f"{p.nodes_most:,}", f"{p.nodes_max:,}"] for p in found.pools]
+    rows = [[p.pool, *_nodes_texts(p), f"{p.nodes_max:,}"] for p in found.pools]
     if any(p.gpus for p in found.pools):
         columns.append("GPUs each>")
         rows = [[*row, f"{p.gpus:g}"] for row, p in zip(rows, found.pools, strict=True)]
     return Rows(columns, rows)
+
+
+def _nodes_texts(need: PoolNeed) -> tuple[str, str]:
+    if not need.nodes_most:
+        return "unused", ""
+    return f"{need.nodes:,}", f"{need.nodes_most:,}"
 
 
 def stage_text(stage: StageNeed) -> str:
@@ -57,7 +64,7 @@ def changes(found: Capacity) -> list[WhatIf]:
 def what_if_rows(found: Capacity) -> Rows:
     """Return what comes of one change."""
     columns = ("", "half within>", "95 % within>", "a run>", "in time>", "nodes")
-    return Rows(columns, [_what_if(each) for each in changes(found)])
+    return Rows(*with_values(columns, [_what_if(each) for each in changes(found)]))
 
 
 def use_rows(found: Capacity) -> Rows:

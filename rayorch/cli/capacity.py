@@ -164,6 +164,7 @@ def question_of(options: Options) -> Question:
         every_s=None if options.every is None else parsed_s(options.every, "--every"),
         zones=_zones(file),
         unknown=tuple(_unknown(file)),
+        unknown_of=tuple((each.spec.name, tuple(_unknown_of(each))) for each in file.described),
         scenarios=options.scenarios or max(SCENARIOS, scenarios_for(options.confidence)),
         nodes_max=file.nodes_max,
         seed=options.seed,
@@ -219,15 +220,17 @@ def _zones(file: PoolFile) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 
 def _unknown(file: PoolFile) -> Iterator[str]:
-    for each in file.described:
-        for name in UNKNOWN_SHOWN:
-            if name in each.unknown:
-                yield f"pool {each.spec.name}: {name} is not known; {_reckoned(each, name)}"
     for name, what in MOVING.items():
         if name not in file.spec.model_fields_set:
             yield f"{what} ({name}): nothing is reckoned with"
     if not any("zone" in each.facts for each in file.described):
         yield "in which zones the pools are, so that the loss of one is not shown"
+
+
+def _unknown_of(each: Described) -> Iterator[tuple[str, str]]:
+    for name in UNKNOWN_SHOWN:
+        if name in each.unknown:
+            yield name, f"{name} is not known; {_reckoned(each, name)}"
 
 
 def _reckoned(each: Described, name: str) -> str:

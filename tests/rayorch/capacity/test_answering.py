@@ -12,7 +12,14 @@ from rayorch.capacity.asking import Calibrated
 from rayorch.capacity.errors import CapacityError
 from rayorch.capacity.itself import itself_of
 from rayorch.capacity.scenarios import scenarios_for, surely_kept
-from rayorch.capacity.tables import basis, frontier_rows, headrooms, machine_rows, stage_text
+from rayorch.capacity.tables import (
+    basis,
+    frontier_rows,
+    headrooms,
+    machine_rows,
+    stage_text,
+    what_if_rows,
+)
 from rayorch.plan.profile import RunnersSeen
 from rayorch.sim import trial
 from rayorch.sim.turns import ControlCpu
@@ -111,6 +118,33 @@ def test_a_pool_that_nothing_was_measured_on_is_said_and_makes_the_answer_less_s
     assert not known.unknown
     assert any("pool new: how fast it is was not measured" in each for each in strange.unknown)
     assert strange.headroom > known.headroom
+
+
+def test_a_pool_that_nothing_uses_is_said_to_be_unused_and_what_is_not_known_of_it_in_a_word() -> (
+    None
+):
+    """None of its machines has the memory that a task needs, whatever else is lost."""
+    pools = make.pools({}, {"name": "small", "memory": 1 << 20})
+    unknown = (
+        ("here", (("speed", "speed is not known; 1 is reckoned with"),)),
+        ("small", (("usd_h", "usd_h is not known; dollars are not shown"),)),
+    )
+
+    found = capacity(make.question(pools=pools, unknown_of=unknown))
+
+    assert machine_rows(found).rows[1][:3] == ["small", "unused", ""]
+    assert found.unknown == (
+        "pool here: speed is not known; 1 is reckoned with",
+        "pool small: nothing uses it (not known of it: usd_h, how fast it is)",
+    )
+
+
+def test_a_column_in_which_nothing_is_said_is_not_shown() -> None:
+    """Without a deadline no run is in time, or late."""
+    found = capacity(make.question())
+
+    assert "in time>" not in what_if_rows(found).columns
+    assert {len(row) for row in what_if_rows(found).rows} == {len(what_if_rows(found).columns)}
 
 
 def test_cost_against_time_has_what_stages_behind_an_exchange_add_to_both(
