@@ -138,13 +138,14 @@ def _check_slot(machine: Machine, slot: RunnerSlot) -> None:
         _broken("a runner's queue is bounded", slot.id, len(slot.queue))
     if slot.alone and len(slot.queue) != 1:
         _broken("a suspect runs alone", slot.id, list(slot.queue))
-    runs, tenants = machine.runs, set()
+    runs, holder = machine.runs, slot.holder
     for key, lease in slot.queue.items():
         if key != (lease.run, lease.task) or lease.run not in runs:
             _broken("a lease is queued under its own run and task", slot.id, key, lease)
-        tenants.add(runs[lease.run].tenant)
-    if tenants != ({slot.holder} if slot.holder is not None else set()):
-        _broken("a runner serves one tenant at a time", slot.id, slot.holder, tenants)
+        if runs[lease.run].tenant != holder:
+            _broken("a runner serves one tenant at a time", slot.id, holder, lease)
+    if holder is not None and not slot.queue:
+        _broken("who holds a runner has leases on it", slot.id, holder)
 
 
 def _check_leases(machine: Machine, taken: Taken) -> None:

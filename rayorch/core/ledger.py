@@ -193,7 +193,7 @@ def _source(book: Book, run: Run, task: TaskId, price: PoolPrice) -> str:
 
 def _link(run: Run, source: str, price: PoolPrice) -> LinkSpent:
     for each in run.links:
-        if (each.source, each.to, each.pool) == (source, price.location, price.pool):
+        if each.pool == price.pool and each.source == source and each.to == price.location:
             return each
     run.links.append(LinkSpent(source, price.location, price.pool))
     return run.links[-1]

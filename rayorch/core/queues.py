@@ -4,7 +4,7 @@ Without a placement all tasks are of one class that goes anywhere, and the queue
 for tasks whose input a cache may keep (`near`).
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 from typing import Final
@@ -34,12 +34,14 @@ class Routes:
 
     def counted(self, tasks: Collection[TaskId]) -> dict[int, int]:
         """Return how many of some tasks each class has, of those that have any."""
-        known = len(self._class_of)
-        covered = [task for task in tasks if task < known] if known else []
-        counts: dict[int, int] = Counter(map(self._class_of.__getitem__, covered))
-        if others := len(tasks) - len(covered):
-            counts[ANYWHERE] = counts.get(ANYWHERE, 0) + others
-        return dict(counts)
+        classes, known = self._class_of, len(self._class_of)
+        if not known:
+            return {ANYWHERE: len(tasks)} if tasks else {}
+        counts: dict[int, int] = {}
+        for task in tasks:  # A `Counter` takes twice as long for a few, and as long for many.
+            number = classes[task] if task < known else ANYWHERE
+            counts[number] = counts.get(number, 0) + 1
+        return counts
 
     def numbered(self, tasks: Iterable[TaskId]) -> Iterator[tuple[TaskId, int]]:
         """Go through some tasks, and the class of each."""

@@ -5,7 +5,7 @@ import pytest
 from rayorch.core.facts import Ticked
 from rayorch.core.invariants import A_LOOK, WATCHED_A_EVENT, Watch
 from rayorch.errors import InvariantError
-from rayorch.ids import RunnerId
+from rayorch.ids import RunnerId, TenantId
 from tests.rayorch import make
 from tests.rayorch.driver import Driver, started
 
@@ -27,6 +27,27 @@ def test_what_an_event_touched_is_looked_at_after_it() -> None:
     driver.machine.runners[RunnerId("runner-1")].alone = True
 
     with pytest.raises(InvariantError, match="a suspect runs alone"):
+        watch.saw(make.event(make.started(head, "runner-1")))
+
+
+@pytest.mark.parametrize("holder", [None, TenantId("another")])
+def test_a_runner_with_the_leases_of_a_tenant_that_does_not_hold_it_is_found(
+    holder: TenantId | None,
+) -> None:
+    driver, watch = watched()
+    head = driver.head("runner-1")
+    driver.machine.runners[RunnerId("runner-1")].holder = holder
+
+    with pytest.raises(InvariantError, match="a runner serves one tenant at a time"):
+        watch.saw(make.event(make.started(head, "runner-1")))
+
+
+def test_a_runner_that_a_tenant_holds_for_nothing_is_found() -> None:
+    driver, watch = watched()
+    head = driver.head("runner-1")
+    driver.machine.runners[RunnerId("runner-1")].queue.clear()
+
+    with pytest.raises(InvariantError, match="who holds a runner has leases on it"):
         watch.saw(make.event(make.started(head, "runner-1")))
 
 
