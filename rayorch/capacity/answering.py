@@ -92,7 +92,9 @@ def capacity(question: Question) -> Capacity:
         usd_month=None if usd is None or runs_month is None else usd * runs_month,
         headroom=_headroom(runs, question.confidence),
         headroom_99=_headroom(runs, 0.99),
-        doubled=None if doubled is None else _what_if("twice the data", doubled, question),
+        doubled=None
+        if doubled is None
+        else _what_if("twice the data, planned for it", doubled, question),
         uses=uses_of(question, planned, runs, doubled_plan, doubled),
         losses=losses,
         frontier=frontier,

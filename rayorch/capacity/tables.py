@@ -5,7 +5,7 @@ A column whose name ends in `>` is set to the right.
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from rayorch.capacity.asking import Capacity, PoolNeed, StageNeed, WhatIf
 from rayorch.capacity.scenarios import SURE, scenarios_for
@@ -20,6 +20,9 @@ from rayorch.observe.figures import (
     usd_text,
 )
 from rayorch.plan.needs import size_text
+
+SHARE_MIN: Final = 1e-4
+"""Less of something is next to nothing."""
 
 
 class Rows(NamedTuple):
@@ -133,6 +136,8 @@ def nodes_text(nodes: dict[str, int]) -> str:
 
 
 def _share(share: float) -> str:
+    if 0.0 < share < SHARE_MIN:
+        return f"under {100.0 * SHARE_MIN:g} %"
     return f"{100.0 * share:,.3g} %" if math.isfinite(share) else "never ends"
 
 
@@ -152,7 +157,13 @@ def basis(found: Capacity) -> Iterator[tuple[str, str]]:
     yield "simulator", _calibrated(found)
     if found.runners_each > 1.0 or found.tasks_each > 1:
         each = count_text(found.runners_each * found.tasks_each)
-        yield "thinned", f"one runner stands for {_stands_for(found)}, one task for up to {each}"
+        if found.runners_each > 1.0:
+            yield (
+                "thinned",
+                f"one runner stands for {_stands_for(found)}, one task for up to {each}",
+            )
+        else:
+            yield "thinned", f"one task stands for up to {each}"
     luck = f"{counted(found.scenarios, 'scenario')} of seed {found.seed}"
     if found.scenarios < scenarios_for(0.99):
         luck += "; 99 % is the worst of them"

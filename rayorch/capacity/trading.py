@@ -16,10 +16,13 @@ from rayorch.capacity.asking import Question, Traded
 from rayorch.capacity.planning import made
 from rayorch.capacity.rehearsal import Prepared
 from rayorch.capacity.scenarios import Runs, runs_of, unsure_of
-from rayorch.plan.deciding import POINT_S, frontier_points
+from rayorch.core.facts import PlacementReady
+from rayorch.plan.deciding import frontier_points
 from rayorch.spec.objective import Deadline, Weighted
 
 POINTS: Final = 5
+SEARCH_S: Final = 0.4
+"""Counted seconds of the solver for each of them: half of what the answer's own plan has."""
 TRIED: Final = 6
 """Simulated runs of each plan."""
 SLACK: Final = 1.02
@@ -61,11 +64,22 @@ def _solved(plan: Prepared) -> Iterator[Traded]:
 
 def _simulated(question: Question, plan: Prepared, unsure: float) -> Iterator[Traded]:
     """Yield what simulated runs come to, of plans for each of some deadlines."""
-    quick = replace(question, search_s=POINT_S)
+    quick = replace(question, search_s=min(SEARCH_S, question.search_s))
+    seen: list[PlacementReady | None] = []
     for ask_s in _asks(quick, plan):
         plan = made(quick, Deadline(timedelta(seconds=ask_s)), plan)
+        if any(_is_same(plan.ready, each) for each in seen):
+            continue  # With more time it is no other plan.
+        seen.append(plan.ready)
         runs = runs_of(plan, TRIED, question.seed + 4, unsure_of(plan, unsure))
         yield traded_of(ask_s, runs)
+
+
+def _is_same(plan: PlacementReady | None, other: PlacementReady | None) -> bool:
+    """Say whether two plans place the same tasks on the same machines."""
+    if plan is None or other is None:
+        return plan is other
+    return (plan.classes, plan.runners) == (other.classes, other.runners)
 
 
 def _asks(question: Question, plan: Prepared) -> Iterable[float]:

@@ -43,6 +43,7 @@ from rayorch.observe.figures import (
     count_text,
     counted,
     seconds_text,
+    times_text,
     usd_text,
 )
 from rayorch.pages.capacity_page import capacity_page
@@ -148,7 +149,8 @@ def question_of(options: Options) -> Question:
     measured = _read(options.file)
     check(measured, options.file)
     if options.pools is None:
-        raise OptionError("which machines there may be is needed: --pools FILE", "--pools", "")
+        problem = "say which machines there may be, in a file of pools or a cluster.yaml"
+        raise OptionError(problem, "--pools", "FILE")
     file = read_pool_file(options.pools, options.prices)
     growth = growth_of(
         measured,
@@ -260,7 +262,10 @@ def _print(found: Capacity) -> None:
 
 
 def _head(found: Capacity) -> Iterator[tuple[str, str]]:
-    yield "workload", f"{bytes_text(found.data_bytes)}, {found.growth:.3g} x what was measured"
+    yield (
+        "workload",
+        f"{bytes_text(found.data_bytes)}, {times_text(found.growth)} x what was measured",
+    )
     stages = ", ".join(
         f"{count_text(stage.tasks)} of {stage.name} ({stage_text(stage)})"
         for stage in found.stages

@@ -5,7 +5,7 @@ from typing import Final
 import click
 
 from rayorch.cli.lazy import LazyCommand
-from rayorch.cli.parameters import HOME, HTML, JSON, POOLS, PRICES, run_argument
+from rayorch.cli.parameters import HOME, HTML, JSON, PRICES, run_argument
 
 PROFILE: Final = LazyCommand(
     "profile",
@@ -44,10 +44,19 @@ CAPACITY: Final = LazyCommand(
     ),
     params=[
         click.Argument(["file"], metavar="PROFILE"),
-        POOLS,
+        click.Option(
+            ["--pools"],
+            metavar="FILE",
+            help="Needed: machines that may be used, in a file of pools or a cluster.yaml as "
+            "`ray up` takes it, with their prices, speeds, start-up times and how many there can be.",
+        ),
         PRICES,
-        click.Option(["--data"], metavar="SIZE", help="How large the sources will be: 10TB."),
-        click.Option(["--growth"], metavar="N", help="How many times as much on top: 3x."),
+        click.Option(
+            ["--data"],
+            metavar="SIZE",
+            help="How large the sources will be: 10TB; else what was measured.",
+        ),
+        click.Option(["--growth"], metavar="N", help="How many times that: 3x."),
         click.Option(["--every"], metavar="TIME", help="How often it runs: 1d, 6h."),
         click.Option(
             ["--by", "by_time"], metavar="HH:MM", help="When it must be done; see --start."
@@ -83,7 +92,12 @@ CAPACITY: Final = LazyCommand(
             help="Which luck; the same seed gives the same answer.",
         ),
         HTML,
-        HOME,
+        click.Option(
+            ["--home"],
+            metavar="URL",
+            help="Where `rayorch bench calibrate` has kept how far the simulator is off; else "
+            "RAYORCH_HOME, else ~/.rayorch.",
+        ),
         JSON,
     ],
 )

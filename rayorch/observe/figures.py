@@ -5,6 +5,7 @@ from typing import Final
 
 _STEP: Final = 1024
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_WHOLE_FROM: Final = 100.0
 _PLAIN_SECONDS_MAX: Final = 100
 _MINUTES_MAX: Final = 120
 _TIMES_MIN: Final = 3.0
@@ -41,6 +42,11 @@ def _several(number: float, what: str) -> str:
 def count_text(count: float) -> str:
     """Return a count with its thousands apart: `6,001,215`."""
     return f"{count:,.0f}"
+
+
+def times_text(ratio: float) -> str:
+    """Return how many times as much: `0.333`, `3`, `6,923`."""
+    return count_text(ratio) if ratio >= _WHOLE_FROM else f"{ratio:.3g}"
 
 
 def seconds_text(duration_s: float, *, whole: bool = False) -> str:

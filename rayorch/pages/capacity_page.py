@@ -22,6 +22,7 @@ from rayorch.observe.figures import (
     count_text,
     counted,
     seconds_text,
+    times_text,
     usd_text,
 )
 from rayorch.pages import capacity_plots
@@ -39,7 +40,7 @@ def capacity_page(found: Capacity) -> Page:
 
 
 def _lead(found: Capacity) -> str:
-    size = f"{bytes_text(found.data_bytes)}, {found.growth:.3g} times what was measured"
+    size = f"{bytes_text(found.data_bytes)}, {times_text(found.growth)} times what was measured"
     if found.refused:
         return f"{size}. {found.refused}; what could: {found.nearest}."
     if found.deadline_s is None:
@@ -91,6 +92,7 @@ def _sections(found: Capacity) -> Iterator[Section]:
     )
     yield Section(
         title="What if",
+        text="Twice the data has a plan of its own; what is lost is lost half-way, for good.",
         plots=_shown(capacity_plots.what_if_plot(found), "when runs end if something fails"),
         table=_table(what_if_rows(found)),
     )

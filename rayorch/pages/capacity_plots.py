@@ -54,6 +54,7 @@ def standing_plot(found: Capacity) -> str:
         nodes = [0, *(each.nodes for each in own), own[-1].nodes]
         axes.fill_between(at, nodes, step="post", color=COLORS[number % len(COLORS)], alpha=0.8)
         axes.set(title=pool, ylabel="machines", xlim=(0, last), ylim=(0, None))
+        axes.yaxis.get_major_locator().set_params(integer=True)
         axes.grid()
     drawing.axes[-1].set(xlabel="minutes after the submission")
     return drawing.url()
@@ -136,7 +137,7 @@ def frontier_plot(points: Sequence[Traded], found: Capacity) -> str:
             markersize=13,
             linestyle="",
             color=WARN,
-            label="as simulated",
+            label="as asked",
         )
     unit = "USD" if points[0].usd is not None else "core hours (prices are unknown)"
     axes.set(xlabel="95 % within, minutes", ylabel=f"a run, {unit}")

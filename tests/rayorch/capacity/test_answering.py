@@ -18,8 +18,10 @@ from rayorch.capacity.tables import (
     headrooms,
     machine_rows,
     stage_text,
+    use_rows,
     what_if_rows,
 )
+from rayorch.observe.figures import times_text
 from rayorch.plan.profile import RunnersSeen
 from rayorch.sim import trial
 from rayorch.sim.turns import ControlCpu
@@ -331,3 +333,12 @@ def test_simulated_runners_that_stand_for_unlike_numbers_are_told_by_pool() -> N
         r"stands for [0-9.]+ of here, 1 of gpu, one task", dict(basis(found))["thinned"]
     )
     assert {each.pool for each in found.pools if each.nodes} == {"here", "gpu"}
+
+
+def test_next_to_nothing_of_something_is_said_in_words_and_a_lot_of_growth_in_full() -> None:
+    found = capacity(make.question())
+
+    assert [
+        row[1] for row in use_rows(found).rows if row[0].startswith("memory of the control")
+    ] == ["under 0.01 %"]
+    assert [times_text(each) for each in (0.5, 3.0, 6_923.4)] == ["0.5", "3", "6,923"]

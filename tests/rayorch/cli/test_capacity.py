@@ -211,7 +211,8 @@ def test_without_pools_there_is_no_answer(lab: Shell) -> None:
     found = lab("capacity", "n.profile")
 
     assert found.code == Exit.USAGE
-    assert "which machines there may be is needed: --pools FILE" in found.err
+    assert "say which machines there may be" in found.err
+    assert "--pools FILE" in found.err
 
 
 def test_zero_machines_are_refused_with_where(lab: Shell) -> None:
