@@ -48,7 +48,7 @@ CAPACITY: Final = LazyCommand(
             ["--pools"],
             metavar="FILE",
             help="Needed: machines that may be used, in a file of pools or a cluster.yaml as "
-            "`ray up` takes it, with their prices, speeds, start-up times and how many there can be.",
+            "`ray up` takes it, with prices, speeds, start-up times and how many there can be.",
         ),
         PRICES,
         click.Option(
