@@ -2,11 +2,9 @@
 
 A fact is *durable* when the journal keeps it: recovery folds the durable facts alone, so what a
 durable fact does to a task may depend only on what earlier durable facts did. *Volatile* facts
-(leases, starts, progress, runners coming and going) shape the work in flight and are forgotten by
-a restart.
+(leases, starts, progress, runners that come) shape the work in flight; a restart forgets them.
 
-Facts are `msgspec` structs: they cross process borders and go into the journal as tagged JSON, a
-hundred thousand of them a second.
+Facts are `msgspec` structs: they go into the journal as tagged JSON, 100,000 of them a second.
 """
 
 from typing import Final, get_args
@@ -324,10 +322,7 @@ class RunnerLost(Wire, frozen=True):
 
 
 class Ticked(Wire, frozen=True):
-    """Time passed or there is news: retry what is due, hand out leases.
-
-    `flush_s` is what it takes of late to store what is to be durable, in seconds.
-    """
+    """Time passed or there is news. `flush_s`: what it takes of late to store facts, in seconds."""
 
     flush_s: float = 0.0
 
