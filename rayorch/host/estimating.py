@@ -69,7 +69,7 @@ class EstimateKeeper:
         for run_id in touched:
             found = machine.runs.get(run_id)
             if found is None or found.state not in ACTIVE:
-                trace = None if found is None else self._traces.taken(found)
+                trace = None if found is None else self._traces.taken(found, machine)
                 self._writer.submit(self._keep, run_id, self._noted.pop(run_id), trace)
 
     def close(self) -> None:

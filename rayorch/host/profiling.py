@@ -33,6 +33,7 @@ from rayorch.home import Home, RunPlan, decode_split
 from rayorch.host.at_once import AtOnce
 from rayorch.host.starting import AT_ONCE_S, Starts
 from rayorch.host.stood import Stood
+from rayorch.host.unread import Unread, unread
 from rayorch.ids import RunId, RunnerId, TaskId
 from rayorch.plan.estimate import History, Measured, Work, estimate_of, observe
 from rayorch.plan.history import work_of
@@ -156,11 +157,12 @@ class Traces:
         """Begin in the middle of a run, where a snapshot has taken the place of what was before."""
         self._runs[run.id] = Trace(submitted_s=run.submitted_s)
 
-    def taken(self, run: Run) -> Trace | None:
+    def taken(self, run: Run, machine: Machine) -> Trace | None:
         """Return the trace of a run that has come to rest, and let go of it."""
         trace = self._runs.pop(run.id, None)
         if trace is not None:
-            trace.final, trace.stood = _final(run), self._stood.taken(run.id)
+            trace.final = _final(run, unread(run, machine))
+            trace.stood = self._stood.taken(run.id)
         return trace
 
 
@@ -215,7 +217,7 @@ def _ended(stage: int, pool: str, output: AttemptOutput, *, is_first: bool) -> E
     )
 
 
-def _final(run: Run) -> AtRest:
+def _final(run: Run, last: Unread) -> AtRest:
     counts = run.task_counts or (0,) * len(run.stages)
     first, firsts = 0, {}
     for stage, count in enumerate(counts):
@@ -231,8 +233,8 @@ def _final(run: Run) -> AtRest:
         task_counts=counts,
         first_tasks={**firsts, **{k: int(v) for k, v in run.first_tasks.items()}},
         finished_s=run.finished_s,
-        core_s=sum(each.core_s + each.other_core_s for each in pools),
-        usd=spent_usd(run) if pools and all(each.is_priced for each in pools) else None,
+        core_s=sum(each.core_s + each.other_core_s for each in pools) + last.core_s,
+        usd=spent_usd(run) + last.usd if pools and all(each.is_priced for each in pools) else None,
         retries=sum(run.totals.failures.values()),
         resumed=run.resumed,
     )

@@ -30,5 +30,5 @@ def retraced(home: Home, clock: Clock, run: RunId) -> Trace | None:
             traces.found(machine.runs[run])
 
     Journal(home.store, clock, new_nonce).replay(seen, restored)
-    trace = traces.taken(machine.runs[run])
+    trace = traces.taken(machine.runs[run], machine)
     return trace if trace is not None and trace.ended else None

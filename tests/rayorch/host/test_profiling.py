@@ -119,7 +119,7 @@ def test_a_runner_that_a_later_stage_asked_for_counts_from_when_that_was_cut() -
     for number, (at_s, fact) in enumerate(seen):
         traces.saw(Event(EventId(number), at_s, fact), machine)
 
-    trace = traces.taken(machine.runs[RUN])
+    trace = traces.taken(machine.runs[RUN], machine)
     assert trace is not None
     assert trace.starts_s == {RUNNER: 5.0}
 
@@ -153,6 +153,6 @@ def test_what_a_run_paid_for_before_it_was_submitted_is_in_its_profile(
         machine.handle(event)
         traces.saw(event, machine)
 
-    trace = traces.taken(machine.runs[RUN])
+    trace = traces.taken(machine.runs[RUN], machine)
     assert trace is not None
     assert trace.stood == stood
