@@ -16,7 +16,7 @@ from typing import Final
 PYTEST: Final = [sys.executable, "-m", "pytest", "--durations=12", "--durations-min=3"]
 EVERYTHING: Final = "not slow and not chaos"
 # The tests of a file stay together: they share what is dear to make.
-SPREAD: Final = ["-n", "3", "--dist", "loadfile"]
+SPREAD: Final = ["-n", "2", "--dist", "loadfile"]
 # What waits for servers and clusters most of the time goes first; the others take what is left.
 PARTS: Final = {
     "cluster": PYTEST,

@@ -196,7 +196,9 @@ def runner_joined(book: Book, fact: RunnerJoined, event: Event) -> Iterable[Comm
     slot = RunnerSlot(fact)
     book.join(slot)
     metering.joined(book, slot, event.at_s)
-    stale = [lease for held in fact.held if (lease := _adopted(book, slot, held, event))]
+    # What it is at says whose it is: that cannot be taken back.
+    helds = sorted(fact.held, key=lambda held: not held.started)
+    stale = [lease for held in helds if (lease := _adopted(book, slot, held, event))]
     if slot.dying:
         yield KillRunner(event.id, fact.runner, "it works for a run that is over")
     elif stale:
@@ -217,7 +219,7 @@ def _adopted(book: Book, slot: RunnerSlot, held: Held, event: Event) -> Lease | 
         if held.started:
             book.doom(slot)
         return lease
-    if _adoptable(book, run, task, held):
+    if _adoptable(book, run, task, held, slot):
         leased = TaskLeased(held.run, held.task, held.attempt, held.epoch, slot.id)
         task = step(task, leased, run.retry, event.at_s)
     elif not held.started:
@@ -232,12 +234,14 @@ def _adopted(book: Book, slot: RunnerSlot, held: Held, event: Event) -> Lease | 
     return None
 
 
-def _adoptable(book: Book, run: Run, task: Task, held: Held) -> bool:
+def _adoptable(book: Book, run: Run, task: Task, held: Held, slot: RunnerSlot) -> bool:
     """Say whether a runner may keep a lease that this machine did not give it."""
     if task.state is not READY:
         return False
     if run.state is not RUNNING and not held.started:
         return False  # Nothing new begins while the run is stopped.
+    if slot.holder not in {None, run.tenant} and not held.started:
+        return False  # An order of before it was lost, which came late: it is another's now.
     # A task's attempts are counted afresh in each epoch. To go back to an older lease after one of
     # this epoch was given would use a number twice, and with it the names of an attempt's files.
     return task.epoch != book.epoch or (task.attempt, task.epoch) == (held.attempt, held.epoch)

@@ -25,7 +25,7 @@ from rayorch.core.run import RunState
 from rayorch.core.settling import STRANGE_S
 from rayorch.core.task import TaskState
 from rayorch.core.values import StageShape
-from rayorch.ids import RunId, RunnerId
+from rayorch.ids import RunId, RunnerId, TenantId
 from tests.rayorch import make
 from tests.rayorch.driver import Driver, only, revoked, sent, some, started
 
@@ -52,6 +52,27 @@ def test_a_queue_lasts_while_a_slow_journal_stores_what_came_of_it() -> None:
 
     assert len(driver.queue()) == FLUSHES * 0.1 / 0.05
     assert window(0.001) == WINDOW_S
+
+
+def test_a_runner_that_is_met_with_leases_of_two_tenants_keeps_those_of_what_it_is_at() -> None:
+    """One that an earlier leader gave it, and took for lost, came late and waits behind the other.
+
+    That a runner serves one tenant at a time is what shares and quotas count on.
+    """
+    driver = started(4)
+    mine = driver.head()
+    other = RunId("other-1")
+    driver.feed(make.submitted(other, tenant=TenantId("b")), make.planned(4, run=other))
+    driver.feed(make.gone())
+    theirs = make.Lease(run=other)
+
+    commands = driver.feed(
+        make.joined(make.RUNNER, make.held(mine), make.held(theirs, started=True))
+    )
+
+    assert revoked(commands) == {make.RUNNER: [mine.task]}
+    assert [lease.run for lease in driver.queue()] == [other]
+    invariants.check(driver.machine)
 
 
 def test_the_last_tasks_are_shared() -> None:
