@@ -13,7 +13,7 @@ from placement import Held, Problem, Running
 from rayorch.core.placed import ClassSeen, Observed
 from rayorch.plan.placing import kept_to
 from rayorch.plan.pools import PoolSpec, nodes_of
-from rayorch.plan.runners import homeless, runners_a_node
+from rayorch.plan.runners import homeless, machine_of, runners_a_node, unplaced
 from rayorch.plan.standing import Awaited, Standing
 
 OUT_S: Final = 30.0
@@ -98,17 +98,25 @@ def _limits(standing: Standing, there: Mapping[str, int]) -> dict[str, int]:
         for pool in standing.pools.pools
     }
     left = {name: 0 if name in standing.out else count for name, count in nodes.items()}
+    left = _some(standing, nodes, left)
+    # What no plan has seen may fit in a few of them: those are all that there is for it.
+    for size in unplaced(standing):
+        able = [pool.name for pool in standing.problem.pools if machine_of(pool).holds(size)]
+        left |= _some(standing, nodes, {name: left[name] for name in able})
+    return left
+
+
+def _some(standing: Standing, nodes: Mapping[str, int], left: Mapping[str, int]) -> dict[str, int]:
+    """Return how many machines some pools can have, none of those that are left alone for now.
+
+    To leave all of them alone would be to wait; where nothing comes of any, it is to wait.
+    """
+    if not any(left.values()):
+        left = {name: nodes[name] for name in left}
     if any(left.values()):
-        return left
-    # To leave all of them alone would be to wait; where nothing comes of any, it is to wait.
-    return (
-        nodes
-        if any(nodes.values())
-        else {
-            pool.name: pool.max_nodes if pool.name in standing.elastic else 0
-            for pool in standing.pools.pools
-        }
-    )
+        return dict(left)
+    most = {pool.name: pool.max_nodes for pool in standing.pools.pools}
+    return {name: most[name] if name in standing.elastic else 0 for name in left}
 
 
 def _seen(

@@ -228,3 +228,48 @@ def test_where_a_stage_behind_an_exchange_has_no_pool_left_any_machine_will_do(
     assert news.runners == ()  # The core asks for its runners wherever one fits.
     again, _, _ = look(made, lines_done(made, 60.0), {})
     assert again == ()
+
+
+def with_one_gpu_pool(elastic: dict[str, int] | None, there: dict[str, int]) -> Standing:
+    """A run whose last stage needs a GPU, and has not been seen by any plan."""
+    pools, _ = usable_pools(
+        POOLS, there, "pools.yaml", autoscale=elastic is not None, with_gpus=True
+    )
+    plan = sized(plan_of(lines=[500] * 8, scores=[]), scores={"gpus": 1.0})
+    made = begun(plan, pools, elastic=elastic)[0]
+    assert "devices" in {each.pool for each in wire(made).runners}
+    return made
+
+
+def wanted_of(made: Standing, observed: Observed, there: dict[str, int]) -> tuple[Standing, Any]:
+    """Look at a placement; return it and what its stage with a GPU is to have."""
+    reasons, _, made = look(made, observed, there)
+    made, _ = moved(made, made.revision + 1, reasons)
+    return made, [(each.pool, each.nodes) for each in wire(made).runners if each.gpus]
+
+
+def test_the_only_pool_that_a_stage_behind_an_exchange_fits_in_is_asked_for_on() -> None:
+    made = with_one_gpu_pool({"plain": 0, "devices": 0}, {})
+    (_, before) = wanted_of(made, lines_done(made, 1.0), {})
+    patient_s = patience_of(made.pools.pools[1])
+    asked = {"asked": (("devices", before[0][1]),)}
+    made, _ = wanted_of(made, lines_done(made, 2.0, **asked), {"plain": 4})
+
+    # None came in time: there is no other to ask, now or later.
+    for at_s in (3.0 + patient_s, 1000.0 + patient_s):
+        made, wanted = wanted_of(made, lines_done(made, at_s, **asked), {"plain": 4})
+        assert wanted == before
+
+
+@pytest.mark.parametrize("elastic", [None, {"plain": 1, "devices": 1}])
+def test_the_only_pool_that_a_stage_behind_an_exchange_fits_in_is_not_left_alone(
+    elastic: dict[str, int] | None,
+) -> None:
+    made = with_one_gpu_pool(elastic, THERE)
+    at_work = {"runners": (("devices", 2), ("plain", 4))}
+    made, before = wanted_of(made, lines_done(made, 30.0, **at_work), THERE)
+
+    lost = {"runners": (("plain", 4),), "lost": ("devices",)}
+    made, wanted = wanted_of(made, lines_done(made, 31.0, **lost), THERE)
+
+    assert wanted == before
