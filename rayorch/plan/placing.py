@@ -75,7 +75,8 @@ def first(task: Task, now_s: float, revision: int = 1) -> tuple[Standing, placem
     """
     whole, numbers = classified(task.plan, task.histories, task.pools, task.objective)
     done: dict[str, int] = {}
-    for number in (numbers[task_id] for task_id in task.done):
+    # Behind those that were cut first are tasks of exchanges, and what was left of tasks.
+    for number in (numbers[task_id] for task_id in task.done if task_id < len(numbers)):
         name = whole.classes[number].name
         done[name] = done.get(name, 0) + 1
     at_s = max(0.0, now_s - task.submitted_s)
@@ -86,7 +87,8 @@ def first(task: Task, now_s: float, revision: int = 1) -> tuple[Standing, placem
         if count
     )
     seen = placement.Observed(now_s=at_s, done=done, held=held)
-    problem = placement.remaining(begun, seen) or begun
+    left = placement.remaining(begun, seen)
+    problem = left or begun
     try:
         plan = placement.solve(problem, time_limit_s=0.0)
     except InfeasibleError as error:
@@ -106,7 +108,7 @@ def first(task: Task, now_s: float, revision: int = 1) -> tuple[Standing, placem
         forecast=plan.forecast,
         method=plan.method,
         revision=revision,
-        done=done,
+        done={} if left is None else done,  # A problem has some work: nothing of it is left.
         placed={},
         notes=(*task.notes, *notes),
         prices=task.prices or prices_of(task.pools),

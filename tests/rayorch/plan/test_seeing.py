@@ -223,6 +223,21 @@ def test_a_placement_that_is_made_again_leaves_out_what_is_committed() -> None:
     assert made.done == {made.classes[0].name: 30}
 
 
+def test_a_placement_that_is_made_again_has_nothing_of_tasks_that_were_cut_later() -> None:
+    """Those of stages behind an exchange, and the rests of tasks, are of no class."""
+    made, _ = first(task(done=[*range(30), 40, 41]), SUBMITTED_S + 50.0, revision=3)
+
+    assert made.done == {made.classes[0].name: 30}
+
+
+def test_a_placement_that_is_made_again_when_all_is_committed_knows_that_nothing_is_left() -> None:
+    """Stages that it has no classes of may be at work; no machines are wanted for the others."""
+    made, _ = first(task(done=range(40)), SUBMITTED_S + 50.0, revision=3)
+    counted = tuple(ClassSeen(each.name, done=each.count) for each in made.classes)
+
+    assert look(made, observed(60.0, classes=counted), THERE)[:2] == ((), None)
+
+
 def test_the_deadline_is_guarded_without_a_solver() -> None:
     """When the pool of a placement is down to one machine, machines on demand are added."""
     made = standing(objective=Deadline(timedelta(minutes=1)))
