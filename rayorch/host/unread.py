@@ -24,7 +24,8 @@ def unread(run: Run, machine: Machine) -> Unread:
     """Return what a run that has just ended is still to be charged."""
     meters, core_s, usd = machine.book.meters, 0.0, 0.0
     for meter in meters.nodes.values():
-        if run.id not in meter.payers:
+        # Another run may have taken over since, which pays from then on.
+        if run.id not in meter.payers and run.id not in meter.seconds:
             continue
         last = copy(meter)
         last.seconds = dict(meter.seconds)
