@@ -19,6 +19,9 @@ FLUSHES: Final = 8.0
 """Flushes of the journal that it lasts for at least. It is filled up when half of it is left; until
 that is known and answered, a report may wait for a flush of others, its own, and the same for the
 report before it."""
+WINDOW_S_MAX: Final = 30.0
+"""What is on a runner comes before all that becomes more urgent, and goes where it was planned to
+go: an hour of a store that did not answer is no reason to give out hours of work at once."""
 QUEUE_MIN: Final = 2
 """One that runs and one whose input is being read."""
 QUEUE_MAX: Final = 2048
@@ -111,7 +114,7 @@ class RunnerSlot:
 
 def window(flush_s: float) -> float:
     """Return the seconds of work that a runner is to have, by what a flush of the journal takes."""
-    return max(WINDOW_S, FLUSHES * flush_s)
+    return min(max(WINDOW_S, FLUSHES * flush_s), WINDOW_S_MAX)
 
 
 def queue_length(expected_s: float | None, window_s: float = WINDOW_S) -> int:
@@ -165,6 +168,7 @@ __all__ = [
     "QUEUE_MAX",
     "QUEUE_MIN",
     "WINDOW_S",
+    "WINDOW_S_MAX",
     "Key",
     "Kind",
     "RunnerId",

@@ -17,6 +17,7 @@ from rayorch.core.leasing import (
     QUEUE_MAX,
     QUEUE_MIN,
     WINDOW_S,
+    WINDOW_S_MAX,
     queue_length,
     share,
     window,
@@ -52,6 +53,15 @@ def test_a_queue_lasts_while_a_slow_journal_stores_what_came_of_it() -> None:
 
     assert len(driver.queue()) == FLUSHES * 0.1 / 0.05
     assert window(0.001) == WINDOW_S
+
+
+def test_a_journal_that_stood_still_for_minutes_makes_no_runner_keep_hours_of_work() -> None:
+    driver = started(500)
+    driver.feed(make.finished(driver.head(), seconds=1.0))
+
+    driver.feed(Ticked(flush_s=120.0))
+
+    assert len(driver.queue()) == WINDOW_S_MAX
 
 
 def test_a_runner_that_is_met_with_leases_of_two_tenants_keeps_those_of_what_it_is_at() -> None:
