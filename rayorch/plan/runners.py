@@ -19,7 +19,7 @@ def runners_wanted(standing: Standing) -> tuple[RunnersWanted, ...]:
         for size in _sizes_on(standing, pools[name])
     ]
     served = {Size(each.cores, each.memory_bytes, each.gpus) for each in found}
-    for size in [size for size in unplaced(standing) if size not in served]:
+    for size in [size for size in _unplaced(standing) if size not in served]:
         # No class of it is in the problem yet: it goes where it costs least.
         fitting = [
             pool for pool in pools.values() if pool.nodes_max and machine_of(pool).holds(size)
@@ -35,7 +35,7 @@ def homeless(standing: Standing, limits: Mapping[str, int]) -> tuple[str, ...]:
 
     limits: how many machines each pool can have now.
     """
-    pools: dict[Size, list[str]] = {size: [] for size in unplaced(standing)}
+    pools: dict[Size, list[str]] = {size: [] for size in _unplaced(standing)}
     for each in runners_wanted(standing):
         pools.get(Size(each.cores, each.memory_bytes, each.gpus), []).append(each.pool)
     gone = [some for some in pools.values() if not any(limits[pool] for pool in some)]
@@ -68,11 +68,11 @@ def _sizes_on(standing: Standing, pool: Pool) -> tuple[Size, ...]:
     }
     sizes = [standing.sizes[number] for number in sorted(numbers)]
     machine, plain = machine_of(pool), not pool.gpus
-    sizes += [size for size in unplaced(standing) if machine.holds(size) and (plain or size.gpus)]
+    sizes += [size for size in _unplaced(standing) if machine.holds(size) and (plain or size.gpus)]
     return tuple(dict.fromkeys(sizes))
 
 
-def unplaced(standing: Standing) -> list[Size]:
+def _unplaced(standing: Standing) -> list[Size]:
     """Return the sizes of stages that have no classes: what they read was not measured then."""
     known = {cls.stage for cls in standing.classes}
     return [

@@ -13,7 +13,7 @@ from placement import Held, Problem, Running
 from rayorch.core.placed import ClassSeen, Observed
 from rayorch.plan.placing import kept_to
 from rayorch.plan.pools import PoolSpec, nodes_of
-from rayorch.plan.runners import homeless, machine_of, runners_a_node, unplaced
+from rayorch.plan.runners import homeless, machine_of, runners_a_node
 from rayorch.plan.standing import Awaited, Standing
 
 OUT_S: Final = 30.0
@@ -99,8 +99,8 @@ def _limits(standing: Standing, there: Mapping[str, int]) -> dict[str, int]:
     }
     left = {name: 0 if name in standing.out else count for name, count in nodes.items()}
     left = _some(standing, nodes, left)
-    # What no plan has seen may fit in a few of them: those are all that there is for it.
-    for size in unplaced(standing):
+    # What fits in a few of them has no others.
+    for size in dict.fromkeys(standing.sizes):
         able = [pool.name for pool in standing.problem.pools if machine_of(pool).holds(size)]
         left |= _some(standing, nodes, {name: left[name] for name in able})
     return left

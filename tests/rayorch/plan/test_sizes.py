@@ -16,7 +16,7 @@ from rayorch.errors import NoMachineError
 from rayorch.ids import RunId
 from rayorch.plan.estimate import History
 from rayorch.plan.needs import check_needs
-from rayorch.plan.placing import Task, first, moved, wire
+from rayorch.plan.placing import Task, first, follows, moved, wire
 from rayorch.plan.planner import Plan
 from rayorch.plan.pool_files import parse_pools
 from rayorch.plan.pools import PoolsSpec, usable_pools
@@ -273,3 +273,20 @@ def test_the_only_pool_that_a_stage_behind_an_exchange_fits_in_is_not_left_alone
     made, wanted = wanted_of(made, lines_done(made, 31.0, **lost), THERE)
 
     assert wanted == before
+
+
+def test_the_only_pool_that_tasks_fit_in_stays_in_the_problem_however_late_it_is() -> None:
+    pools, _ = usable_pools(POOLS, {}, "pools.yaml", autoscale=True, with_gpus=True)
+    plan = sized(plan_of(lines=[500] * 8, scores=[500] * 8), scores={"gpus": 1.0})
+    made, _ = begun(plan, pools, elastic={"plain": 0, "devices": 0})
+    asked = (("devices", 1),)
+    _, _, made = look(made, Observed(at_s=2.0, asked=asked), {"plain": 4})
+
+    late_s = 3.0 + patience_of(pools.pools[1])
+    (late,), after, made = look(made, Observed(at_s=late_s, asked=asked), {"plain": 4})
+
+    assert late.startswith("pool devices cannot be had: 0 of 1 nodes are there")
+    assert after is not None
+    again = placement.replan(made.problem, made.layout, after, time_limit_s=0.0)
+    ready = wire(follows(made, after, again, 2))
+    assert "devices" in {each.pool for each in ready.runners if each.gpus}
