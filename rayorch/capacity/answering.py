@@ -277,7 +277,8 @@ def _frontier(question: Question, found: _Kept, unsure: float) -> tuple[Traded, 
         return ()
     # Where nothing keeps the deadline, the plan is the fastest there is: no deadline asks for it.
     ask_s = found.plan.foreseen_s if found.is_late else found.ask_s
-    return traded(question, found.plan, unsure, traded_of(ask_s, found.runs))
+    asked = traded_of(ask_s, found.runs, is_priced=question.pools.is_priced)
+    return traded(question, found.plan, unsure, asked)
 
 
 def _needs(question: Question, runs: Runs) -> tuple[PoolNeed, ...]:

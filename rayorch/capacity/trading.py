@@ -72,7 +72,7 @@ def _simulated(question: Question, plan: Prepared, unsure: float) -> Iterator[Tr
             continue  # With more time it is no other plan.
         seen.append(plan.ready)
         runs = runs_of(plan, TRIED, question.seed + 4, unsure_of(plan, unsure))
-        yield traded_of(ask_s, runs)
+        yield traded_of(ask_s, runs, is_priced=question.pools.is_priced)
 
 
 def _is_same(plan: PlacementReady | None, other: PlacementReady | None) -> bool:
@@ -91,9 +91,12 @@ def _asks(question: Question, plan: Prepared) -> Iterable[float]:
     return dict.fromkeys(round(float(each), 3) for each in asks)
 
 
-def traded_of(ask_s: float | None, runs: Runs) -> Traded:
-    """Return what simulated runs of a plan come to."""
-    usd = runs.mean_usd
+def traded_of(ask_s: float | None, runs: Runs, *, is_priced: bool) -> Traded:
+    """Return what simulated runs of a plan come to: in dollars, where all pools have a price.
+
+    Plans that use none of those without are held against others, which do.
+    """
+    usd = runs.mean_usd if is_priced else None
     return Traded(
         ask_s=ask_s,
         p95_s=runs.quantile_s(0.95),

@@ -179,6 +179,25 @@ def test_cost_against_time_has_what_stages_behind_an_exchange_add_to_both(
     assert all(re.fullmatch(r"--deadline \d+s|no deadline", each) for each in asks)
 
 
+def test_cost_against_time_is_of_one_unit_where_some_plans_use_a_pool_without_a_price(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who has time runs on what has a price alone; dollars are no less than core hours."""
+    monkeypatch.setattr(trading, "TRIED", 1)
+    monkeypatch.setattr(trading, "POINTS", 2)
+    pools = make.pools({"max_nodes": 2}, {"name": "unpriced", "usd_h": None})
+    read, sums = make.stage(tasks=200, task_s=6.0), make.stage("sums", 20, 30.0, after=(0,))
+    profile = make.profile(read, sums)
+
+    found = capacity(make.question(profile=profile, pools=pools, search_s=0.05, scenarios=1))
+
+    assert found.usd is not None  # Nothing was asked to be done by when.
+    *_, cheapest = found.frontier
+    assert [bool(each.pools["unpriced"]) for each in found.frontier] == [True, False]
+    assert [each.usd for each in found.frontier] == [None, None]
+    assert cheapest.cost == pytest.approx(found.core_hours, rel=0.2)
+
+
 def test_an_answer_says_how_far_the_simulator_is_off_the_profiled_run() -> None:
     """40 tasks of 2 s on four runners."""
     took = make.profile(whole_s=21.2, core_s=80.0)
