@@ -44,14 +44,20 @@ def is_coming(flow: Flow, pools: frozenset[str]) -> bool:
     return any(each.pool in pools for each in flow.asked)
 
 
-def nodes_wanted(run: Run, flow: Flow, at_s: float) -> tuple[NodesWanted, ...]:
-    """Return the machines that a run is to ask for: as its plan wants, if there is work left."""
+def nodes_wanted(
+    run: Run, flow: Flow, at_s: float, *, dear: bool = False
+) -> tuple[NodesWanted, ...]:
+    """Return the machines that a run is to ask for: as its plan wants, if there is work left.
+
+    dear: those of pools that are too dear now as well. Nothing comes of them, as of one that cannot
+    be had, and whoever makes the plan is to see it.
+    """
     placement = run.placement
     if run.state is not RUNNING or placement is None or flow.is_held:
         return ()
     now: dict[str, dict[Size, RunnersWanted]] = {}
     for each in placement.runners:
-        if each.at_s <= at_s and each.pool not in flow.dear:
+        if each.at_s <= at_s and (dear or each.pool not in flow.dear):
             now.setdefault(each.pool, {}).update(dict.fromkeys(flow.sizes_of(each), each))
     found = [_nodes_of(run, flow, pool, sizes) for pool, sizes in sorted(now.items())]
     return tuple(each for each in found if each.count)

@@ -120,7 +120,9 @@ def observed(book: Book, run: Run, at_s: float) -> Observed:
         ),
         runners=tuple(sorted(runners.items())),
         lost=tuple(sorted(pool for pool in wanted if pool not in runners)),
-        asked=tuple((each.pool, each.count) for each in elastic.nodes_wanted(run, flow, at_s)),
+        asked=tuple(
+            (each.pool, each.count) for each in elastic.nodes_wanted(run, flow, at_s, dear=True)
+        ),
         spent_usd=ledger.spent_usd(run),
     )
 

@@ -7,6 +7,7 @@ from rayorch.core.dealing import STRANDED_S
 from rayorch.core.elastic import LOOK_S
 from rayorch.core.facts import RunCancelRequested, RunnerLost, RunStopRequested
 from rayorch.core.placed import NodesWanted, RunnersWanted
+from rayorch.core.placing import observed
 from rayorch.ids import NodeId, RunId, RunnerId
 from tests.rayorch import make
 from tests.rayorch.driver import Driver, only, sent, some
@@ -41,6 +42,19 @@ def test_pools_that_are_as_they_are_are_not_asked_for() -> None:
     driver = planned(RunnersWanted("spot", 0.0, 6))
 
     assert asked(driver.tick()) == []
+
+
+def test_a_pool_that_is_too_dear_is_asked_for_nothing_and_the_planner_sees_that_none_comes() -> (
+    None
+):
+    driver = planned(SPOT)
+    flow = driver.machine.flows[make.RUN]
+    flow.dear = frozenset({"spot"})
+
+    assert asked(driver.tick()) == []
+
+    seen = observed(driver.machine.book, driver.run, driver.at_s)
+    assert seen.asked == (("spot", 3),)
 
 
 def test_machines_of_a_later_request_are_asked_for_at_its_time() -> None:
