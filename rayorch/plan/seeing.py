@@ -61,12 +61,14 @@ def look(
     left = after or before
     pools = tuple(replace(pool, nodes_max=limits[pool.name]) for pool in left.pools)
     if after is not None:
+        if not standing.layout.fleets:  # It was moved when all of them were done.
+            reasons = reasons or ["tasks are to be done again"]
         return tuple(reasons), replace(left, pools=pools), standing
     if not gone:
         return (), None, standing
     # Nobody knows what is left: it only has to have machines.
     nowhere = replace(standing.layout, parts=(), fleets=())
-    problem = replace(left, pools=pools, now_s=now_s, held=(), running=())
+    problem = replace(left, pools=pools, now_s=now_s, held=(), running=(), down=seen.down)
     return tuple(reasons), None, replace(standing, problem=problem, layout=nowhere)
 
 

@@ -200,6 +200,24 @@ def test_a_stage_behind_an_exchange_moves_when_the_pool_that_it_was_to_use_is_lo
     assert moved(made, 3, reasons) == (made, PlacementKept(RunId("r")))
 
 
+def test_tasks_that_are_to_be_done_again_after_a_stage_moved_are_placed_again() -> None:
+    """An exchange file is lost: who wrote it was placed when there was nothing left for a plan."""
+    made = behind_an_exchange({"here": 4, "other": 4})
+    reasons, _, made = look(made, lines_done(made, 30.0), {"other": 4})
+    made, _ = moved(made, 2, reasons)
+    (lines,) = made.classes
+    seen = Observed(at_s=60.0, classes=(ClassSeen(lines.name, done=lines.count - 1),))
+
+    reasons, after, made = look(made, seen, {"other": 4})
+
+    assert reasons == ("tasks are to be done again",)
+    assert after is not None
+    plan = placement.replan(made.problem, made.layout, after)
+    ready = wire(follows(made, after, plan, 3), reasons)
+    assert ready.classes[0].pools == ("other",)
+    assert {each.pool for each in ready.runners} == {"other"}
+
+
 def test_machines_for_a_stage_behind_an_exchange_are_asked_for_elsewhere_when_none_come() -> None:
     made = behind_an_exchange({}, elastic={"here": 0, "other": 0})
     (here, *_) = made.pools.pools
