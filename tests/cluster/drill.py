@@ -18,6 +18,8 @@ from rayorch.client import Connection, Control
 from rayorch.clock import SystemClock
 from rayorch.core.facts import AttemptFinished, Event
 from rayorch.home import open_home
+from rayorch.host import ray_cluster
+from rayorch.host.control import control_name, runner_prefix
 from rayorch.host.ray_control import RayControl
 from rayorch.ids import RunId, new_nonce
 from rayorch.journal.log import Journal
@@ -25,6 +27,7 @@ from rayorch.observe.view import RunView
 from rayorch.settings import Settings
 from tests.cluster.functions import doubled
 from tests.cluster.raylets import kill_family
+from tests.warm_ray import end_actors
 
 FILES = 12
 ROWS = 500
@@ -134,6 +137,14 @@ class Drill:
             if psutil.pid_exists(pid):
                 os.kill(pid, signal.SIGCONT)
         self._stopped.clear()
+
+    def end_first(self) -> None:
+        """End what this home has on the cluster, and wait until its processes are gone."""
+        ray, prefix = ray_cluster.import_ray(), runner_prefix(self.home_url)
+        runners = [ray.get_actor(n) for n in ray.util.list_named_actors() if n.startswith(prefix)]
+        pids = [hello.pid for hello in ray.get([each.hello.remote() for each in runners])]
+        end_actors(control_name(self.home_url), prefix)
+        self.wait_until(lambda: not any(map(psutil.pid_exists, pids)), "the runners ended")
 
     # --- the oracle ----------------------------------------------------------------------------
 

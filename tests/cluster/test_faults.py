@@ -6,11 +6,13 @@ Each test was seen to fail with the protection that it names taken out.
 import psutil
 import pytest
 
+import rayorch as ro
 from rayorch import client
 from rayorch.client import LocalControl
 from rayorch.core.facts import AttemptFinished, AttemptLost, Led
 from rayorch.errors import FencedError
-from rayorch.ids import TaskId
+from rayorch.fsck.repair import repair
+from rayorch.ids import TaskId, new_nonce
 from tests.cluster.drill import FILES, Drill, check_rows, kill_tree, start_cli
 from tests.cluster.functions import kills_on_file_3, raises_on_file_7, waits_for
 
@@ -99,10 +101,18 @@ def test_a_runner_that_hangs_loses_its_lease_and_does_no_harm_when_it_goes_on(
 
 
 def test_an_older_control_actor_is_fenced_says_so_and_stops(drill: Drill) -> None:
-    """Protection: the journal's exclusive create, by which a newer epoch shuts out the older."""
+    """Protection: the journal's exclusive create, by which a newer epoch shuts out the older.
+
+    1. One runner is frozen while it computes, the other waits in a task.
+    2. Somebody who cannot reach either takes the home over, does the whole run and sweeps.
+    3. The frozen one goes on and writes: too late for the sweep, seen by no reader. With the
+       processes of the older one ended, `fsck --repair` takes it away.
+    """
     gate = drill.folder / "gate"
+    mark = drill.arm("runner.computing", "stop")
     control = drill.control()
     run = drill.submit(control, drill.pipeline(waits_for(gate)))
+    drill.note_stopped(drill.pid_of(mark))
     drill.wait_until(lambda: control.view(run).first_start_s, "a task started")
 
     newcomer = LocalControl(drill.at.home, drill.clock, 1, takeover=True)
@@ -115,7 +125,14 @@ def test_an_older_control_actor_is_fenced_says_so_and_stops(drill: Drill) -> Non
         view = drill.follow(newcomer, run)
     finally:
         newcomer.close()
+    files = ro.read((drill.folder / "out").as_uri()).files
+    drill.resume_stopped()
+    drill.wait_until(drill.orphans, "the frozen runner wrote")
+    drill.end_first()
 
+    assert ro.read((drill.folder / "out").as_uri()).files == files
+    found = repair(drill.at.home, drill.clock, new_nonce).findings
+    assert {each.severity for each in found if each.is_repaired} == {"leftover"}
     drill.check_output(view)
 
 
