@@ -2,9 +2,9 @@
 
 Two pipelines, one of files and one with an exchange, run for real on this machine, with one and
 with two runners, and on two unlike pools that are emulated (`rayorch.bench.unlike`). A profile of
-one size (of the middle one of three runs) is simulated at three other sizes, and compared with what
-runs of these sizes took. Runs of one pipeline and number of runners follow each other, so that what
-else the machine does meets all of them.
+one size is simulated at three other sizes, and compared with what runs of these sizes took. Each
+size runs three times, in turn, so that what else the machine does meets all sizes; the middle run
+counts, of the size that is profiled as of those that are foretold.
 """
 
 import statistics
@@ -49,8 +49,8 @@ from rayorch.version import our_version
 FITTED_FILES: Final = 60
 TESTED_FILES: Final = (40, 90, 140)
 """Files of the run that is profiled, and of those that are foretold."""
-FITTED_RUNS: Final = 3
-"""Of which the middle one is profiled: one run alone may have met what else the machine did."""
+ROUNDS: Final = 3
+"""Of each size, of which the middle one counts: one alone may have met what else went on."""
 RUNNERS: Final = (1, 2)
 FILE_ROWS: Final = 100_000
 GROUPS: Final = 2_000
@@ -72,9 +72,10 @@ STILL: Final = Unsure(run=0.0, pools={})
 
 
 class Compared(msgspec.Struct, frozen=True):
-    """One run, foretold and measured. Units: seconds; core seconds, of which cost is made.
+    """One size, foretold and measured. Units: seconds; core seconds, of which cost is made.
 
-    Dollars are known where pools have prices. `where` are the machines that it ran on.
+    Dollars are known where pools have prices. `where` are the machines that it ran on. `spread_s`
+    is what the fastest and the slowest of its runs took: no forecast can be surer.
     """
 
     pipeline: str
@@ -86,6 +87,7 @@ class Compared(msgspec.Struct, frozen=True):
     simulated_core_s: float
     measured_usd: float | None = None
     simulated_usd: float | None = None
+    spread_s: tuple[float, float] | None = None
 
     @property
     def whole_error(self) -> float:
@@ -113,8 +115,8 @@ class Bench:
     @property
     def wanted_bytes(self) -> float:
         """About what it writes: inputs, what is made of them, and what goes through exchanges."""
-        sizes = [*[self.fitted] * FITTED_RUNS, *self.tested]
-        return ROW_BYTES * self.rows * (max(sizes) + WRITTEN * sum(sizes))
+        sizes = [self.fitted, *self.tested]
+        return ROW_BYTES * self.rows * (max(sizes) + ROUNDS * WRITTEN * sum(sizes))
 
 
 def calibrate(bench: Bench, tell: Callable[[str], None]) -> list[Compared]:
@@ -146,10 +148,12 @@ def compared(
     """Measure a pipeline of so many files, and simulate it from a run of another number."""
     found = []
     measured(2)  # What is loaded once is loaded.
-    again = [measured(bench.fitted) for _ in range(FITTED_RUNS)]
-    fitted = sorted(again, key=lambda run: run.whole_s)[FITTED_RUNS // 2]
-    for files in bench.tested:
-        took = measured(files)
+    sizes = (bench.fitted, *bench.tested)
+    rounds = [[measured(files) for files in sizes] for _ in range(ROUNDS)]
+    by_size = [sorted(runs, key=lambda run: run.whole_s) for runs in zip(*rounds, strict=True)]
+    fitted = by_size[0][ROUNDS // 2]
+    for files, again in zip(bench.tested, by_size[1:], strict=True):
+        took = again[ROUNDS // 2]
         runs = simulated(fitted, took.source_bytes / fitted.source_bytes)
         each = Compared(
             pipeline=about[0],
@@ -161,6 +165,7 @@ def compared(
             simulated_core_s=3600.0 * float(runs.core_hours.mean()),
             measured_usd=took.usd,
             simulated_usd=runs.mean_usd,
+            spread_s=(again[0].whole_s, again[-1].whole_s),
         )
         tell(_line(each))
         found.append(each)
@@ -202,8 +207,9 @@ def foretold(profile: Profile, growth: float, runners: int) -> Runs:
 
 def _line(each: Compared) -> str:
     off = each.simulated_s / each.measured_s - 1.0
+    of = "" if each.spread_s is None else " ({:.2f} to {:.2f})".format(*each.spread_s)
     return (
-        f"{each.pipeline}, {each.where}, {each.files} files: measured {each.measured_s:.2f} s, "
+        f"{each.pipeline}, {each.where}, {each.files} files: measured {each.measured_s:.2f} s{of}, "
         f"simulated {each.simulated_s:.2f} s ({off:+.1%}); cost off by {each.cost_error:.1%}"
     )
 

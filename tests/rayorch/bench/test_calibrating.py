@@ -10,14 +10,18 @@ from rayorch.bench.calibrating import (
     Compared,
     calibrate,
     checks,
+    foretold,
     lines,
     make_files,
     summary,
 )
+from rayorch.bench.calibrating import compared as compared_with
 from rayorch.bench.errors import SuiteError
 from rayorch.bench.unlike import emulation, foretold_unlike
 from rayorch.capacity.calibrated import KEY, keep_calibrated, read_calibrated
+from rayorch.capacity.scenarios import Runs
 from rayorch.home import Home
+from rayorch.plan.profile import Profile
 from tests.rayorch.capacity import make
 from tests.rayorch.cli.conftest import PatientClock
 
@@ -34,6 +38,32 @@ def test_errors_are_shares_of_what_was_measured_whichever_way() -> None:
     assert found.whole_worst == pytest.approx(0.10)
     assert found.usd_median == pytest.approx(0.01)
     assert dict(lines(found))["time"] == "off by 4.0% (median), 10.0% (worst)"
+
+
+def test_the_middle_run_of_each_size_counts_and_all_sizes_take_turns(tmp_path: Path) -> None:
+    """One run of three that met what else the machine did changes nothing."""
+    bench = Bench(folder=tmp_path, executor="in-process", fitted=3, tested=(6,))
+    took = {3: [30.0, 10.0, 11.0], 6: [20.0, 21.0, 90.0]}
+    asked: list[int] = []
+    fitted: list[float] = []
+    told: list[str] = []
+
+    def measured(files: int) -> Profile:
+        asked.append(files)
+        whole_s = took[files].pop(0) if files in took else 1.0
+        return make.profile(make.stage(tasks=files), whole_s=whole_s, core_s=whole_s)
+
+    def simulated(profile: Profile, growth: float) -> Runs:
+        fitted.append(profile.whole_s)
+        return foretold(profile, growth, 1)
+
+    (found,) = compared_with(bench, ("map", "1 runner"), measured, simulated, told.append)
+
+    assert asked == [2, 3, 6, 3, 6, 3, 6]
+    assert fitted == [11.0]
+    assert found.measured_s == 21.0
+    assert found.spread_s == (20.0, 90.0)
+    assert "measured 21.00 s (20.00 to 90.00), simulated" in told[0]
 
 
 def test_a_cost_is_compared_in_dollars_where_they_are_known() -> None:
