@@ -220,10 +220,8 @@ def _pid_of_control(drill: Drill) -> int:
     return int(found["pid"])
 
 
-@pytest.mark.parametrize(
-    "files_are_lost",
-    [pytest.param(False, id="kept"), pytest.param(True, id="lost", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("files_are_lost", [False, True], ids=["kept", "lost"])
 def test_everything_may_die_while_a_stage_reads_its_exchange(
     drill: Drill, files_are_lost: bool
 ) -> None:

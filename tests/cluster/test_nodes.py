@@ -141,6 +141,7 @@ def submit(drill: Drill, fleet: Fleet) -> RunId:
     return client.submit_run(drill.at, drill.control(), fleet.pipeline(), asked=asked)
 
 
+@pytest.mark.slow
 def test_a_third_of_the_machines_drained_and_a_third_killed(
     drill: Drill, fleet: Fleet, tmp_path: Path
 ) -> None:

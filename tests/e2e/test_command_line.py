@@ -79,6 +79,9 @@ def shell(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Shell]:
 
 
 both = pytest.mark.parametrize("shell", ["in-process", "ray"], indirect=True)
+both_but_ray_slowly = pytest.mark.parametrize(
+    "shell", ["in-process", pytest.param("ray", marks=pytest.mark.slow)], indirect=True
+)
 
 
 def read_until(stream: IO[str], text: str) -> str:
@@ -119,9 +122,7 @@ def test_ctrl_c_stops_a_run_which_then_is_resumed_to_the_same_rows(shell: Shell)
     assert shell.rows() == [(n, 2 * n) for n in range(ROWS)]
 
 
-@pytest.mark.parametrize(
-    "shell", ["in-process", pytest.param("ray", marks=pytest.mark.slow)], indirect=True
-)
+@both_but_ray_slowly
 def test_a_second_ctrl_c_ends_at_once_and_the_run_is_resumed_all_the_same(shell: Shell) -> None:
     """A function that does not come back holds the first Ctrl-C up; the second waits for nobody."""
     shell.write(wait_s=50)
@@ -144,7 +145,7 @@ def test_a_second_ctrl_c_ends_at_once_and_the_run_is_resumed_all_the_same(shell:
     assert shell.rows() == [(n, 2 * n) for n in range(ROWS)]
 
 
-@both
+@both_but_ray_slowly
 def test_nothing_but_the_document_is_on_standard_output(shell: Shell) -> None:
     """Ray's own noise, and what functions print, would break whoever parses it."""
     shell.write(wait_s=0.0)

@@ -1,14 +1,14 @@
 """Questions about capacity, answered by simulated runs of the real scheduler and solver."""
 
 import re
-from functools import partial
+from functools import cache, partial
 
 import msgspec
 import pytest
 
 from rayorch.capacity import answering, trading
 from rayorch.capacity.answering import capacity
-from rayorch.capacity.asking import Calibrated
+from rayorch.capacity.asking import Calibrated, Capacity
 from rayorch.capacity.errors import CapacityError
 from rayorch.capacity.itself import itself_of
 from rayorch.capacity.scenarios import scenarios_for, surely_kept
@@ -31,6 +31,12 @@ PAIR = make.pools(
     {"name": "here", "usd_h": 0.4, "max_nodes": 6},
     {"name": "spot", "usd_h": 0.1, "max_nodes": 6, "spot": {"reclaims_per_h": 6, "outage_s": 600}},
 )
+
+
+@cache
+def _usual() -> Capacity:
+    """The answer that others are compared with."""
+    return capacity(make.question(scenarios=10))
 
 
 def test_a_deadline_is_kept_by_the_runs_that_are_simulated() -> None:
@@ -114,7 +120,7 @@ def test_a_price_that_nobody_knows_is_not_made_up() -> None:
 
 
 def test_a_pool_that_nothing_was_measured_on_is_said_and_makes_the_answer_less_sure() -> None:
-    known = capacity(make.question(scenarios=10))
+    known = _usual()
     strange = capacity(make.question(scenarios=10, pools=make.pools({"name": "new"})))
 
     assert not known.unknown
@@ -214,7 +220,7 @@ def test_an_answer_says_how_far_the_simulator_is_off_the_profiled_run() -> None:
 def test_a_simulator_that_is_less_sure_makes_the_answer_less_sure() -> None:
     off = Calibrated(version=1, runs=9, whole_median=0.3, whole_worst=0.5, usd_median=0.1)
 
-    sure = capacity(make.question(scenarios=10))
+    sure = _usual()
     unsure = capacity(make.question(scenarios=10, calibrated=off))
 
     assert unsure.headroom > 2 * sure.headroom
