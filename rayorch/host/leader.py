@@ -43,6 +43,10 @@ class Leader(msgspec.Struct, frozen=True):
     python: str = ""  # as "3.11", which programs are pickled for
     cluster: str = ""  # the address of the Ray that it is an actor of
 
+    def is_of(self, name: str, cluster: str) -> bool:
+        """Say whether it is the control actor of this name on this cluster, or was before it."""
+        return (self.name, self.cluster) == (name, cluster)
+
 
 def this_process(name: str) -> Leader:
     """Return how this process signs as a leader."""
@@ -131,7 +135,7 @@ def check_not_taken(home: Home, ours: Leader, clock: Clock) -> None:
     old. Raises: HomeBusyError, naming it.
     """
     first = found = read_leader(home)
-    while found is not None and (found.name, found.cluster) != (ours.name, ours.cluster):
+    while found is not None and not found.is_of(ours.name, ours.cluster):
         assert first is not None
         if clock.now_s() - found.at_s > FRESH_S:
             return

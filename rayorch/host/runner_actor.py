@@ -2,8 +2,8 @@
 
 Control calls it in one ordered group that never blocks (`enqueue`, `revoke`, `inventory`); a call
 that lasts for ever (`guard`) tells control of its death at once. The other way there is one call,
-`offer`, which is also the heartbeat. A runner that control no longer knows, or that nobody has
-called for long, ends by itself.
+`offer`, which is also the heartbeat. A runner that control no longer knows, that nobody has called
+for long, or whose home another cluster has taken over, ends by itself.
 """
 
 import os
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import ray
 
+from connectors.errors import ConnectorError
 from rayorch.clock import Clock, SystemClock
 from rayorch.core.commands import Lease
 from rayorch.core.facts import Fact
@@ -26,6 +27,7 @@ from rayorch.errors import FencedError
 from rayorch.home import open_home
 from rayorch.host.code import code_here
 from rayorch.host.draining import drain
+from rayorch.host.leader import read_leader
 from rayorch.ids import NO_CACHE, CacheId, RunnerId
 from rayorch.plan.labels import MARKET_LABEL, SPOT, pool_of_labels
 from rayorch.runner.capture import LogLine
@@ -86,6 +88,7 @@ class RunnerActor:
         self._spec = spec
         self._clock = SystemClock()
         self._control: Any = None
+        self._home = open_home(spec.home_url)
         self._heard_s = self._clock.monotonic_s()
         self._ended = threading.Event()
         self._notices = _notices_here(self._clock)
@@ -138,7 +141,7 @@ class RunnerActor:
         )
         return RunnerEngine(
             spec.runner,
-            open_home(spec.home_url),
+            self._home,
             self._offer,
             clock=self._clock,
             settings=settings,
@@ -159,14 +162,13 @@ class RunnerActor:
         except (ray.exceptions.RayError, ValueError) as error:
             # Another control actor may have the name by now.
             self._control = None
-            if isinstance(error, FencedError):
-                # That one stopped; its successor asks for us by name.
-                raise
             if isinstance(error, RefusedRequestError):
                 # As above: said again, it would be refused again.
                 traceback.print_exc()
                 os._exit(UNSPEAKABLE)
-            if self._clock.monotonic_s() - self._heard_s > ORPHAN_S_MAX:
+            # A successor on this cluster asks for us by name; one of another cluster never can.
+            is_alone = self._clock.monotonic_s() - self._heard_s > ORPHAN_S_MAX
+            if is_alone or (isinstance(error, FencedError) and self._is_led_elsewhere()):
                 os._exit(0)
             raise
         self._heard_s = self._clock.monotonic_s()
@@ -174,6 +176,16 @@ class RunnerActor:
             # Our leases were given away while we were silent. What we had finished has just been
             # handed in; a fresh runner takes our place.
             os._exit(0)
+
+    def _is_led_elsewhere(self) -> bool:
+        """Say whether a process that is no control actor of this cluster signs for the home."""
+        cluster = ray.get_runtime_context().gcs_address
+        try:
+            found = read_leader(self._home)
+        except ConnectorError:
+            # Asked again at the next report; without an answer we end as one that is alone.
+            return False
+        return found is not None and not found.is_of(self._spec.control, cluster)
 
     def _log(self, lines: list[LogLine]) -> None:
         self._leader().log.remote(ENCODER.encode(lines))

@@ -138,13 +138,18 @@ class Drill:
                 os.kill(pid, signal.SIGCONT)
         self._stopped.clear()
 
-    def end_first(self) -> None:
-        """End what this home has on the cluster, and wait until its processes are gone."""
+    def answering(self) -> list[int]:
+        """Return the pid of a runner that answers now; nothing, where none does."""
         ray, prefix = ray_cluster.import_ray(), runner_prefix(self.home_url)
         runners = [ray.get_actor(n) for n in ray.util.list_named_actors() if n.startswith(prefix)]
-        pids = [hello.pid for hello in ray.get([each.hello.remote() for each in runners])]
-        end_actors(control_name(self.home_url), prefix)
-        self.wait_until(lambda: not any(map(psutil.pid_exists, pids)), "the runners ended")
+        asked = [each.hello.remote() for each in runners]
+        answered, _ = ray.wait(asked, num_returns=1, timeout=2.0) if asked else ((), ())
+        return [each.pid for each in ray.get(list(answered))]
+
+    def end_runner(self, pid: int) -> None:
+        """End what this home has on the cluster, and wait until this process is gone."""
+        end_actors(control_name(self.home_url), runner_prefix(self.home_url))
+        self.wait_until(lambda: not psutil.pid_exists(pid), "the runner ended")
 
     # --- the oracle ----------------------------------------------------------------------------
 

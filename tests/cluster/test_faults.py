@@ -104,31 +104,34 @@ def test_an_older_control_actor_is_fenced_says_so_and_stops(drill: Drill) -> Non
     """Protection: the journal's exclusive create, by which a newer epoch shuts out the older.
 
     1. One runner is frozen while it computes, the other waits in a task.
-    2. Somebody who cannot reach either takes the home over, does the whole run and sweeps.
-    3. The frozen one goes on and writes: too late for the sweep, seen by no reader. With the
-       processes of the older one ended, `fsck --repair` takes it away.
+    2. Somebody who cannot reach either takes the home over, and goes on with the run. The one that
+       waits is told, and ends: nobody would end it, and its machine would be paid for.
+    3. The frozen one goes on when the run is over, and writes: too late for the sweep, seen by no
+       reader. With its process ended, `fsck --repair` takes that away.
     """
     gate = drill.folder / "gate"
     mark = drill.arm("runner.computing", "stop")
     control = drill.control()
     run = drill.submit(control, drill.pipeline(waits_for(gate)))
-    drill.note_stopped(drill.pid_of(mark))
-    drill.wait_until(lambda: control.view(run).first_start_s, "a task started")
+    frozen = drill.pid_of(mark)
+    drill.note_stopped(frozen)
+    (waiting,) = drill.wait_until(drill.answering, "the other runner is there")
 
     newcomer = LocalControl(drill.at.home, drill.clock, 1, takeover=True)
     try:
-        gate.touch()
         with pytest.raises(FencedError, match="another control actor has taken over this home"):
             drill.follow(control, run)
         assert newcomer.view(run).state == "interrupted"
         client.resume_run(drill.at, newcomer, run)
+        drill.wait_until(lambda: not psutil.pid_exists(waiting), "the runner ended")
+        gate.touch()
         view = drill.follow(newcomer, run)
     finally:
         newcomer.close()
     files = ro.read((drill.folder / "out").as_uri()).files
     drill.resume_stopped()
     drill.wait_until(drill.orphans, "the frozen runner wrote")
-    drill.end_first()
+    drill.end_runner(frozen)
 
     assert ro.read((drill.folder / "out").as_uri()).files == files
     found = repair(drill.at.home, drill.clock, new_nonce).findings
