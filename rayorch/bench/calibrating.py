@@ -2,9 +2,10 @@
 
 Two pipelines, one of files and one with an exchange, run for real on this machine, with one and
 with two runners, and on two unlike pools that are emulated (`rayorch.bench.unlike`). A profile of
-one size is simulated at three other sizes, and compared with what runs of these sizes took. Each
-size runs three times, in turn, so that what else the machine does meets all sizes; the middle run
-counts, of the size that is profiled as of those that are foretold.
+one size is simulated at three other sizes, and compared with what runs of these sizes took. All
+sizes run in turn, three times, each time another one first, and a run is foretold from the profile
+of its own turn: machines are faster in one minute than in another. The middle one of the three
+comparisons counts.
 """
 
 import statistics
@@ -50,7 +51,7 @@ FITTED_FILES: Final = 60
 TESTED_FILES: Final = (40, 90, 140)
 """Files of the run that is profiled, and of those that are foretold."""
 ROUNDS: Final = 3
-"""Of each size, of which the middle one counts: one alone may have met what else went on."""
+"""Of all sizes, of which the middle one counts: one alone may have met what else went on."""
 RUNNERS: Final = (1, 2)
 FILE_ROWS: Final = 100_000
 GROUPS: Final = 2_000
@@ -72,10 +73,10 @@ STILL: Final = Unsure(run=0.0, pools={})
 
 
 class Compared(msgspec.Struct, frozen=True):
-    """One size, foretold and measured. Units: seconds; core seconds, of which cost is made.
+    """One run, foretold and measured. Units: seconds; core seconds, of which cost is made.
 
     Dollars are known where pools have prices. `where` are the machines that it ran on. `spread_s`
-    is what the fastest and the slowest of its runs took: no forecast can be surer.
+    is what the fastest and the slowest run of its size took: no forecast can be surer.
     """
 
     pipeline: str
@@ -92,7 +93,12 @@ class Compared(msgspec.Struct, frozen=True):
     @property
     def whole_error(self) -> float:
         """How far off the time is, as a share of what was measured."""
-        return abs(self.simulated_s / self.measured_s - 1.0)
+        return abs(self.whole_off)
+
+    @property
+    def whole_off(self) -> float:
+        """The same, with its sign: above 0 where less was measured than simulated."""
+        return self.simulated_s / self.measured_s - 1.0
 
     @property
     def cost_error(self) -> float:
@@ -149,27 +155,34 @@ def compared(
     found = []
     measured(2)  # What is loaded once is loaded.
     sizes = (bench.fitted, *bench.tested)
-    rounds = [[measured(files) for files in sizes] for _ in range(ROUNDS)]
-    by_size = [sorted(runs, key=lambda run: run.whole_s) for runs in zip(*rounds, strict=True)]
-    fitted = by_size[0][ROUNDS // 2]
-    for files, again in zip(bench.tested, by_size[1:], strict=True):
-        took = again[ROUNDS // 2]
-        runs = simulated(fitted, took.source_bytes / fitted.source_bytes)
-        each = Compared(
-            pipeline=about[0],
-            where=about[1],
-            files=files,
-            measured_s=took.whole_s,
-            simulated_s=float(runs.whole_s.mean()),
-            measured_core_s=took.core_s,
-            simulated_core_s=3600.0 * float(runs.core_hours.mean()),
-            measured_usd=took.usd,
-            simulated_usd=runs.mean_usd,
-            spread_s=(again[0].whole_s, again[-1].whole_s),
-        )
+    turns = [(*sizes[first:], *sizes[:first]) for first in range(ROUNDS)]
+    rounds = [{files: measured(files) for files in turn} for turn in turns]
+    for files in bench.tested:
+        again = []
+        for took in rounds:
+            fitted = took[bench.fitted]
+            runs = simulated(fitted, took[files].source_bytes / fitted.source_bytes)
+            again.append(_compared(about, files, took[files], runs))
+        times = [each.measured_s for each in again]
+        middle = sorted(again, key=lambda each: each.whole_off)[ROUNDS // 2]
+        each = msgspec.structs.replace(middle, spread_s=(min(times), max(times)))
         tell(_line(each))
         found.append(each)
     return found
+
+
+def _compared(about: tuple[str, str], files: int, took: Profile, runs: Runs) -> Compared:
+    return Compared(
+        pipeline=about[0],
+        where=about[1],
+        files=files,
+        measured_s=took.whole_s,
+        simulated_s=float(runs.whole_s.mean()),
+        measured_core_s=took.core_s,
+        simulated_core_s=3600.0 * float(runs.core_hours.mean()),
+        measured_usd=took.usd,
+        simulated_usd=runs.mean_usd,
+    )
 
 
 def summary(found: Sequence[Compared]) -> Calibrated:
@@ -206,11 +219,11 @@ def foretold(profile: Profile, growth: float, runners: int) -> Runs:
 
 
 def _line(each: Compared) -> str:
-    off = each.simulated_s / each.measured_s - 1.0
     of = "" if each.spread_s is None else " ({:.2f} to {:.2f})".format(*each.spread_s)
     return (
         f"{each.pipeline}, {each.where}, {each.files} files: measured {each.measured_s:.2f} s{of}, "
-        f"simulated {each.simulated_s:.2f} s ({off:+.1%}); cost off by {each.cost_error:.1%}"
+        f"simulated {each.simulated_s:.2f} s ({each.whole_off:+.1%}); "
+        f"cost off by {each.cost_error:.1%}"
     )
 
 

@@ -143,11 +143,11 @@ CALIBRATE: Final = LazyCommand(
     work="rayorch.cli.calibrating:calibrate",
     help="Measure how far the simulator of `rayorch capacity` is off on this machine.\n\n"
     "Runs two pipelines for real with one and two runners, and on two unlike pools that are "
-    "emulated, each size three times, of which the middle run counts; simulates sizes that were "
-    "not fitted, and keeps the error under the home, where every answer of `rayorch capacity` "
-    "shows it. Takes some twenty minutes; what it writes else it removes again. The exit code is "
-    "1 when it is further off than it should be: by 8 % in the median and 20 % at worst, and by "
-    "5 % in cost.",
+    "emulated, all sizes three times, in turn; simulates sizes that were not fitted, of which the "
+    "middle comparison counts, and keeps the error under the home, where every answer of `rayorch "
+    "capacity` shows it. Takes a quarter of an hour; what it writes else it removes again. The "
+    "exit code is 1 when it is further off than it should be: by 8 % in the median and 20 % at "
+    "worst, and by 5 % in cost.",
     examples=(
         ("rayorch bench calibrate", "on the usual executor"),
         ("rayorch bench calibrate --executor in-process", "without Ray"),

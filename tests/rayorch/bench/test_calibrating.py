@@ -40,8 +40,8 @@ def test_errors_are_shares_of_what_was_measured_whichever_way() -> None:
     assert dict(lines(found))["time"] == "off by 4.0% (median), 10.0% (worst)"
 
 
-def test_the_middle_run_of_each_size_counts_and_all_sizes_take_turns(tmp_path: Path) -> None:
-    """One run of three that met what else the machine did changes nothing."""
+def test_a_run_is_foretold_from_its_own_turn_and_the_middle_one_counts(tmp_path: Path) -> None:
+    """One turn of three that met what else the machine did changes nothing."""
     bench = Bench(folder=tmp_path, executor="in-process", fitted=3, tested=(6,))
     took = {3: [30.0, 10.0, 11.0], 6: [20.0, 21.0, 90.0]}
     asked: list[int] = []
@@ -59,8 +59,8 @@ def test_the_middle_run_of_each_size_counts_and_all_sizes_take_turns(tmp_path: P
 
     (found,) = compared_with(bench, ("map", "1 runner"), measured, simulated, told.append)
 
-    assert asked == [2, 3, 6, 3, 6, 3, 6]
-    assert fitted == [11.0]
+    assert asked == [2, 3, 6, 6, 3, 3, 6]
+    assert fitted == [30.0, 10.0, 11.0]
     assert found.measured_s == 21.0
     assert found.spread_s == (20.0, 90.0)
     assert "measured 21.00 s (20.00 to 90.00), simulated" in told[0]
