@@ -4,6 +4,7 @@ A test arms failpoints before its actors start: every actor is a new process, wh
 that RAYORCH_FAILPOINTS names when it imports the library. Ray itself is imported by who uses it.
 """
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -48,7 +49,9 @@ def end_actors(*prefixes: str) -> None:
         return
     for found in ray.util.list_named_actors():
         if found.startswith(prefixes):
-            ray.kill(ray.get_actor(found), no_restart=True)
+            # One that ends meanwhile has no name any more.
+            with contextlib.suppress(ValueError):
+                ray.kill(ray.get_actor(found), no_restart=True)
 
 
 def _short_folder() -> str:

@@ -145,9 +145,9 @@ CALIBRATE: Final = LazyCommand(
     "Runs two pipelines for real with one and two runners, and on two unlike pools that are "
     "emulated, all sizes three times, in turn; simulates sizes that were not fitted, of which the "
     "middle comparison counts, and keeps the error under the home, where every answer of `rayorch "
-    "capacity` shows it. Takes a quarter of an hour; what it writes else it removes again. The "
-    "exit code is 1 when it is further off than it should be: by 8 % in the median and 20 % at "
-    "worst, and by 5 % in cost.",
+    "capacity` shows it. Takes a quarter of an hour and up to 30 GB of the "
+    "temporary folder, which it gives back. The exit code is 1 when it is further off than it "
+    "should be: by 8 % in the median and 20 % at worst, and by 5 % in cost.",
     examples=(
         ("rayorch bench calibrate", "on the usual executor"),
         ("rayorch bench calibrate --executor in-process", "without Ray"),

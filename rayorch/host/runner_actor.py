@@ -27,7 +27,7 @@ from rayorch.errors import FencedError
 from rayorch.home import open_home
 from rayorch.host.code import code_here
 from rayorch.host.draining import drain
-from rayorch.host.leader import read_leader
+from rayorch.host.leader import FRESH_S, read_leader
 from rayorch.ids import NO_CACHE, CacheId, RunnerId
 from rayorch.plan.labels import MARKET_LABEL, SPOT, pool_of_labels
 from rayorch.runner.capture import LogLine
@@ -166,9 +166,11 @@ class RunnerActor:
                 # As above: said again, it would be refused again.
                 traceback.print_exc()
                 os._exit(UNSPEAKABLE)
-            # A successor on this cluster asks for us by name; one of another cluster never can.
-            is_alone = self._clock.monotonic_s() - self._heard_s > ORPHAN_S_MAX
-            if is_alone or (isinstance(error, FencedError) and self._is_led_elsewhere()):
+            # A successor on this cluster asks for us by name, and soon; one of another never can.
+            alone_s = self._clock.monotonic_s() - self._heard_s
+            if alone_s > ORPHAN_S_MAX or (
+                isinstance(error, FencedError) and alone_s > FRESH_S and self._is_led_elsewhere()
+            ):
                 os._exit(0)
             raise
         self._heard_s = self._clock.monotonic_s()

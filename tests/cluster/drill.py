@@ -138,13 +138,14 @@ class Drill:
                 os.kill(pid, signal.SIGCONT)
         self._stopped.clear()
 
-    def answering(self) -> list[int]:
-        """Return the pid of a runner that answers now; nothing, where none does."""
+    def answering(self, frozen: int) -> list[int]:
+        """Return the pid of a runner that answers now, and is not being frozen; or nothing."""
         ray, prefix = ray_cluster.import_ray(), runner_prefix(self.home_url)
         runners = [ray.get_actor(n) for n in ray.util.list_named_actors() if n.startswith(prefix)]
         asked = [each.hello.remote() for each in runners]
         answered, _ = ray.wait(asked, num_returns=1, timeout=2.0) if asked else ((), ())
-        return [each.pid for each in ray.get(list(answered))]
+        pids = [each.pid for each in ray.get(list(answered))]
+        return [pid for pid in pids if pid != frozen]
 
     def end_runner(self, pid: int) -> None:
         """End what this home has on the cluster, and wait until this process is gone."""

@@ -115,7 +115,7 @@ def test_an_older_control_actor_is_fenced_says_so_and_stops(drill: Drill) -> Non
     run = drill.submit(control, drill.pipeline(waits_for(gate)))
     frozen = drill.pid_of(mark)
     drill.note_stopped(frozen)
-    (waiting,) = drill.wait_until(drill.answering, "the other runner is there")
+    (waiting,) = drill.wait_until(lambda: drill.answering(frozen), "the other runner is there")
 
     newcomer = LocalControl(drill.at.home, drill.clock, 1, takeover=True)
     try:
@@ -126,6 +126,7 @@ def test_an_older_control_actor_is_fenced_says_so_and_stops(drill: Drill) -> Non
         drill.wait_until(lambda: not psutil.pid_exists(waiting), "the runner ended")
         gate.touch()
         view = drill.follow(newcomer, run)
+        drill.wait_until(lambda: not newcomer.view(run).awaits_sweep, "it was swept")
     finally:
         newcomer.close()
     files = ro.read((drill.folder / "out").as_uri()).files

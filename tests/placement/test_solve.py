@@ -110,13 +110,6 @@ def test_a_budget_is_not_spent_on_what_saves_no_time() -> None:
     assert sum(fleet.count for fleet in plan.layout.fleets) == 1
 
 
-def test_no_candidate_that_keeps_its_promise_is_much_cheaper_than_the_plan() -> None:
-    plan = _planned()
-
-    kept = [c.usd for c in plan.candidates if c.is_kept]
-    assert plan.forecast.usd <= min(kept) * 1.05
-
-
 def test_the_same_seed_gives_the_same_plan() -> None:
     first, second = _planned(), solve(_small(), time_limit_s=1.0, seed=0)
 
