@@ -2,7 +2,8 @@
 
 Three implementations pass one contract suite: Ray, threads of this process, and the simulator.
 An executor decides nothing. It starts and ends runners, carries leases to them, and tells the host
-what becomes of them: `RunnerJoined`, `RunnerLost`, and whatever the runners report.
+what becomes of them: `RunnerJoined`, `RunnerLost`, and whatever the runners report. A runner that
+joins names all that it holds, with what this host sent it before.
 """
 
 from collections.abc import Collection, Mapping, Sequence

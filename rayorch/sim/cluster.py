@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Final
 
 from rayorch.core.commands import (
     AskNodes,
@@ -22,6 +23,9 @@ from rayorch.sim.config import SimPool
 from rayorch.sim.machines import Machines
 from rayorch.sim.ports import ControlPort, Heard, WorldPort
 from rayorch.sim.runner import SimRunner
+
+ASKED_S: Final = 0.001
+"""How soon after the last order a runner is asked what it holds."""
 
 
 class SimCluster:
@@ -133,7 +137,10 @@ class SimCluster:
         if runner is None or not runner.alive:
             return
         late_s = max(0.0, runner.silent_until_s - self._world.agenda.at_s)
-        self._world.agenda.after(late_s + self._world.latency_s(), lambda: act(runner))
+        late_s += self._world.latency_s()
+        self._world.agenda.after(late_s, lambda: act(runner))
+        if order:
+            runner.ordered_s = max(runner.ordered_s, self._world.agenda.at_s + late_s)
         if not order and self._world.strikes("told_twice"):
             again_s = late_s + self._world.luck.uniform(0.0, 10.0)
             self._world.agenda.after(again_s, lambda: act(runner))
@@ -239,8 +246,15 @@ class SimCluster:
         if not runner.alive or not runner.disowned:
             return
         if self._world.coin(0.5):
-            runner.disowned = False
-            self._introduce(runner, self._world.leader)
+            # Orders and questions of one leader come in their order: the answer has all of them.
+            wait_s = max(0.0, runner.ordered_s - self._world.agenda.at_s)
+            self._world.agenda.after(wait_s + ASKED_S, partial(self._come_back, runner))
         else:
             later_s = self._world.luck.uniform(0.0, 2.0)
             self._world.agenda.after(later_s, partial(self.crash, runner.id))
+
+    def _come_back(self, runner: SimRunner) -> None:
+        # One that is cut off again comes back when it wakes again.
+        if runner.alive and runner.disowned and not runner.silent:
+            runner.disowned = False
+            self._introduce(runner, self._world.leader)

@@ -36,6 +36,7 @@ class SimRunner:
         self._shown: set[Token] = set()  # what it held when it met that leader
         self.disowned = False  # declared lost while it was silent
         self.silent_until_s = 0.0
+        self.ordered_s = 0.0  # when the last order that was sent to it is there
         self.stopped_until_s = 0.0
         self._cut = False  # the running attempt was asked to be cut, and can be
         self._sources = Sources()  # exchange files that the running attempt reads
