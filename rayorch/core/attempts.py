@@ -186,7 +186,7 @@ def lease_returned(book: Book, fact: LeaseReturned, event: Event) -> Iterable[Co
 
 def runner_joined(book: Book, fact: RunnerJoined, event: Event) -> Iterable[Command]:
     """Take in a runner, with what it holds from an earlier epoch."""
-    book.zombies.pop(fact.runner, None)
+    zombie_of = book.zombies.pop(fact.runner, ())
     # If it says so twice, what it holds now is what counts.
     before = book.part(fact.runner)
     leases = list(before.queue.values()) if before is not None else []
@@ -205,7 +205,8 @@ def runner_joined(book: Book, fact: RunnerJoined, event: Event) -> Iterable[Comm
         yield RevokeLeases(event.id, fact.runner, tuple(stale))
     if fact.node in book.draining:
         yield from nodes.vacate(book, slot, event.id)
-    for run_id in dict.fromkeys(lease.run for lease in leases):
+    # What it does not hold any more, nobody writes for.
+    for run_id in dict.fromkeys((*(lease.run for lease in leases), *sorted(zombie_of))):
         yield from settle(book, book.runs[run_id], event.id, event.at_s)
 
 

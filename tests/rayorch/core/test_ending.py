@@ -9,10 +9,18 @@ from rayorch.core.commands import (
     RevokeLeases,
     SweepRun,
 )
-from rayorch.core.facts import Fact, RunCancelRequested, RunStopRequested, RunSwept, Ticked
+from rayorch.core.facts import (
+    Fact,
+    RunCancelRequested,
+    RunnerLost,
+    RunStopRequested,
+    RunSwept,
+    Ticked,
+)
 from rayorch.core.run import RunState
 from rayorch.core.task import TaskState
 from rayorch.core.values import FailureKind, StageShape
+from rayorch.ids import RunnerId
 from tests.rayorch import make
 from tests.rayorch.driver import only, revoked, sent, some, started
 
@@ -72,6 +80,17 @@ def test_what_is_held_of_a_run_that_is_being_swept_is_not_adopted() -> None:
 
     only(commands, KillRunner)
     assert driver.held() == 0
+
+
+def test_a_run_is_swept_when_who_was_silent_in_it_comes_back_without_it() -> None:
+    """Its files lay there until another leader came: nothing else led further."""
+    driver = started(1)
+    driver.feed(make.started(driver.head()))
+    driver.feed(RunnerLost(RunnerId(make.RUNNER), "lost", "it is silent", silent=True))
+    assert some(driver.feed(CANCEL), SweepRun) == []
+    assert driver.state is R.CANCELLED
+
+    only(driver.feed(make.joined()), SweepRun)
 
 
 def test_a_failed_task_fails_the_run_and_keeps_the_commits() -> None:
