@@ -99,11 +99,16 @@ def overdue(book: Book, event: Event) -> Iterable[Command]:
         slot = book.runners.get(runner)
         # Only what the runner said it started: a lease that waits for its input is not late. Its
         # task may be committed by another meanwhile: work without a use must end, too.
-        if slot is None or slot.started is not lease or slot.dying:
+        if slot is None or slot.dying:
+            continue
+        # Its start may have been said before those of others that ended: it is at what is left.
+        is_left = slot.started is None and slot.head is lease
+        if slot.started is not lease and not is_left:
             continue
         run = book.runs[lease.run]
         timeout_s = run.stages[lease.stage].timeout_s
-        if event.at_s - slot.started_s > timeout_s:  # Else it said so twice: the later counts.
+        # Else it said so twice: the later counts.
+        if is_left or event.at_s - slot.started_s > timeout_s:
             book.doom(slot)
             yield Record(event.id, _timed_out(run, slot, timeout_s))
             yield KillRunner(

@@ -68,6 +68,17 @@ def test_what_runs_too_long_after_its_run_has_ended_is_ended() -> None:
     only(driver.tick(6.0), KillRunner)
 
 
+def test_what_hangs_is_ended_though_its_start_was_said_before_that_of_another() -> None:
+    """Reports come in any order: what a runner was at before is told after what it is at."""
+    driver = started(2, stages=(StageShape(name="lines", sinks=(0,), timeout_s=5.0),))
+    before, hanging = driver.queue()
+    driver.feed(make.started(hanging))
+    driver.feed(make.started(before), make.finished(before))
+    assert some(driver.tick(4.0), KillRunner) == []
+
+    only(driver.tick(2.0), KillRunner)
+
+
 def test_what_is_held_of_a_run_that_is_being_swept_is_not_adopted() -> None:
     """Its files go: whoever is at it is ended, and nobody waits for it."""
     driver = started(1)
