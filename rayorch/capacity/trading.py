@@ -18,6 +18,7 @@ from rayorch.capacity.rehearsal import Prepared
 from rayorch.capacity.scenarios import Runs, runs_of, unsure_of
 from rayorch.core.facts import PlacementReady
 from rayorch.plan.deciding import frontier_points
+from rayorch.sim.turns import TASK_CPU_S
 from rayorch.spec.objective import Deadline, Weighted
 
 POINTS: Final = 5
@@ -50,12 +51,17 @@ def traded(question: Question, plan: Prepared, unsure: float, asked: Traded) -> 
 
 
 def _solved(plan: Prepared) -> Iterator[Traded]:
-    """Yield the solver's own plans, in machines of full size."""
+    """Yield the solver's own plans, in machines of full size.
+
+    It does not see that one control actor schedules all tasks: none of them ends sooner than that.
+    """
     thin = plan.thin
+    scheduled_s = TASK_CPU_S * thin.scaled.tasks
     for point in frontier_points(plan.problem, is_priced=thin.pools.is_priced):
+        p95_s = max(point.p95_s, scheduled_s)
         yield Traded(
-            ask_s=point.p95_s,
-            p95_s=point.p95_s,
+            ask_s=p95_s,
+            p95_s=p95_s,
             usd=None if point.usd is None else point.usd * thin.factor,
             cost=point.cost * thin.factor,
             pools={pool: thin.nodes(pool, nodes) for pool, nodes in point.pools.items()},

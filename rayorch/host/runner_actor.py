@@ -10,7 +10,7 @@ import os
 import tempfile
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -166,11 +166,8 @@ class RunnerActor:
                 # As above: said again, it would be refused again.
                 traceback.print_exc()
                 os._exit(UNSPEAKABLE)
-            # A successor on this cluster asks for us by name, and soon; one of another never can.
             alone_s = self._clock.monotonic_s() - self._heard_s
-            if alone_s > ORPHAN_S_MAX or (
-                isinstance(error, FencedError) and alone_s > FRESH_S and self._is_led_elsewhere()
-            ):
+            if is_abandoned(alone_s, error, self._is_led_elsewhere):
                 os._exit(0)
             raise
         self._heard_s = self._clock.monotonic_s()
@@ -196,6 +193,16 @@ class RunnerActor:
         if self._control is None:
             self._control = ray.get_actor(self._spec.control)
         return self._control
+
+
+def is_abandoned(alone_s: float, error: Exception, is_led_elsewhere: Callable[[], bool]) -> bool:
+    """Say whether nobody will ask any more for a runner that has not been heard for so long.
+
+    A successor on this cluster asks for it by name, and soon; one of another cluster never can.
+    """
+    if alone_s > ORPHAN_S_MAX:
+        return True
+    return isinstance(error, FencedError) and alone_s > FRESH_S and is_led_elsewhere()
 
 
 def _pool_here() -> str:

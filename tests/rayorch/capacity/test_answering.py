@@ -258,6 +258,21 @@ def test_no_answer_promises_more_than_one_control_actor_can_do(
     assert "larger tasks, or the data in several runs" in found.nearest
 
 
+def test_cost_against_time_is_no_sooner_than_one_control_actor_can_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of the plans that it holds up to the same end, the cheapest is left."""
+    asked = {"profile": make.profile(make.stage(task_s=0.5)), "search_s": 0.05, "scenarios": 1}
+    free = capacity(make.question(**asked)).frontier
+    monkeypatch.setattr(trading, "TASK_CPU_S", free[-1].p95_s / 40)
+
+    (held,) = capacity(make.question(**asked)).frontier
+
+    assert len(free) > 1
+    assert (held.p95_s, held.ask_s) == pytest.approx((free[-1].p95_s, free[-1].p95_s))
+    assert held.cost == pytest.approx(free[-1].cost)
+
+
 @pytest.mark.parametrize(("kept", "runs", "least"), [(50, 50, 0.9418), (49, 50, 0.9086), (0, 9, 0)])
 def test_some_runs_tell_of_all_what_is_known_to_statistics(
     kept: int, runs: int, least: float
