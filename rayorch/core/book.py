@@ -134,7 +134,8 @@ class Book:
         """Replace a task."""
         before = run.tasks[task.id]
         run.tasks[task.id] = task
-        if task.attempt < before.attempt and task.epoch == before.epoch:
+        if (task.epoch, task.attempt) < (before.epoch, before.attempt):
+            # Overtaken, perhaps by what a leader before this one gave: the number stays its own.
             given = self.flows[run.id].given
             given[task.id] = max(before.attempt, given.get(task.id, 0))
         if before.state is task.state:

@@ -7,6 +7,7 @@ whose input cannot be cut is tried a second time: the first of the two to commit
 told to let go at its next batch boundary. Only when nothing else is ready: both cost something.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -140,9 +141,12 @@ def _late(book: Book, run: Run, at_s: float) -> list[_Late]:
     """Return the tasks that are far behind, or have much left, and run once: the worst first."""
     flow = book.flows[run.id]
     found = []
-    for slot in [book.runners[runner] for runner in flow.on]:
-        lease = slot.started
-        if lease is None or lease.run != run.id or slot.dying or lease.task in flow.second:
+    slots = [book.runners[runner] for runner in flow.on]
+    # Who was silent may be back, at what another has begun meanwhile: that is its second try.
+    begun = [(slot, slot.started) for slot in slots if slot.started is not None]
+    tries = Counter(lease.task for _, lease in begun if lease.run == run.id)
+    for slot, lease in begun:
+        if lease.run != run.id or slot.dying or lease.task in flow.second or tries[lease.task] > 1:
             continue
         task = run.tasks[lease.task]
         usual_s = flow.seconds.get(task.stage)

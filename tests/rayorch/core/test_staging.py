@@ -242,6 +242,28 @@ def test_an_attempt_that_was_overtaken_keeps_its_number_for_itself() -> None:
     assert driver.task(0).attempt == 2
 
 
+def test_an_attempt_that_an_older_leader_s_overtook_keeps_its_number_for_itself() -> None:
+    """As above, where what commits after all was leased by the leader before."""
+    driver = begun(tasks=1)
+    first = driver.head()
+    driver.lead(9, interrupts=False)
+    driver.feed(make.joined("runner-2"))
+    driver.tick()
+    second = driver.head("runner-2")
+    asked = only(driver.feed(mapped(first)), PlanStage)
+    driver.feed(StagePlanned(make.RUN, 1, asked.revision, 1))
+    driver.feed(make.joined("runner-3"))
+    driver.tick()
+    reader = next(q for r in ("runner-2", "runner-3") for q in driver.queue(r) if q.task == 1)
+    driver.feed(replace(unreadable(reader, *writers(driver, 0)), runner=driver.task(1).runner))
+
+    driver.tick(1.0)
+
+    again = driver.task(0)
+    assert again.state in {S.LEASED, S.RUNNING}
+    assert (again.epoch, again.attempt) > (second.epoch, second.attempt)
+
+
 WAITING = (
     StageShape(name="events", sinks=()),
     StageShape(name="names", sinks=()),

@@ -3,13 +3,13 @@
 from msgspec.structs import replace
 
 from rayorch.core.commands import Command, CutTask, Lease, RevokeLeases, SendLeases
-from rayorch.core.facts import SecondTry, StagePlanned
+from rayorch.core.facts import RunnerLost, SecondTry, StagePlanned
 from rayorch.core.limit_facts import PolicyApplied
 from rayorch.core.policy import Policy, TenantPolicy
 from rayorch.core.run import RunState
 from rayorch.core.straggling import BEHIND_S_MIN, CUT_S
 from rayorch.core.values import ExchangeResult, StageShape
-from rayorch.ids import TenantId
+from rayorch.ids import RunnerId, TenantId
 from tests.rayorch import make
 from tests.rayorch.driver import Driver, only, some
 
@@ -163,6 +163,32 @@ def test_it_is_tried_twice_and_not_three_times() -> None:
     driver.tick(CUT_S)
     driver.feed(make.joined("quick-2"))
     assert tried(driver.tick(BEHIND_S_MIN + 1.0)) == []
+
+
+def test_what_two_are_at_already_is_tried_once_more_only_when_one_of_them_is_gone() -> None:
+    """Who was silent comes back, at work on what another has begun meanwhile."""
+    driver = Driver()
+    driver.lead()
+    driver.feed(make.submitted(), make.planned(2), make.joined("slow-1"))
+    driver.tick()
+    first, second = driver.queue("slow-1")
+    driver.feed(make.started(first, "slow-1"))
+    driver.feed(RunnerLost(RunnerId("slow-1"), "lost", "it is silent", silent=True))
+    driver.feed(make.joined("b-1"), make.joined("b-2"))
+    driver.tick()
+    other = next(each for each in ("b-1", "b-2") if driver.head(each).task == second.task)
+    driver.feed(make.started(driver.head(other), other))
+    driver.feed(make.finished(first, "slow-1", seconds=1.0))
+    driver.feed(make.joined("slow-1", make.held(second, started=True)))
+    driver.feed(make.joined("quick-1"), make.joined("quick-2"))
+    assert driver.held() == 3
+
+    late = [*driver.tick(BEHIND_S_MIN + 1.0), *driver.tick(CUT_S)]
+    assert (tried(late), some(late, CutTask)) == ([], [])
+
+    driver.feed(make.gone("slow-1"))
+    again = [*driver.tick(BEHIND_S_MIN), *driver.tick(CUT_S)]
+    assert [tasks for _, tasks in tried(again)] == [[second.task]]
 
 
 def test_the_second_to_begin_may_win_and_the_first_lets_go() -> None:
