@@ -38,6 +38,9 @@ NOBODY: Final = RunnerId("")
 NOTHING: Final = RunId("")
 """What events are about that are about no runner, and no run."""
 
+_BY_TASK: Final = ("outputs", "parts", "splits", "charged")
+"""What a run knows of many tasks, in values that never change."""
+
 _NONE: Final = dict.fromkeys(TaskState, 0)
 _UNPUBLISHED = UNPLANNED | {RunState.RUNNING, RunState.DRAINING}
 _PUBLISHED = frozenset({RunState.PUBLISHING, RunState.SUCCEEDED})
@@ -335,10 +338,10 @@ def _durable_run(run: Run) -> dict[str, Any]:
         if name not in {"tasks", "target", "first_start_s", "finished_s"}
     }
     view["state"] = run.target or run.state
-    view["tasks"] = [_durable_task(task) for task in run.tasks]
+    by_task = {name: dict(view.pop(name)) for name in _BY_TASK}
     # Built anew, so that a later event does not change what was seen now.
     copied: dict[str, Any] = msgspec.to_builtins(view, str_keys=True)
-    return copied
+    return {**copied, **by_task, "tasks": [_durable_task(task) for task in run.tasks]}
 
 
 def _durable_task(task: Task) -> tuple[object, ...]:

@@ -229,7 +229,7 @@ class SimControl:
             case SolvePlacement():
                 self._later(1.0, partial(self._solve, command))
             case PublishSink():
-                outputs = tuple(sorted(self.machine.runs[command.run].outputs.items()))
+                outputs = tuple(self.machine.runs[command.run].outputs.items())
                 self._later(0.5, partial(self._publish, command, outputs))
             case SweepRun():
                 outputs = tuple(self.machine.runs[command.run].outputs.items())

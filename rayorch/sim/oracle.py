@@ -9,7 +9,7 @@ from rayorch.core.machine import Machine
 from rayorch.core.run import Run, RunState
 from rayorch.core.task import Task, TaskState
 from rayorch.errors import InvariantError
-from rayorch.ids import RunId, RunnerId, TaskId
+from rayorch.ids import Epoch, RunId, RunnerId, TaskId
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TOLD_S: Final = 2.0
 """In which a runner that is heard is told what it has to give back."""
 
-Token = tuple[RunId, TaskId, int, int]
+Token = tuple[RunId, TaskId, int, Epoch]
 """Run, task, attempt, epoch: the name under which an attempt stages its files."""
 
 

@@ -11,13 +11,11 @@ from rayorch.core.facts import (
 )
 from rayorch.core.values import AttemptOutput, ErrorInfo, Held, SinkResult, StepSeconds
 from rayorch.errors import InvariantError
-from rayorch.ids import NO_CACHE, CacheId, Epoch, NodeId, RunId, RunnerId, TaskId
+from rayorch.ids import NO_CACHE, CacheId, NodeId, RunnerId
 from rayorch.sim.config import Fate, SimPool
 from rayorch.sim.exchange import Sources
 from rayorch.sim.oracle import Token, payload_of, token_of
 from rayorch.sim.ports import WorldPort
-
-About = tuple[RunId, TaskId, int, Epoch, RunnerId]
 
 
 class SimRunner:
@@ -90,11 +88,11 @@ class SimRunner:
         back = [lease for lease in self.queue if token_of(lease) in tokens]
         self.queue = [lease for lease in self.queue if token_of(lease) not in tokens]
         if self.alive and back:
-            self._report(*(LeaseReturned(*self._about(lease)) for lease in back))
+            self._report(*(LeaseReturned(*token_of(lease), self.id) for lease in back))
         running = self.running
         if self.alive and halt and running is not None and token_of(running) in tokens:
             self._stop()
-            self._report(LeaseReturned(*self._about(running)))
+            self._report(LeaseReturned(*token_of(running), self.id))
             self._next()
 
     def cut(self, lease: Lease) -> None:
@@ -122,7 +120,7 @@ class SimRunner:
             if lease.epoch < self.newest and token not in self._shown:
                 raise InvariantError("who was superseded is not obeyed", f"{self.id} {lease}")
             self._world.begin(token, self.id, self.silent_until_s)
-            self._report(AttemptStarted(*self._about(lease)))
+            self._report(AttemptStarted(*token, self.id))
             duration_s = self._world.duration_s(self.pool)
             fate = self._world.fate_of(lease)
             self._sources = self._world.exchange.sources(lease.run, lease.stage)
@@ -148,31 +146,32 @@ class SimRunner:
             return
         took_s = self._world.agenda.at_s - self._begun_s
         self._stop()
+        token = token_of(lease)
         lost = self._world.lost_of(lease, self._sources)
         if lost:
             error = ErrorInfo(message="simulated: an exchange file is lost")
-            self._report(AttemptFailed(*self._about(lease), "upstream", error, lost=lost))
+            self._report(AttemptFailed(*token, self.id, "upstream", error, lost=lost))
         elif fate == "finishes" and (trouble := self._world.staging_trouble()) is not None:
             if trouble.is_written:
-                self._world.stage(token_of(lease), took_s)
+                self._world.stage(token, took_s)
             error = ErrorInfo(message=f"simulated: staging. {trouble.message}")
-            self._report(AttemptFailed(*self._about(lease), trouble.kind, error))
+            self._report(AttemptFailed(*token, self.id, trouble.kind, error))
         elif fate == "finishes":
-            self._world.stage(token_of(lease), took_s)
-            output = self._output(lease, took_s)
-            self._report(AttemptFinished(*self._about(lease), output))
+            self._world.stage(token, took_s)
+            output = self._output(lease, token, took_s)
+            self._report(AttemptFinished(*token, self.id, output))
         elif fate != "hangs":
             error = ErrorInfo(message=f"simulated: {fate}")
-            self._report(AttemptFailed(*self._about(lease), fate, error))
+            self._report(AttemptFailed(*token, self.id, fate, error))
         self._next()
 
-    def _output(self, lease: Lease, duration_s: float) -> AttemptOutput:
+    def _output(self, lease: Lease, token: Token, duration_s: float) -> AttemptOutput:
         result = SinkResult(
             sink=self._world.sink_of(lease.stage),
             rows=int(lease.task) + 1,
             size_bytes=8,
             schema_fp=self._world.schema_of(lease),
-            payload=payload_of(token_of(lease)),
+            payload=payload_of(token),
         )
         return AttemptOutput(
             rows_in=1,
@@ -181,9 +180,6 @@ class SimRunner:
             parts=self._world.parts_of(lease),
             cut=(b"done", b"rest", b"rest") if self._cut else (),
         )
-
-    def _about(self, lease: Lease) -> About:
-        return (lease.run, lease.task, lease.attempt, lease.epoch, self.id)
 
     def _report(self, *facts: Fact) -> None:
         self.unheard.extend(facts)
