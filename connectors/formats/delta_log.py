@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
@@ -13,7 +12,8 @@ import pyarrow as pa
 from connectors.data_errors import CorruptFileError, NoFilesError, OptionError
 from connectors.listing import FoundFile
 from connectors.schema import plain_schema
-from connectors.stores.aws_keys import PROFILE, S3_SCHEMES, asked_of_aws, keys_for, server_of
+from connectors.stores.aws_keys import PROFILE, asked_of_aws, keys_for, server_of
+from connectors.stores.servers import S3_SCHEMES, is_unencrypted, with_endpoint
 from connectors.url import parse_url
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ DELTA_LOG: Final = "_delta_log/"
 _UNREAD_FEATURES: Final = ("deletionVectors", "columnMapping")
 _UNKEPT_NAMES: Final = re.compile(r"[\[\]^|\\\x00-\x1f]|%[0-9A-Fa-f]{2}")
 _OUR_OPTIONS: Final = ("durable", "timeout_s", "deadline_s", PROFILE)
-_ENDPOINTS: Final = ("aws_endpoint_url_s3", "aws_endpoint_url", "aws_endpoint", "endpoint")
 
 
 class DeltaContent(msgspec.Struct, frozen=True):
@@ -58,15 +57,11 @@ def table_options(url: str, options: Mapping[str, str]) -> dict[str, str]:
 
     Raises: StoreDeniedError, when a profile of AWS has no keys.
     """
-    known = {name.lower(): value for name, value in options.items() if name not in _OUR_OPTIONS}
-    known = {**_said_by_profile(url, options), **known}
-    names = [name for name in _ENDPOINTS if name in known]
-    endpoint = known[names[0]] if names else _endpoint_of_environment()
-    if endpoint.startswith("http://"):
-        # An endpoint that says http:// means it.
-        known.setdefault("aws_allow_http", "true")
-    if endpoint and not names:
-        known["aws_endpoint_url"] = endpoint
+    scheme = parse_url(url).scheme
+    ours = {name: value for name, value in options.items() if name not in _OUR_OPTIONS}
+    known = {**_said_by_profile(url, options), **with_endpoint(scheme, ours)}
+    if is_unencrypted(scheme, known):
+        known.setdefault("allow_http", "true")
     return known
 
 
@@ -81,10 +76,6 @@ def _said_by_profile(url: str, options: Mapping[str, str]) -> dict[str, str]:
         if now.token:
             said["aws_session_token"] = now.token
         return {**server_of(keys, options), **said}
-
-
-def _endpoint_of_environment() -> str:
-    return os.environ.get("AWS_ENDPOINT_URL_S3", "") or os.environ.get("AWS_ENDPOINT_URL", "")
 
 
 def open_table(url: str, options: Mapping[str, str]) -> DeltaTable | None:

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from connectors.errors import ConnectorError, MissingExtraError, StoreDeniedError
+from connectors.stores.servers import S3_ENDPOINT, with_endpoint
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential
 
-S3_SCHEMES: Final = frozenset({"s3", "s3a"})
 PROFILE: Final = "aws_profile"
 """The option that names a profile; it counts more than anything in the environment."""
 ASKED_S: Final = 5.0
@@ -39,11 +39,6 @@ _LEFT_MIN: Final = 0.25
 last for seconds, and botocore would start such a process for each request."""
 _GIVEN: Final = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_skip_signature"})
 _KEYS_IN_ENVIRONMENT: Final = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SKIP_SIGNATURE"})
-_ENDPOINT: Final = "aws_endpoint_url_s3"
-_ENDPOINTS: Final = frozenset(
-    {_ENDPOINT, "aws_endpoint_url", "endpoint_url", "endpoint", "aws_endpoint"}
-    | {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"}
-)
 _REGIONS: Final = frozenset(
     {"aws_region", "aws_default_region", "region", "AWS_REGION", "AWS_DEFAULT_REGION"}
 )
@@ -102,8 +97,8 @@ def server_of(keys: "AwsKeys", options: Mapping[str, str]) -> dict[str, str]:
     given = {name.lower() for name in options} | os.environ.keys()
     if given & _REGIONS:
         said.pop("aws_region", None)
-    if given & _ENDPOINTS:
-        said.pop(_ENDPOINT, None)
+    if S3_ENDPOINT in with_endpoint("s3", options):
+        said.pop(S3_ENDPOINT, None)
     return said
 
 
@@ -156,7 +151,7 @@ class AwsKeys:
         session = _session(self._profile)
         said = {
             "aws_region": session.get_config_variable("region"),
-            _ENDPOINT: session.get_scoped_config().get("endpoint_url"),
+            S3_ENDPOINT: session.get_scoped_config().get("endpoint_url"),
         }
         return {name: value for name, value in said.items() if value}
 

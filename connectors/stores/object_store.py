@@ -39,7 +39,6 @@ from connectors.errors import (
 from connectors.store import Created, ObjectInfo, OutputStream
 from connectors.stores.aws_keys import (
     PROFILE,
-    S3_SCHEMES,
     AwsKeys,
     asked_of_aws,
     keys_for,
@@ -49,8 +48,9 @@ from connectors.stores.listing import in_key_order, safe_offset
 from connectors.stores.object_errors import translated
 from connectors.stores.object_files import ObjectOutput, open_by_client, open_s3_files
 from connectors.stores.patience import ExclusiveCreate, Patience
-from connectors.stores.promised import GS_SCHEMES, promised
+from connectors.stores.promised import promised
 from connectors.stores.s3_uploads import abort_uploads, open_client
+from connectors.stores.servers import GS_SCHEMES, S3_SCHEMES, is_unencrypted, with_endpoint
 from connectors.url import Location, check_key
 
 if TYPE_CHECKING:
@@ -68,11 +68,6 @@ _PIECE_BYTES: Final = 8 * 1024 * 1024
 # Bounds the memory of one writer: this many pieces, and the one that is being filled.
 _PIECES_AT_ONCE: Final = 4
 _OUR_OPTIONS: Final = frozenset({"timeout_s", "deadline_s", "durable", PROFILE})
-_ENDPOINT: Final = "aws_endpoint_url_s3"
-# The same thing by the names under which users know it; the first that is given counts.
-_ENDPOINT_NAMES: Final = (_ENDPOINT, "aws_endpoint_url", "endpoint_url", "endpoint", "aws_endpoint")
-_AZURE: Final = frozenset({"az", "abfs"})
-_AZURE_ENDPOINTS: Final = ("azure_storage_endpoint", "azure_endpoint", "endpoint")
 # The process whose threads serve the clients; empty until the first request.
 _RUNTIME_PIDS: Final[set[int]] = set()
 
@@ -292,18 +287,13 @@ class ObjectStore:
 
     def _client(self, retries: int) -> Client:
         location = self._location
-        endpoint = self._config.get(_ENDPOINT, "")
-        if location.scheme in _AZURE:
-            given = (self._config.get(name, "") for name in _AZURE_ENDPOINTS)
-            endpoint = next(filter(None, given), os.environ.get("AZURE_STORAGE_ENDPOINT", ""))
         settings: dict[str, Any] = {
             "prefix": location.path or None,
             "config": self._config,
             "client_options": {
                 "timeout": timedelta(seconds=self._patience.timeout_s),
                 "connect_timeout": timedelta(seconds=_CONNECT_TIMEOUT_S),
-                # An endpoint that says http:// means it.
-                "allow_http": endpoint.startswith("http://"),
+                "allow_http": is_unencrypted(location.scheme, self._config),
             },
             "retry_config": {
                 "max_retries": retries,
@@ -363,15 +353,8 @@ class ObjectStore:
 
 def _config(location: Location, options: Mapping[str, str], keys: AwsKeys | None) -> dict[str, str]:
     """The client's own settings: the options that are not ours, and where the server is."""
-    config = {name.lower(): value for name, value in options.items() if name not in _OUR_OPTIONS}
-    if location.scheme not in S3_SCHEMES:
-        return config
-    # The client prefers AWS_ENDPOINT_URL_S3 in the environment to an explicit `endpoint`. One
-    # name for it, the strongest, so that what the caller gave counts.
-    given = [value for name in _ENDPOINT_NAMES if (value := config.pop(name, ""))]
-    given += [os.environ.get("AWS_ENDPOINT_URL_S3", ""), os.environ.get("AWS_ENDPOINT_URL", "")]
-    endpoint = next((value for value in given if value), "")
-    config |= {_ENDPOINT: endpoint} if endpoint else {}
+    ours = {name: value for name, value in options.items() if name not in _OUR_OPTIONS}
+    config = with_endpoint(location.scheme, ours)
     if keys is None:
         return config
     with asked_of_aws(location.url):

@@ -3,17 +3,17 @@
 from typing import Final
 
 from connectors.store import Promises
-from connectors.stores.aws_keys import S3_SCHEMES
+from connectors.stores.servers import GS_SCHEMES, S3_SCHEMES
 
-GS_SCHEMES: Final = frozenset({"gs", "gcs"})
 _S3_NOTE: Final = (
     "parts of an upload that a dead writer began go with its run, where the keys may list and end "
     "uploads (s3:ListBucketMultipartUploads, s3:AbortMultipartUpload); else a lifecycle rule is to "
     "remove them. Tested on SeaweedFS, not on Amazon's servers"
 )
 _GS_NOTE: Final = (
-    "not tested on any server: by what Google says of it. Uploads that a dead writer began stay "
-    "until a lifecycle rule (AbortIncompleteMultipartUpload) removes them"
+    "tested on a server of our own that does what Google documents, not on Google's servers. "
+    "Uploads that a dead writer began stay until a lifecycle rule (AbortIncompleteMultipartUpload) "
+    "removes them"
 )
 _AZURE_NOTE: Final = (
     "tested on Azurite, not on Azure's servers. Blocks that a dead writer left go after a week"

@@ -30,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def lake(tmp_path: Path, server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Lake:
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
-    return Lake(tmp_path, server)
+    return Lake(tmp_path, server.url)
 
 
 def flip(store: Store, key: str) -> bytes:

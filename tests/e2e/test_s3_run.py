@@ -36,10 +36,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 class Lake:
     """A home, an input of known content and an output, each under a prefix of its own."""
 
-    def __init__(self, folder: Path, server: S3Server) -> None:
+    def __init__(self, folder: Path, bucket: str) -> None:
         self.folder = folder
-        self.server = server
-        root = f"{server.url}/{new_nonce()}"
+        root = f"{bucket}/{new_nonce()}"
         self.home, self.rows, self.out = f"{root}/a home", f"{root}/in", f"{root}/out"
         write_input(folder / "in")
         store = open_store(self.rows)
@@ -92,7 +91,7 @@ def doubled(table: pa.Table) -> pa.Table:
 def lake(tmp_path: Path, server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Lake:
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
-    return Lake(tmp_path, server)
+    return Lake(tmp_path, server.url)
 
 
 def followed(control: LocalControl, lake: Lake, run: RunId) -> RunView:
@@ -168,7 +167,9 @@ def test_a_killed_run_is_resumed_from_the_journal_on_s3(lake: Lake, form: str) -
     lake.check()
 
 
-def test_a_store_that_falls_silent_for_a_while_only_costs_that_while(lake: Lake) -> None:
+def test_a_store_that_falls_silent_for_a_while_only_costs_that_while(
+    lake: Lake, server: S3Server
+) -> None:
     gate = lake.folder / "gate"
 
     def waiting(table: pa.Table) -> pa.Table:
@@ -179,13 +180,13 @@ def test_a_store_that_falls_silent_for_a_while_only_costs_that_while(lake: Lake)
     control, run = begun(lake, lake.pipeline("parquet", waiting))
     try:
         wait_until(lambda: control.view(run).committed >= 3, "three tasks committed")
-        lake.server.pause()
+        server.pause()
         try:
             gate.touch()
             clock.sleep(SILENCE_S)
             assert control.view(run).committed < FILES
         finally:
-            lake.server.resume()
+            server.resume()
         followed(control, lake, run)
     finally:
         control.close()
@@ -195,10 +196,10 @@ def test_a_store_that_falls_silent_for_a_while_only_costs_that_while(lake: Lake)
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_replies_that_are_lost_commit_nothing_twice(
-    lake: Lake, form: str, monkeypatch: pytest.MonkeyPatch
+    lake: Lake, server: S3Server, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server has done what was asked, and nobody hears of it: journal, plan, table, files."""
-    with lossy_proxy(lake.server.port) as proxy:
+    with lossy_proxy(server.port) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
         control, run = begun(lake, lake.pipeline(form))

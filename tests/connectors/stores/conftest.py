@@ -12,6 +12,7 @@ from connectors.stores import generic
 from connectors.stores.cached import CachedStore
 from connectors.url import parse_url
 from tests.azurite import CONTAINER, is_installed, running_azurite
+from tests.google_server import GoogleServer, running_google
 from tests.s3_server import S3Server, running_s3
 
 KINDS = (
@@ -21,7 +22,8 @@ KINDS = (
     "cached",
     pytest.param("s3", marks=pytest.mark.e2e),
     pytest.param("generic-s3", marks=pytest.mark.e2e),
-    # Its server is no dependency of ours; for Google there is none that its client can speak to.
+    pytest.param("gs", marks=pytest.mark.e2e),
+    # Its server is no dependency of ours.
     pytest.param("az", marks=[pytest.mark.e2e, pytest.mark.slow]),
 )
 
@@ -45,6 +47,21 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
 
 
 @pytest.fixture(scope="session")
+def google_server() -> Iterator[GoogleServer]:
+    """One server for all tests; each takes a prefix of its own."""
+    with running_google() as server:
+        yield server
+
+
+@pytest.fixture
+def google(google_server: GoogleServer, monkeypatch: pytest.MonkeyPatch) -> GoogleServer:
+    """Have the server be the one that every client of this test finds."""
+    for name, value in google_server.environment().items():
+        monkeypatch.setenv(name, value)
+    return google_server
+
+
+@pytest.fixture(scope="session")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """One server for all tests, where one is installed."""
     if not is_installed():
@@ -59,6 +76,24 @@ def az(azurite: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in azurite.items():
         monkeypatch.setenv(name, value)
     return f"az://{CONTAINER}"
+
+
+@pytest.fixture
+def s3_bucket(s3: S3Server) -> str:
+    """The URL of a bucket."""
+    return s3.url
+
+
+@pytest.fixture
+def gs_bucket(google: GoogleServer) -> str:
+    """The URL of a bucket."""
+    return google.url
+
+
+@pytest.fixture
+def az_bucket(az: str) -> str:
+    """The URL of a container."""
+    return az
 
 
 @pytest.fixture
@@ -80,11 +115,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, fresh_name: str) -> St
         return CachedStore(open_store(f"memory://{fresh_name}/root"), cache)
     if kind == "generic-memory":
         return trusted_generic(f"memory://{fresh_name}/root")
-    if kind == "az":
-        return open_store(f"{request.getfixturevalue('az')}/{fresh_name}", IMPATIENT)
-    server: S3Server = request.getfixturevalue("s3")
-    url = f"{server.url}/{fresh_name}"
-    return open_store(url, IMPATIENT) if kind == "s3" else trusted_generic(url)
+    bucket: str = request.getfixturevalue(f"{kind.removeprefix('generic-')}_bucket")
+    url = f"{bucket}/{fresh_name}"
+    return trusted_generic(url) if kind == "generic-s3" else open_store(url, IMPATIENT)
 
 
 def trusted_generic(url: str, options: Mapping[str, str] | None = None) -> generic.GenericStore:

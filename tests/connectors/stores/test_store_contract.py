@@ -26,7 +26,12 @@ ODD_KEYS = [
 ]
 BAD_KEYS = ["", "/", "/abs", "a//b", "a/", "..", "../x", "a/../b", "a/..", ".", "./a", "nul\x00"]
 
-WHOLE_KINDS = ("local", "memory", pytest.param("s3", marks=pytest.mark.e2e))
+WHOLE_KINDS = (
+    "local",
+    "memory",
+    pytest.param("s3", marks=pytest.mark.e2e),
+    pytest.param("gs", marks=pytest.mark.e2e),
+)
 """Stores that promise whole objects; fsspec's own writes are seen in parts."""
 
 
