@@ -153,7 +153,7 @@ class ObjectStore:
                 max_concurrency=_PIECES_AT_ONCE,
             )
         # Connectors sit below the clock that the rest of the project shares.
-        return ObjectInfo(key, len(data), time.time(), answer["e_tag"] or "")  # noqa: TID251
+        return ObjectInfo(key, len(data), time.time(), _version(answer["e_tag"]))  # noqa: TID251
 
     def put_if_absent(self, key: str, data: bytes) -> Created:
         """Write an object unless its key is taken, atomically and durably."""
@@ -363,5 +363,10 @@ def _config(location: Location, options: Mapping[str, str], keys: AwsKeys | None
 
 def _info(meta: "ObjectMeta") -> ObjectInfo:
     modified_s = meta["last_modified"].timestamp()
-    version = meta["e_tag"] or f"{modified_s}-{meta['size']}"
+    version = _version(meta["e_tag"]) or f"{modified_s}-{meta['size']}"
     return ObjectInfo(meta["path"], meta["size"], modified_s, version)
+
+
+def _version(e_tag: str | None) -> str:
+    """Return an entity tag as headers have it: in lists, Azure leaves out the quotes."""
+    return f'"{e_tag}"' if e_tag and not e_tag.endswith('"') else e_tag or ""

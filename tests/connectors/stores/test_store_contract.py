@@ -47,6 +47,7 @@ def test_what_was_put_is_got(store: Store) -> None:
     head = store.head("folder/name")
     assert head is not None
     assert (head.key, head.size_bytes, head.version) == ("folder/name", 5, info.version)
+    assert [(each.key, each.version) for each in store.list()] == [("folder/name", info.version)]
     assert abs(head.modified_s - info.modified_s) < 60
 
 
