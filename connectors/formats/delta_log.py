@@ -25,6 +25,7 @@ DELTA_LOG: Final = "_delta_log/"
 # Features that change what the files' rows or columns mean; ignoring one reads wrong data.
 _UNREAD_FEATURES: Final = ("deletionVectors", "columnMapping")
 _UNKEPT_NAMES: Final = re.compile(r"[\[\]^|\\\x00-\x1f]|%[0-9A-Fa-f]{2}")
+_HTTP: Final = frozenset({"allow_http", "aws_allow_http"})
 _OUR_OPTIONS: Final = ("durable", "timeout_s", "deadline_s", PROFILE)
 
 
@@ -60,8 +61,8 @@ def table_options(url: str, options: Mapping[str, str]) -> dict[str, str]:
     scheme = parse_url(url).scheme
     ours = {name: value for name, value in options.items() if name not in _OUR_OPTIONS}
     known = {**_said_by_profile(url, options), **with_endpoint(scheme, ours)}
-    if is_unencrypted(scheme, known):
-        known.setdefault("allow_http", "true")
+    if is_unencrypted(scheme, known) and not known.keys() & _HTTP:
+        known["allow_http"] = "true"
     return known
 
 

@@ -62,3 +62,5 @@ def test_a_delta_table_is_where_other_files_are(scheme: str, name: str, known: s
 
     assert said == {known: "http://here", "allow_http": "true"}
     assert "allow_http" not in table_options(f"{scheme}://b/t", {name: "https://here"})
+    refused = {name: "http://here", "aws_allow_http": "false"}
+    assert "allow_http" not in table_options(f"{scheme}://b/t", refused)
