@@ -59,12 +59,12 @@ def attempt_finished(book: Book, fact: AttemptFinished, event: Event) -> Iterabl
     task = book.task(run, fact)
     after = step(task, fact, run.retry, event.at_s)
     book.forget(fact.runner, fact)
-    if after is task:
-        return _said_again(book, run, task, fact, event)
+    if after.state is not COMMITTED or after is task:
+        return _of_no_use(book, run, after, fact, event)
     flow, seen_s = book.flows[run.id], fact.output.seconds.total_s
     # A list, and no generator: a replay does this a million times, and hardly ever adds to it.
     commands: list[Command] = []
-    if task.id in flow.second:
+    if task.id in flow.others:
         commands += straggling.let_go(book, run, task.id, fact.runner, event.id)
     if task.runner is not None and task.runner != fact.runner:
         commands += _recall(book, run, task, task.runner, event)
@@ -82,11 +82,14 @@ def attempt_finished(book: Book, fact: AttemptFinished, event: Event) -> Iterabl
     return commands
 
 
-def _said_again(
+def _of_no_use(
     book: Book, run: Run, task: Task, fact: AttemptFinished, event: Event
 ) -> Iterable[Command]:
-    """Count a report that changes nothing about its task."""
+    """Count a report that commits nothing; `task` is as it is after it."""
     run.totals.duplicates += 1
+    if task is not run.tasks[task.id]:
+        book.put(run, task)  # It was held by the attempt, which was of before its files were lost.
+        book.offer(run, task)
     # Its own commit reported again is free; of other tasks only the journal may be asked.
     own = (task.attempt, task.epoch) == (fact.attempt, fact.epoch)
     if task.state is not COMMITTED or not own:
@@ -118,7 +121,8 @@ def attempt_failed(
         return  # Its tasks are gone.
     task = book.task(run, fact)
     after = step(task, fact, run.retry, event.at_s)
-    book.forget(fact.runner, fact)
+    if isinstance(fact, AttemptFailed):  # Who was taken for lost may be back by now, still at it.
+        book.forget(fact.runner, fact)
     is_news = after.last != task.last
     if is_news:
         run.note_failure(fact, event.at_s)
@@ -129,17 +133,24 @@ def attempt_failed(
     book.put(run, after)
     if is_news and isinstance(fact, AttemptFailed) and fact.lost:
         yield from staging.revoke(book, run, fact, event)
-    if after.state is READY:
-        book.offer(run, after)
-    elif after.state is WAITING:
-        heapq.heappush(book.flows[run.id].waiting, (after.since_s, after.id))
-    elif after.state is FAILED:
+    yield from _treated(book, run, after, fact, event)
+    yield from settle(book, run, event.id, event.at_s)
+
+
+def _treated(
+    book: Book, run: Run, task: Task, fact: AttemptFailed | AttemptLost, event: Event
+) -> Iterable[Command]:
+    """Do what the state calls for that a failure has left its task in."""
+    if task.state is READY:
+        book.offer(run, task)
+    elif task.state is WAITING:
+        heapq.heappush(book.flows[run.id].waiting, (task.since_s, task.id))
+    elif task.state is FAILED:
         run.failed += 1
         if run.error is None:
-            run.error = settling.task_error(run, after, fact)
+            run.error = settling.task_error(run, task, fact)
         if run.state is RUNNING:
             yield from drain(book, run, RunState.FAILED, event)
-    yield from settle(book, run, event.id, event.at_s)
 
 
 def attempt_started(book: Book, fact: AttemptStarted, event: Event) -> Iterable[Command]:
@@ -220,11 +231,15 @@ def _adopted(book: Book, slot: RunnerSlot, held: Held, event: Event) -> Lease | 
         if held.started:
             book.doom(slot)
         return lease
+    if (held.run, held.task) in slot.queue:
+        return lease  # It has ended another attempt of it, and is about to say so.
     if _adoptable(book, run, task, held, slot):
         leased = TaskLeased(held.run, held.task, held.attempt, held.epoch, slot.id)
         task = step(task, leased, run.retry, event.at_s)
     elif not held.started:
         return lease
+    else:
+        book.flows[run.id].others.setdefault(task.id, []).append(slot.id)
     # What has started cannot be taken back: it is queued even if its task has moved on, so
     # that its runner is not taken for idle, and the run's files are not swept under its feet.
     book.hold(run, slot, lease, task)

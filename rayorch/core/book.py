@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from rayorch.core.accounts import Accounts
 from rayorch.core.commands import Lease
-from rayorch.core.facts import Event
+from rayorch.core.facts import AttemptStarted, Event
 from rayorch.core.leasing import WINDOW_S, Key, Kind, RunnerSlot
 from rayorch.core.meters import Meters
 from rayorch.core.policy import Policy
@@ -165,9 +165,19 @@ class Book:
             stage=task.stage,
             version=run.version,
             shrink=task.shrink,
+            revived=task.revived,
         )
         self.hold(run, slot, lease, after)
         return lease
+
+    def take_up(self, run: Run, slot: RunnerSlot, task: Task) -> None:
+        """Expect a task of the attempt that a runner is at, or has queued, though it was lost."""
+        lease = slot.queue[run.id, task.id]
+        about = (run.id, task.id, lease.attempt, lease.epoch, slot.id)
+        self.put(run, step(task, TaskLeased(*about), run.retry, self.now_s))
+        if slot.started is lease:
+            begun = step(run.tasks[task.id], AttemptStarted(*about), run.retry, self.now_s)
+            self.put(run, begun)
 
     # --- who holds what ------------------------------------------------------------------------
 
@@ -175,9 +185,7 @@ class Book:
         """Queue a lease on a runner."""
         self.put(run, task)
         key = (lease.run, lease.task)
-        if key in slot.queue:
-            slot.queue[key] = lease  # A runner may get a task again before it has let go of it.
-            return
+        assert key not in slot.queue, lease  # It would be taken up (`take_up`).
         if slot.strange_s is not None and not slot.queue:
             slot.strange_s = self.now_s  # It had nothing to begin until now.
         flow = self.flows[run.id]
@@ -326,6 +334,9 @@ class Book:
         """Queue a ready task for the next leases; a suspect gets a runner to itself."""
         flow = self.flows[run.id]
         flow.offered(self.now_s)
+        # What is given anew may be asked to be cut, or tried a second time, anew.
+        flow.second.discard(task.id)
+        flow.cutting.pop(task.id, None)
         queue(run, flow, task, alone=bool(task.strikes) or alone)
         self.enlist(run)
 
@@ -334,7 +345,7 @@ class Book:
         before = self.flows[run.id]
         after = self.flows[run.id] = flow_of(run)
         after.held, after.solving = before.held, before.solving
-        after.given = before.given
+        after.given, after.others = before.given, before.others
         after.on = before.on
         after.asked = before.asked  # Or nobody would know that it is to be let go of.
         after.served_s = self.now_s

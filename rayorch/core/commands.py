@@ -22,6 +22,7 @@ class Lease(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     stage: int
     version: str = ""  # of the program to run
     shrink: int = 0  # halve the batches so many times: the attempt before ran out of memory
+    revived: int = 0  # as of its task: what an attempt of before reads may have been cut since
 
 
 class Command(msgspec.Struct, frozen=True, gc=False):

@@ -206,8 +206,13 @@ class Dealer:
             return [], 0
         wanted = _whole_groups(run, run.tasks[first], room)
         count = self._spread(flow, slot, classes, wanted, ready.count(classes))
-        tasks = islice(_next(run, flow, ready, classes, slot.cache), count)
-        return [book.lease(run, slot, each, self._at_s) for each in tasks], room
+        leases = []
+        for task in islice(_next(run, flow, ready, classes, slot.cache), count):
+            if (run.id, task.id) in slot.queue:
+                book.take_up(run, slot, task)  # It is at it: who was at it, too, was lost.
+            else:
+                leases.append(book.lease(run, slot, task, self._at_s))
+        return leases, room
 
     def _spread(
         self, flow: Flow, slot: RunnerSlot, classes: tuple[int, ...], room: int, ready: int

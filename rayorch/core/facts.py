@@ -230,6 +230,7 @@ class AttemptFinished(Wire, frozen=True):
     runner: RunnerId
     output: AttemptOutput
     pool: str = ""
+    revived: int = -1  # as of its lease; less than 0: journaled before anybody said so
 
 
 class AttemptFailed(Wire, frozen=True):

@@ -64,6 +64,7 @@ class Flow:
         "limited",
         "near_due_s",
         "on",
+        "others",
         "paces",
         "peers",
         "planning",
@@ -124,7 +125,10 @@ class Flow:
         self.stranded_due_s = 0.0
         self.seconds: dict[int, float] = {}  # stage -> moving average of an attempt's seconds
         self.paces: dict[tuple[int, RunnerId], float] = {}  # the same of a stage on one runner
-        self.second: dict[TaskId, tuple[RunnerId, RunnerId]] = {}  # stragglers -> who runs them
+        self.second: set[TaskId] = set()  # stragglers that are being tried a second time
+        # Who is at a task besides the one that its next commit is expected of: it was tried again,
+        # or was silent and is back. They are to let go of it when somebody commits.
+        self.others: dict[TaskId, list[RunnerId]] = {}
         self.cutting: dict[TaskId, float] = {}  # stragglers that were asked to be cut, and when
         self.draining_since_s = 0.0
         self.publishing: set[int] = set()

@@ -151,8 +151,10 @@ def steal(
         waiting = list(longest.queue.items())[1:]
         if longest.dying or not any(serves(slot, waiting[-1][1]) for slot in idle):
             continue
-        if longest.revoking:
-            return None  # Some are on their way already.
+        started = longest.started
+        halted = set() if started is None else {(started.run, started.task)}
+        if longest.revoking - halted:
+            return None  # Some are on their way already; what runs may not end for long.
         return take_back(longest, len(waiting) - len(waiting) // 2, cause)
     return None
 

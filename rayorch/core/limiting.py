@@ -194,8 +194,9 @@ def free_unused(book: Book, event: Event) -> Iterable[Command]:
         if runner in book.ended:
             book.ended.discard(runner)
             yield Record(event.id, UnitsFreed(runner))
-        elif slot is None or slot.strange_s is not None or _uses_any(book, slot):
-            book.unused_s.pop(runner, None)  # One that is not here may still be at work.
+        elif slot is None or slot.dying or slot.strange_s is not None or _uses_any(book, slot):
+            # One that is not here may still be at work; one that is being ended, too.
+            book.unused_s.pop(runner, None)
         elif event.at_s - book.unused_s.setdefault(runner, event.at_s) >= UNUSED_S:
             book.unused_s[runner] = event.at_s
             yield Record(event.id, UnitsFreed(runner))

@@ -7,7 +7,6 @@ whose input cannot be cut is tried a second time: the first of the two to commit
 told to let go at its next batch boundary. Only when nothing else is ready: both cost something.
 """
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -70,7 +69,8 @@ def second_tries(book: Book, run: Run, event: Event) -> Iterable[Command]:
         if target is None:
             continue
         lease = book.lease(run, target, task, event.at_s)
-        flow.second[task.id] = (slot.id, target.id)
+        flow.second.add(task.id)
+        flow.others.setdefault(task.id, []).append(slot.id)
         taken_s = event.at_s - slot.started_s
         yield Record(
             event.id,
@@ -127,8 +127,10 @@ def take_rest(book: Book, run: Run, fact: AttemptFinished) -> None:
 def let_go(
     book: Book, run: Run, task: TaskId, winner: RunnerId, cause: EventId
 ) -> Iterable[Command]:
-    """Tell the other of two tries, whose task is committed, to stop."""
-    for runner in book.flows[run.id].second.pop(task, ()):
+    """Tell the others that are at a task which is committed to stop."""
+    flow = book.flows[run.id]
+    flow.second.discard(task)
+    for runner in flow.others.pop(task, ()):
         slot = book.runners.get(runner)
         lease = slot.queue.get((run.id, task)) if slot is not None else None
         if slot is None or lease is None or runner == winner or (run.id, task) in slot.revoking:
@@ -138,17 +140,17 @@ def let_go(
 
 
 def _late(book: Book, run: Run, at_s: float) -> list[_Late]:
-    """Return the tasks that are far behind, or have much left, and run once: the worst first."""
+    """Return the tasks that are far behind, or have much left, once each: the worst first."""
     flow = book.flows[run.id]
     found = []
-    slots = [book.runners[runner] for runner in flow.on]
-    # Who was silent may be back, at what another has begun meanwhile: that is its second try.
-    begun = [(slot, slot.started) for slot in slots if slot.started is not None]
-    tries = Counter(lease.task for _, lease in begun if lease.run == run.id)
-    for slot, lease in begun:
-        if lease.run != run.id or slot.dying or lease.task in flow.second or tries[lease.task] > 1:
+    for slot in [book.runners[runner] for runner in flow.on]:
+        lease = slot.started
+        if lease is None or lease.run != run.id or slot.dying or lease.task in flow.second:
             continue
         task = run.tasks[lease.task]
+        # Who was silent may be back, at what another has begun meanwhile: that one counts.
+        if task.runner != slot.id:
+            continue
         usual_s = flow.seconds.get(task.stage)
         # A suspect runs alone and once: it may be what kills runners.
         if usual_s is None or task.strikes or task.state is not TaskState.RUNNING:

@@ -163,8 +163,9 @@ def _start(task: Task, event: AttemptStarted, _retry: RetryLimits, at_s: float) 
 def _commit(task: Task, event: AttemptFinished, _retry: RetryLimits, at_s: float) -> Task:
     # The first report wins, whoever holds the lease by now: its files lie under its own name, and
     # nothing is swept before the run has ended.
-    if (event.epoch, event.attempt) == task.spoilt:
-        return task  # Said again, and what it wrote is gone.
+    if _is_spoilt(task, event):
+        held = task.state in HELD and _holds(task, event)
+        return replace(task, state=READY, runner=None) if held else task
     return replace(
         task,
         state=COMMITTED,
@@ -174,6 +175,16 @@ def _commit(task: Task, event: AttemptFinished, _retry: RetryLimits, at_s: float
         runner=event.runner,
         since_s=at_s,
     )
+
+
+def _is_spoilt(task: Task, event: AttemptFinished) -> bool:
+    """Say whether an attempt is of before its task's files were lost.
+
+    They may be its own. And the task may have been cut by the commit that they were of, or by this
+    attempt: what one of both has read is not the rest of what the other has.
+    """
+    said_again = (event.epoch, event.attempt) == task.spoilt
+    return said_again or (event.revived >= 0 and event.revived != task.revived)
 
 
 def _give_back(task: Task, event: LeaseReturned, _retry: RetryLimits, _at_s: float) -> Task:
@@ -282,7 +293,10 @@ def _fail(task: Task, event: AttemptFailed | AttemptLost, retry: RetryLimits, at
     return after if after.state is S.FAILED else replace(after, failed_kind=None)
 
 
-def _holds(task: Task, event: AttemptStarted | LeaseReturned | AttemptFailed | AttemptLost) -> bool:
+def _holds(
+    task: Task,
+    event: AttemptStarted | AttemptFinished | LeaseReturned | AttemptFailed | AttemptLost,
+) -> bool:
     return (task.attempt, task.epoch, task.runner) == (event.attempt, event.epoch, event.runner)
 
 
@@ -310,7 +324,7 @@ TRANSITIONS: Final[Mapping[tuple[TaskState, type[TaskEvent]], Row]] = dict(
         _row(S.LEASED, AttemptStarted, {S.LEASED, S.RUNNING}, _start),
         _row(S.LEASED, LeaseReturned, {S.LEASED, S.READY}, _give_back),
         _row(S.LEASED, RunnerGone, {S.READY}, _gone),
-        _row(S.LEASED, AttemptFinished, {S.COMMITTED, S.LEASED}, _commit),
+        _row(S.LEASED, AttemptFinished, {S.COMMITTED, S.LEASED, S.READY}, _commit),
         _row(S.LEASED, AttemptFailed, _AFTER_FAILURE | {S.LEASED}, _fail),
         _row(S.LEASED, AttemptLost, _AFTER_FAILURE | {S.LEASED}, _fail),
         _row(S.LEASED, TaskCancelled, {S.CANCELLED}, _cancel),
@@ -320,7 +334,7 @@ TRANSITIONS: Final[Mapping[tuple[TaskState, type[TaskEvent]], Row]] = dict(
         _row(S.RUNNING, AttemptStarted, {S.RUNNING}, _ignore),
         _row(S.RUNNING, LeaseReturned, {S.RUNNING, S.READY}, _give_back),
         _row(S.RUNNING, RunnerGone, {S.READY}, _gone),
-        _row(S.RUNNING, AttemptFinished, {S.COMMITTED, S.RUNNING}, _commit),
+        _row(S.RUNNING, AttemptFinished, {S.COMMITTED, S.RUNNING, S.READY}, _commit),
         _row(S.RUNNING, AttemptFailed, _AFTER_FAILURE | {S.RUNNING}, _fail),
         _row(S.RUNNING, AttemptLost, _AFTER_FAILURE | {S.RUNNING}, _fail),
         _row(S.RUNNING, TaskCancelled, {S.CANCELLED}, _cancel),

@@ -223,9 +223,8 @@ class RunnerEngine:
             output = _cut(output, ticket)
         if ticket.cached.hits:
             output = _from_cache(output, ticket.cached)
-        return AttemptFinished(
-            lease.run, lease.task, lease.attempt, lease.epoch, self.runner, output, self._pool
-        )
+        about = (lease.run, lease.task, lease.attempt, lease.epoch, self.runner)
+        return AttemptFinished(*about, output, self._pool, lease.revived)
 
     def _is_halted(self, lease: Lease) -> bool:
         return self._halted.is_set() or key_of(lease) in self._let_go

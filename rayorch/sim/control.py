@@ -211,6 +211,9 @@ class SimControl:
             if isinstance(command, Record):
                 recorded.append(command.fact)
             elif isinstance(command, SendLeases):  # As nearly all are.
+                for lease in command.leases:
+                    if splits := self.machine.runs[lease.run].splits:
+                        self._world.oracle.sends(lease, splits.get(lease.task, b""))
                 self._ask(command)
             else:
                 self._begin(command)
@@ -222,7 +225,9 @@ class SimControl:
             case MakePlan():
                 self._later(1.0, partial(self._plan, command))
             case PlanStage(run=run, stage=stage, revision=revision):
-                self._world.exchange.plan(self.machine.runs[run], stage, revision)
+                plan = self._world.exchange.plan(self.machine.runs[run], stage, revision)
+                tokens = [(run, each.task, each.attempt, each.epoch) for each in plan]
+                self._world.oracle.read(run, tokens, f"stage {stage} of {run}")
                 self._later(0.5, partial(self._plan_stage, command))
             case CollectExchange(run=run, stage=stage):
                 self._world.exchange.collect(self.machine.runs[run], stage)

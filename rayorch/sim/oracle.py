@@ -10,6 +10,7 @@ from rayorch.core.run import Run, RunState
 from rayorch.core.task import Task, TaskState
 from rayorch.errors import InvariantError
 from rayorch.ids import Epoch, RunId, RunnerId, TaskId
+from rayorch.sim.pieces import Piece, check_cover, piece_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +35,11 @@ def payload_of(token: Token) -> str:
     return f"{run}/{task}/{attempt}/{epoch}"
 
 
+def _token_in(payload: str) -> Token:
+    run, task, attempt, epoch = payload.split("/")
+    return RunId(run), TaskId(int(task)), int(attempt), Epoch(int(epoch))
+
+
 class Oracle:
     """Files, tables and the first commit of each task, by the simulated world itself."""
 
@@ -45,9 +51,33 @@ class Oracle:
         self.tables: dict[tuple[RunId, int], tuple[int, frozenset[str]]] = {}
         self.swept: set[RunId] = set()
         self.orphans = 0  # staged after their run was swept: invisible, but they lie there
+        self._pieces: dict[Token, Piece] = {}  # of attempts on what was cut
+        self._cut: set[RunId] = set()  # runs of which something was
         self._view: dict[str, Any] | None = None
         self._newest = 0  # the epoch of the newest leader
         self._owed: dict[tuple[RunnerId, Token], float] = {}  # to be given back, since when
+
+    def sends(self, lease: Lease, split: bytes) -> None:
+        """Note what a lease is to read, if it is not all of its task."""
+        if split:
+            self._pieces[token_of(lease)] = piece_of(lease.task, split)
+            self._cut.add(lease.run)
+
+    def cut(self, token: Token) -> tuple[Piece, ...]:
+        """Cut what an attempt reads: it writes the first part, and leaves the others to others."""
+        parts = self._piece(token).cut()
+        if parts:
+            self._pieces[token] = parts[0]
+            self._cut.add(token[0])
+        return parts
+
+    def _piece(self, token: Token) -> Piece:
+        return self._pieces.get(token) or piece_of(token[1], b"")
+
+    def read(self, run: RunId, tokens: "Iterable[Token]", where: str) -> None:
+        """Look at what is read of attempts' files: each row that a run has planned, and once."""
+        if run in self._cut:  # Else no attempt has read less than its task.
+            check_cover((self._piece(token) for token in tokens), where)
 
     def begin(self, token: Token, runner: RunnerId, heard_s: float) -> None:
         """Note that an attempt begins: under a name that nobody has used, and nobody took back.
@@ -123,6 +153,7 @@ class Oracle:
         known = self.tables.setdefault((command.run, command.sink), table)
         if known != table:
             raise InvariantError("a sink is published once", f"{known}, then {table}")
+        self.read(command.run, map(_token_in, content), f"sink {command.sink} of {command.run}")
         if lost := content - set(self.staged.values()):
             raise InvariantError("what is published is there", str(sorted(lost)))
 

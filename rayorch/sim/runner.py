@@ -159,13 +159,14 @@ class SimRunner:
         elif fate == "finishes":
             self._world.stage(token, took_s)
             output = self._output(lease, token, took_s)
-            self._report(AttemptFinished(*token, self.id, output))
+            self._report(AttemptFinished(*token, self.id, output, revived=lease.revived))
         elif fate != "hangs":
             error = ErrorInfo(message=f"simulated: {fate}")
             self._report(AttemptFailed(*token, self.id, fate, error))
         self._next()
 
     def _output(self, lease: Lease, token: Token, duration_s: float) -> AttemptOutput:
+        pieces = self._world.oracle.cut(token) if self._cut else ()
         result = SinkResult(
             sink=self._world.sink_of(lease.stage),
             rows=int(lease.task) + 1,
@@ -178,7 +179,7 @@ class SimRunner:
             results=(result,),
             seconds=StepSeconds(compute_s=duration_s),
             parts=self._world.parts_of(lease),
-            cut=(b"done", b"rest", b"rest") if self._cut else (),
+            cut=tuple(each.encode() for each in pieces),
         )
 
     def _report(self, *facts: Fact) -> None:

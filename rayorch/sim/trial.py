@@ -354,7 +354,7 @@ class Trial:
         output = self._work.output(lease, self.agenda.now_s() - runner.begun_s)
         if rests:
             output = msgspec.structs.replace(output, cut=(DONE, *rests))
-        self.offer(AttemptFinished(*_about(lease, runner), output, runner.pool.name))
+        self.offer(AttemptFinished(*_about(lease, runner), output, runner.pool.name, lease.revived))
         runner.is_busy = True
         self.agenda.after(self._work.overhead_s(lease), partial(self._next, runner))
 

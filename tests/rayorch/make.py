@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from rayorch.core import facts
+from rayorch.core import commands, facts
 from rayorch.core.facts import (
     AttemptFailed,
     AttemptFinished,
@@ -202,7 +202,8 @@ def started(lease: Any, runner: str = RUNNER) -> AttemptStarted:
 
 
 def finished(lease: Any, runner: str = RUNNER, **fields: Any) -> AttemptFinished:
-    return AttemptFinished(**_about(lease, runner), output=output(**fields))
+    revived = lease.revived if isinstance(lease, commands.Lease) else -1
+    return AttemptFinished(**_about(lease, runner), output=output(**fields), revived=revived)
 
 
 def failed(

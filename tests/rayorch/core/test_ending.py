@@ -258,14 +258,21 @@ def test_a_run_ends_and_is_swept_when_everything_is_visible() -> None:
     assert driver.run.outputs == {}
 
 
-def test_a_runner_that_gets_a_task_again_before_it_let_go_of_it_holds_one_lease() -> None:
+def test_a_task_that_is_ready_again_is_left_to_a_runner_that_is_still_at_it() -> None:
     """A failure of another attempt, late and past the host's sieve, frees the task meanwhile."""
     driver = started(1)
+    lease = driver.head()
+    driver.feed(make.started(lease))
     driver.feed(make.failed(make.Lease(attempt=7), "runner-9", "preempted"))
+    assert driver.states() == [TaskState.READY]
 
-    assert sent(driver.tick()) == {make.RUNNER: [0]}
+    assert sent(driver.tick()) == {}
 
+    assert driver.states() == [TaskState.RUNNING]
     assert driver.held() == len(driver.queue()) == 1
+    driver.feed(make.finished(lease))
+    assert driver.states() == [TaskState.COMMITTED]
+    driver.assert_replays()
 
 
 @pytest.mark.parametrize("kind", ["transient", "user"])

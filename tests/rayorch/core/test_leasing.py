@@ -24,6 +24,7 @@ from rayorch.core.leasing import (
 )
 from rayorch.core.run import RunState
 from rayorch.core.settling import STRANGE_S
+from rayorch.core.straggling import BEHIND_S_MIN, CUT_S
 from rayorch.core.task import TaskState
 from rayorch.core.values import StageShape
 from rayorch.ids import RunId, RunnerId, TenantId
@@ -276,6 +277,65 @@ def test_who_is_heard_before_its_loss_is_journaled_is_no_broken_promise() -> Non
     driver.feed(lost.fact)
     assert driver.states() == [S.READY]
     invariants.check(driver.machine)
+
+
+def test_who_is_back_before_its_loss_is_journaled_still_has_what_it_is_at() -> None:
+    """Else what hangs is never timed out, and what is sent next waits behind it."""
+    driver = started(1, stages=(StageShape(name="slow", timeout_s=60.0),))
+    lease = driver.head()
+    driver.feed(make.started(lease))
+    lost = only(list(driver.feed_alone(make.gone())), Record)
+    driver.feed_alone(make.joined(make.RUNNER, make.held(lease, started=True)))
+
+    driver.feed(lost.fact)
+
+    assert (driver.states(), driver.task(0).strikes) == ([S.READY], 1)
+    assert driver.held() == 1
+    invariants.check(driver.machine)
+    only(driver.tick(61.0), KillRunner)
+
+
+def test_of_two_attempts_that_a_runner_says_it_has_begun_one_is_its_lease() -> None:
+    """One has ended, which it has not said yet; the other is what it is at."""
+    driver = started(1)
+    driver.lead(9, interrupts=False)
+    ended, running = make.Lease(0, 0, 1), make.Lease(0, 2, 1)
+
+    driver.feed(
+        make.joined(make.RUNNER, make.held(ended, started=True), make.held(running, started=True))
+    )
+
+    assert driver.held() == 1
+    invariants.check(driver.machine)
+    driver.feed(make.finished(ended))
+    assert driver.states() == [S.COMMITTED]
+    driver.assert_replays()
+
+
+def test_a_task_that_comes_back_to_who_is_still_at_it_is_timed_out_as_one() -> None:
+    """A second try was silent and is done by another; the first ends, and nothing is left of it."""
+    driver = Driver()
+    driver.lead()
+    slow = StageShape(name="slow", sinks=(0,), timeout_s=60.0)
+    driver.feed(make.submitted(stages=(slow,)), make.planned(2), make.joined("first"))
+    driver.tick()
+    head, lease = driver.queue("first")
+    driver.feed(make.started(head, "first"), make.finished(head, "first", seconds=1.0))
+    driver.feed(make.started(lease, "first"), make.joined("second"))
+    driver.tick(BEHIND_S_MIN + 1.0)
+    driver.tick(CUT_S)
+    other = driver.head("second")
+    driver.feed(make.started(other, "second"))
+    driver.feed(RunnerLost(RunnerId("second"), "preempted", "it is silent", silent=True))
+    assert sent(driver.tick(5.0)) == {}
+    assert (driver.task(1).runner, driver.states()[1]) == ("first", S.RUNNING)
+
+    asked = only(driver.feed(make.finished(other, "second")), RevokeLeases)
+
+    assert (asked.runner, asked.leases, asked.halt) == ("first", (lease,), True)
+    driver.feed(make.finished(lease, "first"))
+    assert driver.machine.runners[RunnerId("first")].started is None
+    assert some(driver.tick(100.0), KillRunner) == []
 
 
 def test_a_runner_that_joins_twice_holds_what_it_said_last() -> None:

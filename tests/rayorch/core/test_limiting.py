@@ -136,6 +136,24 @@ def test_a_silent_holder_keeps_its_units_until_it_is_known_to_have_ended() -> No
     assert driver.machine.book.used["orders-db"] == 0
 
 
+def test_who_is_being_ended_keeps_its_units_until_it_is_known_to_have_ended() -> None:
+    """It may be behind a partition, and at work on what was timed out."""
+    driver = Driver()
+    driver.start(1, stages=(replace(DB[0], timeout_s=10.0), *DB[1:]))
+    driver.tick()
+    driver.tick()
+    driver.feed(make.started(driver.head()))
+    only(driver.tick(11.0), KillRunner)
+
+    for _ in range(5):
+        driver.tick(UNUSED_S)
+    assert driver.machine.book.used["orders-db"] == 1
+
+    driver.feed(make.gone())
+    driver.tick()
+    assert driver.machine.book.used["orders-db"] == 0
+
+
 def test_units_without_a_use_are_freed_after_a_while() -> None:
     driver = Driver()
     driver.start(1, stages=DB)

@@ -264,6 +264,122 @@ def test_an_attempt_that_an_older_leader_s_overtook_keeps_its_number_for_itself(
     assert (again.epoch, again.attempt) > (second.epoch, second.attempt)
 
 
+def covering(lease: Any, rows: int, cut: tuple[bytes, ...] = ()) -> Any:
+    """A map task's report of so many rows, for a sink and for those that read them."""
+    fact = make.finished(lease, rows=rows)
+    part = ExchangeResult(exchange=0, side=0, rows=rows, payload=b"file")
+    return replace(fact, output=replace(fact.output, parts=(part,), cut=cut))
+
+
+def revived(driver: Driver, lease: Any) -> None:
+    """Have the one reader of a stage say that the files of an attempt are lost."""
+    driver.tick()
+    reader = next(each for each in driver.queue("reader") if each.stage == 1)
+    lost = WrittenBy(lease.task, lease.attempt, lease.epoch)
+    driver.feed(replace(unreadable(reader, lost), runner=RunnerId("reader")))
+    assert driver.task(lease.task).state is S.READY
+
+
+BOTH = (
+    StageShape(name="lines", sinks=(0,)),
+    StageShape(name="summary", sinks=(1,), after=(0,)),
+)
+
+
+def test_what_read_all_of_a_task_does_not_commit_once_that_was_cut() -> None:
+    """The rest of what was cut is in tasks of their own: those rows would be there twice.
+
+    1. a task is leased, and again to another: the first was silent  2. the second is cut, and
+    commits a part  3. its files are lost: the part is to be made again  4. the first hands in all
+    """
+    driver = Driver()
+    driver.lead()
+    driver.feed(make.submitted(stages=BOTH, sinks=("rows", "sums")), make.planned(1, 0))
+    driver.feed(make.joined("old"))
+    driver.tick()
+    whole = driver.head("old")
+    driver.feed(RunnerLost(RunnerId("old"), "preempted", "it is silent", silent=True))
+    driver.feed(make.joined())
+    driver.tick()
+    part = driver.head()
+    driver.feed(covering(part, 4, cut=(b"0-4", b"4-10")))
+    driver.tick()
+    asked = only(driver.feed(covering(driver.head(), 6)), PlanStage)
+    driver.feed(StagePlanned(make.RUN, 1, asked.revision, 1), make.gone(kind="preempted"))
+    driver.feed(make.joined("reader"))
+    revived(driver, part)
+
+    driver.feed(replace(covering(whole, 10), runner=RunnerId("old")))
+    assert driver.task(0).state is S.READY
+
+    driver.tick()
+    again = next(each for each in driver.queue("reader") if each.task == 0)
+    assert (driver.run.splits[again.task], again.revived) == (b"0-4", 1)
+    driver.feed(replace(covering(again, 4), runner=RunnerId("reader")))
+    rows = {task: sum(each.rows for each in parts) for task, parts in driver.run.parts.items()}
+    assert rows == {0: 4, 1: 6}
+    driver.assert_replays()
+
+
+def test_what_was_cut_does_not_commit_once_all_of_its_task_was() -> None:
+    """As above, the other way round: all is committed, and its rows are in the sink already."""
+    driver = Driver()
+    driver.lead()
+    driver.feed(make.submitted(stages=BOTH, sinks=("rows", "sums")), make.planned(1, 0))
+    driver.feed(make.joined("old"))
+    driver.tick()
+    cut = driver.head("old")
+    driver.feed(RunnerLost(RunnerId("old"), "preempted", "it is silent", silent=True))
+    driver.feed(make.joined("reader"))
+    driver.tick()
+    whole = driver.head("reader")
+    asked = only(driver.feed(replace(covering(whole, 10), runner=RunnerId("reader"))), PlanStage)
+    driver.feed(StagePlanned(make.RUN, 1, asked.revision, 1))
+    revived(driver, whole)
+
+    driver.feed(replace(covering(cut, 4, cut=(b"0-4", b"4-10")), runner=RunnerId("old")))
+
+    assert driver.run.task_counts == (1, 1)
+    assert driver.task(0).state is S.READY
+    assert driver.run.totals.rows_out == 10
+    driver.assert_replays()
+
+
+def test_a_lease_of_before_the_loss_is_given_anew_when_it_comes_to_its_end() -> None:
+    """A new leader lets a runner keep it: what it was leased for is not in what the runner says."""
+    driver = begun(tasks=1)
+    first = driver.head()
+    driver.lead(9, interrupts=False)
+    driver.feed(make.joined("reader"))
+    driver.tick()
+    asked = only(driver.feed(mapped(driver.head("reader"))), PlanStage)
+    driver.feed(StagePlanned(make.RUN, 1, asked.revision, 1))
+    second = driver.task(0)
+    revived(driver, make.Lease(0, second.attempt, second.epoch))
+    driver.lead(12, interrupts=False)
+    driver.feed(make.joined("old", make.held(first, started=True)))
+    assert driver.task(0).state is S.RUNNING
+
+    driver.feed(replace(mapped(first), runner=RunnerId("old")))
+
+    assert driver.task(0).state is S.READY
+    assert driver.held() == 0
+    driver.tick()
+    assert driver.task(0).state is S.LEASED
+    driver.assert_replays()
+
+
+def test_a_journal_of_before_leases_said_so_is_replayed_as_it_was() -> None:
+    driver = reading(tasks=1)
+    first = writers(driver, 0)
+    driver.feed(unreadable(driver.head(), *first))
+    report = replace(mapped(make.Lease(0, 7)), revived=-1)
+
+    driver.feed(report)
+
+    assert driver.task(0).state is S.COMMITTED
+
+
 WAITING = (
     StageShape(name="events", sinks=()),
     StageShape(name="names", sinks=()),

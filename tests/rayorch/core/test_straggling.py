@@ -2,8 +2,8 @@
 
 from msgspec.structs import replace
 
-from rayorch.core.commands import Command, CutTask, Lease, RevokeLeases, SendLeases
-from rayorch.core.facts import RunnerLost, SecondTry, StagePlanned
+from rayorch.core.commands import Command, CutTask, Lease, PlanStage, RevokeLeases, SendLeases
+from rayorch.core.facts import AttemptFinished, RunnerLost, SecondTry, StagePlanned
 from rayorch.core.limit_facts import PolicyApplied
 from rayorch.core.policy import Policy, TenantPolicy
 from rayorch.core.run import RunState
@@ -165,7 +165,7 @@ def test_it_is_tried_twice_and_not_three_times() -> None:
     assert tried(driver.tick(BEHIND_S_MIN + 1.0)) == []
 
 
-def test_what_two_are_at_already_is_tried_once_more_only_when_one_of_them_is_gone() -> None:
+def test_a_straggler_that_two_are_at_is_tried_once_more_and_all_others_let_go() -> None:
     """Who was silent comes back, at work on what another has begun meanwhile."""
     driver = Driver()
     driver.lead()
@@ -183,12 +183,77 @@ def test_what_two_are_at_already_is_tried_once_more_only_when_one_of_them_is_gon
     driver.feed(make.joined("quick-1"), make.joined("quick-2"))
     assert driver.held() == 3
 
-    late = [*driver.tick(BEHIND_S_MIN + 1.0), *driver.tick(CUT_S)]
-    assert (tried(late), some(late, CutTask)) == ([], [])
+    assert only(driver.tick(BEHIND_S_MIN + 1.0), CutTask).runner == other
+    ((third, tasks),) = tried(driver.tick(CUT_S))
+    assert tasks == [second.task]
 
-    driver.feed(make.gone("slow-1"))
-    again = [*driver.tick(BEHIND_S_MIN), *driver.tick(CUT_S)]
-    assert [tasks for _, tasks in tried(again)] == [[second.task]]
+    revoked = some(driver.feed(make.finished(driver.head(third), third)), RevokeLeases)
+    assert {each.runner for each in revoked} == {"slow-1", other}
+    assert all(each.halt for each in revoked)
+    driver.assert_replays()
+
+
+def test_what_is_given_anew_may_be_tried_a_second_time_anew() -> None:
+    """Both tries were lost, and the third hangs as the first did."""
+    driver = slow()
+    driver.tick(BEHIND_S_MIN + 1.0)
+    driver.tick(CUT_S)
+    driver.feed(make.gone("slow-1", "preempted"), make.gone("quick-1", "preempted"))
+    driver.feed(make.joined("third"))
+    driver.tick()
+    driver.feed(make.started(driver.head("third"), "third"), make.joined("quick-2"))
+    only(driver.tick(BEHIND_S_MIN + 1.0), CutTask)
+    assert tried(driver.tick(CUT_S)) == [("quick-2", [1])]
+
+
+def test_the_loser_of_two_that_came_back_to_a_new_leader_lets_go() -> None:
+    driver = Driver()
+    driver.lead()
+    driver.feed(make.submitted(), make.planned(1))
+    driver.lead(9, interrupts=False)
+    first, second = make.Lease(0, 0, 1), make.Lease(0, 1, 1)
+    driver.feed(make.joined("second", make.held(second, started=True)))
+    driver.feed(make.joined("first", make.held(first, started=True)))
+
+    revoked = only(driver.feed(make.finished(second, "second")), RevokeLeases)
+
+    assert (revoked.runner, revoked.halt) == ("first", True)
+
+
+def test_what_is_queued_behind_a_try_that_was_to_let_go_is_taken_back() -> None:
+    """It may be in a batch that takes an hour."""
+    stages = (StageShape(name="lines"), StageShape(name="sums", sinks=(0,), after=(0,)))
+    driver = Driver()
+    driver.lead()
+    driver.feed(make.submitted(stages=stages), make.planned(2, 0), make.joined("slow-1"))
+    driver.tick()
+    first, second = driver.queue("slow-1")
+    driver.feed(make.started(first, "slow-1"), made(first, "slow-1"))
+    driver.feed(make.started(second, "slow-1"), make.joined("quick-1"))
+    driver.tick(BEHIND_S_MIN + 1.0)
+    driver.tick(CUT_S)
+    asked = only(driver.feed(made(driver.head("quick-1"), "quick-1")), PlanStage)
+    driver.feed(StagePlanned(make.RUN, 1, asked.revision, 2))
+    driver.tick()
+    ((behind, waiting),) = [
+        (runner, lease)
+        for runner in ("slow-1", "quick-1")
+        for lease in driver.queue(runner)
+        if runner == "slow-1" and lease.stage == 1
+    ]
+    for lease in driver.queue("quick-1"):
+        driver.feed(make.finished(lease, "quick-1"))
+
+    revoked = only(driver.tick(1.0), RevokeLeases)
+
+    assert (revoked.runner, revoked.leases, revoked.halt) == (behind, (waiting,), False)
+
+
+def made(lease: Lease, runner: str) -> AttemptFinished:
+    """A task of a stage that others read is done."""
+    fact = make.finished(lease, runner, seconds=1.0)
+    part = ExchangeResult(exchange=0, side=0, rows=1, payload=b"file")
+    return replace(fact, output=replace(fact.output, results=(), parts=(part,)))
 
 
 def test_the_second_to_begin_may_win_and_the_first_lets_go() -> None:

@@ -21,7 +21,7 @@ from rayorch.core.values import Held
 from rayorch.journal.log import LOG, Journal, segment_key
 from rayorch.journal.segment import decode_segment
 from rayorch.sim.cluster import SimCluster
-from rayorch.sim.config import EARLIER, SimConfig, SimFaults
+from rayorch.sim.config import EARLIER, SimConfig, SimFaults, SimPool
 from rayorch.sim.control import SimControl
 from rayorch.sim.runner import SimRunner
 
@@ -168,6 +168,15 @@ def uses_an_attempts_number_twice(patch: Patch) -> None:
     patch.setattr(Book, "_next_attempt", next_attempt)
 
 
+def commits_what_was_leased_before_a_loss(patch: Patch) -> None:
+    """A task whose files were lost takes every report but that of the files."""
+
+    def is_spoilt(of: Task, event: AttemptFinished) -> bool:
+        return (event.epoch, event.attempt) == of.spoilt
+
+    patch.setattr(task, "_is_spoilt", is_spoilt)
+
+
 def publishes_under_a_new_name_each_time(patch: Patch) -> None:
     """A publication that is asked for again is another one."""
     real = settling._publish
@@ -221,6 +230,7 @@ MISTAKES: Final[tuple[Mistake, ...]] = (
     spends_beyond_a_quota,
 )
 RARE: Final[tuple[Mistake, ...]] = (
+    commits_what_was_leased_before_a_loss,
     begins_leases_of_an_older_epoch,
     uses_an_attempts_number_twice,
     collects_before_it_is_covered,
@@ -239,6 +249,30 @@ WHERE: Final[dict[Mistake, SimConfig]] = {
         tasks_max=6,
         snapshot_segments=3,
         faults=replace(EARLIER.faults, control_usurped=20, every_s=1.5, long_sleep=0.5),
+    ),
+    commits_what_was_leased_before_a_loss: SimConfig(
+        pools=(SimPool(runners=6),),
+        exchanged=1.0,
+        merged=0.0,
+        small=0.0,
+        elastic=0.0,
+        quotas=0.0,
+        runs=1,
+        tasks_max=3,
+        database_units=0,
+        task_s=3.0,
+        task_sigma=1.0,
+        faults=SimFaults(
+            until_s=120.0,
+            every_s=4.0,
+            link_cut=20,
+            runner_pause=10,
+            cluster_death=0,
+            control_usurped=0,
+            pool_lost=0,
+            attempt_fails=0.0,
+            exchange_lost=0.5,
+        ),
     ),
     uses_an_attempts_number_twice: SimConfig(
         exchanged=1.0,
