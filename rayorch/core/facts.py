@@ -3,8 +3,7 @@
 A fact is *durable* when the journal keeps it: recovery folds the durable facts alone, so what a
 durable fact does to a task may depend only on what earlier durable facts did. *Volatile* facts
 (leases, starts, progress, runners that come) shape the work in flight; a restart forgets them.
-
-Facts are `msgspec` structs: they go into the journal as tagged JSON, 100,000 of them a second.
+They are `msgspec` structs: they go into the journal as tagged JSON, 100,000 of them a second.
 """
 
 from typing import Final, get_args

@@ -211,9 +211,7 @@ class SimControl:
             if isinstance(command, Record):
                 recorded.append(command.fact)
             elif isinstance(command, SendLeases):  # As nearly all are.
-                for lease in command.leases:
-                    if splits := self.machine.runs[lease.run].splits:
-                        self._world.oracle.sends(lease, splits.get(lease.task, b""))
+                self._world.oracle.sends(self.machine, command.leases)
                 self._ask(command)
             else:
                 self._begin(command)
@@ -226,8 +224,7 @@ class SimControl:
                 self._later(1.0, partial(self._plan, command))
             case PlanStage(run=run, stage=stage, revision=revision):
                 plan = self._world.exchange.plan(self.machine.runs[run], stage, revision)
-                tokens = [(run, each.task, each.attempt, each.epoch) for each in plan]
-                self._world.oracle.read(run, tokens, f"stage {stage} of {run}")
+                self._world.oracle.plans(run, stage, plan)
                 self._later(0.5, partial(self._plan_stage, command))
             case CollectExchange(run=run, stage=stage):
                 self._world.exchange.collect(self.machine.runs[run], stage)
@@ -368,9 +365,7 @@ class SimControl:
             again = self._world.coin(0.8)
             retry_at_s = self._steady.now_s() + 1.0 if again else 0.0
             error = ErrorInfo(message="simulated: the sink does not answer")
-            failed = PublishFailed(
-                run=command.run, sink=command.sink, error=error, retry_at_s=retry_at_s
-            )
+            failed = PublishFailed(command.run, command.sink, error, retry_at_s)
             if self._world.coin(0.5):
                 return (failed,)
             self._world.oracle.publish(command, outputs)

@@ -15,7 +15,7 @@ from rayorch.sim.pieces import Piece, check_cover, piece_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rayorch.core.values import SinkResult
+    from rayorch.core.values import SinkResult, WrittenBy
 
 TOLD_S: Final = 2.0
 """In which a runner that is heard is told what it has to give back."""
@@ -57,11 +57,13 @@ class Oracle:
         self._newest = 0  # the epoch of the newest leader
         self._owed: dict[tuple[RunnerId, Token], float] = {}  # to be given back, since when
 
-    def sends(self, lease: Lease, split: bytes) -> None:
-        """Note what a lease is to read, if it is not all of its task."""
-        if split:
-            self._pieces[token_of(lease)] = piece_of(lease.task, split)
-            self._cut.add(lease.run)
+    def sends(self, machine: Machine, leases: "Iterable[Lease]") -> None:
+        """Note what leases are to read, where it is not all of their tasks."""
+        for lease in leases:
+            splits = machine.runs[lease.run].splits
+            if splits and lease.task in splits:
+                self._pieces[token_of(lease)] = piece_of(lease.task, splits[lease.task])
+                self._cut.add(lease.run)
 
     def cut(self, token: Token) -> tuple[Piece, ...]:
         """Cut what an attempt reads: it writes the first part, and leaves the others to others."""
@@ -74,7 +76,12 @@ class Oracle:
     def _piece(self, token: Token) -> Piece:
         return self._pieces.get(token) or piece_of(token[1], b"")
 
-    def read(self, run: RunId, tokens: "Iterable[Token]", where: str) -> None:
+    def plans(self, run: RunId, stage: int, files: "Iterable[WrittenBy]") -> None:
+        """Look at the exchange files that a stage is to read."""
+        tokens = ((run, each.task, each.attempt, each.epoch) for each in files)
+        self._check_rows(run, tokens, f"stage {stage} of {run}")
+
+    def _check_rows(self, run: RunId, tokens: "Iterable[Token]", where: str) -> None:
         """Look at what is read of attempts' files: each row that a run has planned, and once."""
         if run in self._cut:  # Else no attempt has read less than its task.
             check_cover((self._piece(token) for token in tokens), where)
@@ -153,7 +160,8 @@ class Oracle:
         known = self.tables.setdefault((command.run, command.sink), table)
         if known != table:
             raise InvariantError("a sink is published once", f"{known}, then {table}")
-        self.read(command.run, map(_token_in, content), f"sink {command.sink} of {command.run}")
+        where = f"sink {command.sink} of {command.run}"
+        self._check_rows(command.run, map(_token_in, content), where)
         if lost := content - set(self.staged.values()):
             raise InvariantError("what is published is there", str(sorted(lost)))
 
