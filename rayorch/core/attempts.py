@@ -65,8 +65,8 @@ def attempt_finished(book: Book, fact: AttemptFinished, event: Event) -> Iterabl
     # A list, and no generator: a replay does this a million times, and hardly ever adds to it.
     commands: list[Command] = []
     if task.id in flow.others:
-        commands += straggling.let_go(book, run, task.id, fact.runner, event.id)
-    if task.runner is not None and task.runner != fact.runner:
+        commands += straggling.let_go(book, run, task.id, event.id)
+    if task.runner is not None:
         commands += _recall(book, run, task, task.runner, event)
     book.put(run, after)
     settling.add_output(run, task, fact, event.at_s - seen_s)
@@ -131,6 +131,7 @@ def attempt_failed(
         yield from settle(book, run, event.id, event.at_s)
         return
     book.put(run, after)
+    book.note_other(run, task)
     if is_news and isinstance(fact, AttemptFailed) and fact.lost:
         yield from staging.revoke(book, run, fact, event)
     yield from _treated(book, run, after, fact, event)
@@ -207,18 +208,38 @@ def runner_joined(book: Book, fact: RunnerJoined, event: Event) -> Iterable[Comm
     slot = RunnerSlot(fact)
     book.join(slot)
     metering.joined(book, slot, event.at_s)
-    # What it is at says whose it is: that cannot be taken back.
-    helds = sorted(fact.held, key=lambda held: not held.started)
-    stale = [lease for held in helds if (lease := _adopted(book, slot, held, event))]
+    stale = [lease for held in _helds(fact) if (lease := _adopted(book, slot, held, event))]
     if slot.dying:
         yield KillRunner(event.id, fact.runner, "it works for a run that is over")
     elif stale:
         yield RevokeLeases(event.id, fact.runner, tuple(stale))
+    yield from _halted(book, slot, event)
     if fact.node in book.draining:
         yield from nodes.vacate(book, slot, event.id)
     # What it does not hold any more, nobody writes for.
     for run_id in dict.fromkeys((*(lease.run for lease in leases), *sorted(zombie_of))):
         yield from settle(book, book.runs[run_id], event.id, event.at_s)
+
+
+def _helds(fact: RunnerJoined) -> list[Held]:
+    """Return what a runner holds: first what it is at, which says whose it is for good.
+
+    Of two attempts of a task that it has begun one has ended, and is told of soon.
+    """
+    begun = {(held.run, held.task): held for held in fact.held if held.started}
+    return [*begun.values(), *(held for held in fact.held if not held.started)]
+
+
+def _halted(book: Book, slot: RunnerSlot, event: Event) -> Iterable[Command]:
+    """Tell a runner to let go of what others have committed meanwhile."""
+    leases = tuple(
+        lease
+        for lease in slot.queue.values()
+        if book.runs[lease.run].tasks[lease.task].state is COMMITTED
+    )
+    if leases and not slot.dying:
+        slot.revoking.update((lease.run, lease.task) for lease in leases)
+        yield RevokeLeases(event.id, slot.id, leases, halt=True)
 
 
 def _adopted(book: Book, slot: RunnerSlot, held: Held, event: Event) -> Lease | None:
@@ -232,13 +253,13 @@ def _adopted(book: Book, slot: RunnerSlot, held: Held, event: Event) -> Lease | 
             book.doom(slot)
         return lease
     if (held.run, held.task) in slot.queue:
-        return lease  # It has ended another attempt of it, and is about to say so.
+        return lease  # It is at another attempt of it.
     if _adoptable(book, run, task, held, slot):
         leased = TaskLeased(held.run, held.task, held.attempt, held.epoch, slot.id)
         task = step(task, leased, run.retry, event.at_s)
     elif not held.started:
         return lease
-    else:
+    elif task.state is not COMMITTED:
         book.flows[run.id].others.setdefault(task.id, []).append(slot.id)
     # What has started cannot be taken back: it is queued even if its task has moved on, so
     # that its runner is not taken for idle, and the run's files are not swept under its feet.

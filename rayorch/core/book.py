@@ -179,6 +179,12 @@ class Book:
             begun = step(run.tasks[task.id], AttemptStarted(*about), run.retry, self.now_s)
             self.put(run, begun)
 
+    def note_other(self, run: Run, held: Task) -> None:
+        """Note who is at a task still that it was held by, and is no more."""
+        slot = self.runners.get(held.runner) if held.runner is not None else None
+        if slot is not None and slot.holds((run.id, held.id), held.attempt, held.epoch):
+            self.flows[run.id].others.setdefault(held.id, []).append(slot.id)
+
     # --- who holds what ------------------------------------------------------------------------
 
     def hold(self, run: Run, slot: RunnerSlot, lease: Lease, task: Task) -> None:

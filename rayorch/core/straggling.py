@@ -124,16 +124,14 @@ def take_rest(book: Book, run: Run, fact: AttemptFinished) -> None:
         book.offer(run, task)
 
 
-def let_go(
-    book: Book, run: Run, task: TaskId, winner: RunnerId, cause: EventId
-) -> Iterable[Command]:
+def let_go(book: Book, run: Run, task: TaskId, cause: EventId) -> Iterable[Command]:
     """Tell the others that are at a task which is committed to stop."""
     flow = book.flows[run.id]
     flow.second.discard(task)
     for runner in flow.others.pop(task, ()):
         slot = book.runners.get(runner)
         lease = slot.queue.get((run.id, task)) if slot is not None else None
-        if slot is None or lease is None or runner == winner or (run.id, task) in slot.revoking:
+        if slot is None or lease is None or (run.id, task) in slot.revoking:
             continue
         slot.revoking.add((run.id, task))
         yield RevokeLeases(cause, runner, (lease,), halt=True)

@@ -295,8 +295,8 @@ def test_who_is_back_before_its_loss_is_journaled_still_has_what_it_is_at() -> N
     only(driver.tick(61.0), KillRunner)
 
 
-def test_of_two_attempts_that_a_runner_says_it_has_begun_one_is_its_lease() -> None:
-    """One has ended, which it has not said yet; the other is what it is at."""
+def test_of_two_attempts_that_a_runner_says_it_has_begun_the_last_is_its_lease() -> None:
+    """One has ended, which it has not said yet; the other is what it is at, and lets go of."""
     driver = started(1)
     driver.lead(9, interrupts=False)
     ended, running = make.Lease(0, 0, 1), make.Lease(0, 2, 1)
@@ -305,11 +305,31 @@ def test_of_two_attempts_that_a_runner_says_it_has_begun_one_is_its_lease() -> N
         make.joined(make.RUNNER, make.held(ended, started=True), make.held(running, started=True))
     )
 
-    assert driver.held() == 1
+    assert [each.attempt for each in driver.queue()] == [running.attempt]
     invariants.check(driver.machine)
-    driver.feed(make.finished(ended))
-    assert driver.states() == [S.COMMITTED]
+    asked = only(driver.feed(make.finished(ended)), RevokeLeases)
+    assert ([each.attempt for each in asked.leases], asked.halt) == ([running.attempt], True)
+    assert (driver.states(), driver.held()) == ([S.COMMITTED], 1)
+    driver.feed(make.returned(running))
+    assert driver.held() == 0
     driver.assert_replays()
+
+
+def test_who_comes_back_at_what_others_have_committed_lets_go_of_it() -> None:
+    driver = started(1)
+    head = driver.head()
+    driver.feed(make.started(head))
+    driver.feed(RunnerLost(RunnerId(make.RUNNER), "preempted", "it is silent", silent=True))
+    driver.feed(make.joined("runner-2"))
+    driver.tick()
+    driver.feed(make.finished(driver.head("runner-2"), "runner-2"))
+    assert driver.states() == [S.COMMITTED]
+
+    commands = driver.feed(make.joined(make.RUNNER, make.held(head, started=True)))
+
+    asked = only(commands, RevokeLeases)
+    assert (asked.runner, asked.leases[0].task, asked.halt) == (make.RUNNER, head.task, True)
+    assert not driver.machine.flows[make.RUN].others
 
 
 def test_a_task_that_comes_back_to_who_is_still_at_it_is_timed_out_as_one() -> None:

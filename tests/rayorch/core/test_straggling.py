@@ -206,6 +206,20 @@ def test_what_is_given_anew_may_be_tried_a_second_time_anew() -> None:
     assert tried(driver.tick(CUT_S)) == [("quick-2", [1])]
 
 
+def test_a_second_try_lets_go_when_the_first_has_failed_and_a_third_commits() -> None:
+    driver = slow()
+    driver.tick(BEHIND_S_MIN + 1.0)
+    driver.tick(CUT_S)
+    driver.feed(make.failed(driver.head("slow-1"), "slow-1", "preempted"))
+    driver.tick()
+    assert driver.task(1).runner == "slow-1"
+    assert len(driver.queue("quick-1")) == 1
+
+    revoked = only(driver.feed(make.finished(driver.head("slow-1"), "slow-1")), RevokeLeases)
+
+    assert (revoked.runner, revoked.halt) == ("quick-1", True)
+
+
 def test_the_loser_of_two_that_came_back_to_a_new_leader_lets_go() -> None:
     driver = Driver()
     driver.lead()
