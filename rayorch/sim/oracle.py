@@ -13,7 +13,7 @@ from rayorch.ids import Epoch, RunId, RunnerId, TaskId
 from rayorch.sim.pieces import Piece, check_cover, piece_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from rayorch.core.values import SinkResult, WrittenBy
 
@@ -52,7 +52,7 @@ class Oracle:
         self.swept: set[RunId] = set()
         self.orphans = 0  # staged after their run was swept: invisible, but they lie there
         self._pieces: dict[Token, Piece] = {}  # of attempts on what was cut
-        self._cut: set[RunId] = set()  # runs of which something was
+        self._cut: dict[RunId, set[TaskId]] = {}  # tasks of each run that were, and their rest
         self._view: dict[str, Any] | None = None
         self._newest = 0  # the epoch of the newest leader
         self._owed: dict[tuple[RunnerId, Token], float] = {}  # to be given back, since when
@@ -62,29 +62,27 @@ class Oracle:
         for lease in leases:
             splits = machine.runs[lease.run].splits
             if splits and lease.task in splits:
-                self._pieces[token_of(lease)] = piece_of(lease.task, splits[lease.task])
-                self._cut.add(lease.run)
+                self._reads(token_of(lease), piece_of(lease.task, splits[lease.task]))
 
     def cut(self, token: Token) -> tuple[Piece, ...]:
         """Cut what an attempt reads: it writes the first part, and leaves the others to others."""
         parts = self._piece(token).cut()
         if parts:
-            self._pieces[token] = parts[0]
-            self._cut.add(token[0])
+            self._reads(token, parts[0])
         return parts
+
+    def _reads(self, token: Token, piece: Piece) -> None:
+        self._pieces[token] = piece
+        self._cut.setdefault(token[0], set()).update((token[1], piece.task))
 
     def _piece(self, token: Token) -> Piece:
         return self._pieces.get(token) or piece_of(token[1], b"")
 
     def plans(self, run: RunId, stage: int, files: "Iterable[WrittenBy]") -> None:
         """Look at the exchange files that a stage is to read."""
-        tokens = ((run, each.task, each.attempt, each.epoch) for each in files)
-        self._check_rows(run, tokens, f"stage {stage} of {run}")
-
-    def _check_rows(self, run: RunId, tokens: "Iterable[Token]", where: str) -> None:
-        """Look at what is read of attempts' files: each row that a run has planned, and once."""
-        if run in self._cut:  # Else no attempt has read less than its task.
-            check_cover((self._piece(token) for token in tokens), where)
+        cut = self._cut.get(run, ())
+        mine = [(run, each.task, each.attempt, each.epoch) for each in files if each.task in cut]
+        check_cover(map(self._piece, mine), f"stage {stage} of {run}")
 
     def begin(self, token: Token, runner: RunnerId, heard_s: float) -> None:
         """Note that an attempt begins: under a name that nobody has used, and nobody took back.
@@ -150,7 +148,7 @@ class Oracle:
         if kept and token not in self.staged:
             raise InvariantError("what is committed is staged", str(token))
 
-    def publish(self, command: PublishSink, outputs: "Iterable[tuple[int, Any]]") -> None:
+    def publish(self, command: PublishSink, outputs: "Sequence[tuple[int, Any]]") -> None:
         """Make a sink visible. Twice is once, if it is the same."""
         results: list[SinkResult] = [
             result for _, some in outputs for result in some if result.sink == command.sink
@@ -160,8 +158,10 @@ class Oracle:
         known = self.tables.setdefault((command.run, command.sink), table)
         if known != table:
             raise InvariantError("a sink is published once", f"{known}, then {table}")
-        where = f"sink {command.sink} of {command.run}"
-        self._check_rows(command.run, map(_token_in, content), where)
+        cut = self._cut.get(command.run, ())
+        mine = [result for task, some in outputs if task in cut for result in some]
+        tokens = [_token_in(each.payload) for each in mine if each.sink == command.sink]
+        check_cover(map(self._piece, tokens), f"sink {command.sink} of {command.run}")
         if lost := content - set(self.staged.values()):
             raise InvariantError("what is published is there", str(sorted(lost)))
 
