@@ -13,7 +13,7 @@ from rayorch.home import open_home
 from tests.azurite import ACCOUNT, CONTAINER, is_installed, running_azurite
 from tests.cluster.drill import FILES, ROWS
 from tests.connectors.stores.lossy_proxy import lossy_proxy
-from tests.e2e.test_s3_run import FORMATS, Lake, begun, followed
+from tests.e2e.test_s3_run import FORMATS, Lake, check_losses
 from tests.google_server import BUCKET, running_google
 
 clock = SystemClock()
@@ -75,12 +75,4 @@ def test_replies_that_are_lost_commit_nothing_twice(
     with lossy_proxy(port) as proxy:
         path = "" if cloud == "google" else f"/{ACCOUNT}"
         monkeypatch.setenv(ENDPOINTS[cloud], proxy.url + path)
-        control, run = begun(lake, lake.pipeline(form))
-        try:
-            proxy.to_lose = 6
-            followed(control, lake, run)
-        finally:
-            control.close()
-        assert proxy.lost == 6
-
-        lake.check()
+        check_losses(lake, form, proxy)

@@ -18,7 +18,7 @@ from rayorch.ids import RunId, new_nonce
 from rayorch.journal.log import Journal
 from rayorch.observe.view import RunView
 from tests.cluster.drill import FILES, PIPELINE, ROWS, kill_tree, start_cli, write_input
-from tests.connectors.stores.lossy_proxy import lossy_proxy
+from tests.connectors.stores.lossy_proxy import LossyProxy, lossy_proxy
 from tests.s3_server import S3Server, running_s3
 
 FORMATS = ("delta", "parquet")
@@ -202,15 +202,19 @@ def test_replies_that_are_lost_commit_nothing_twice(
     with lossy_proxy(server.port) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
-        control, run = begun(lake, lake.pipeline(form))
-        try:
-            proxy.to_lose = 6
-            followed(control, lake, run)
-        finally:
-            control.close()
-        assert proxy.lost == 6
+        check_losses(lake, form, proxy)
 
-        lake.check()
+
+def check_losses(lake: Lake, form: str, proxy: LossyProxy) -> None:
+    """Run while six replies are lost that the server has carried out."""
+    control, run = begun(lake, lake.pipeline(form))
+    try:
+        proxy.to_lose = 6
+        followed(control, lake, run)
+    finally:
+        control.close()
+    assert proxy.lost == 6
+    lake.check()
 
 
 def test_an_embedded_ray_runs_on_s3(lake: Lake) -> None:
